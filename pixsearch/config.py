@@ -1,0 +1,401 @@
+"""Every option of the project: name, type, default and a line of meaning. YAML files hold values only.
+
+`from_omegaconf` is the bridge: what Hydra composed is merged into these dataclasses, so that an
+unknown name or a wrong type fails before any model is loaded.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+Options = TypeVar("Options")
+
+
+class SegState(StrEnum):
+    """Which hidden state prompts the mask decoder."""
+
+    predicting = "predicting"  # the position that predicts <seg> (LISA, GLaMM)
+    token = "token"  # the position of <seg> itself (Sa2VA)
+
+
+class MaskLoss(StrEnum):
+    """The overlap term beside the mask's binary cross-entropy."""
+
+    dice = "dice"
+    focal_tversky = "focal_tversky"
+
+
+class TrainableTokens(StrEnum):
+    """Which embedding and head rows train when the language model does not train as a whole."""
+
+    new_rows = "new_rows"
+    all = "all"
+
+
+class ImageFit(StrEnum):
+    """How an image becomes the square that the vision tower expects."""
+
+    pad = "pad"  # pad the short side with the mean colour (LLaVA-1.5)
+    crop = "crop"  # shortest side to size, then centre crop (CLIP)
+    squash = "squash"  # ignore the aspect ratio (CRAG-MM)
+
+
+class RegionCrop(StrEnum):
+    """How a region query becomes an image."""
+
+    masked_crop = "masked_crop"  # box of the mask, all outside the mask replaced by the mean colour
+    padded_box = "padded_box"  # box of the mask with a margin, nothing replaced
+    masked_fill = "masked_fill"  # the whole image, all outside the mask replaced
+
+
+class OnEmptyMask(StrEnum):
+    """What a region query does whose mask is empty. Counted in every case."""
+
+    whole_image = "whole_image"
+    skip = "skip"
+    error = "error"
+
+
+class ForcedFirst(StrEnum):
+    """A search that the engine writes before the model says anything."""
+
+    none = "none"
+    text_query = "text_query"  # the question, word for word
+    whole_image = "whole_image"
+
+
+class Control(StrEnum):
+    """What replaces a query's region or passages in a control experiment."""
+
+    none = "none"
+    gold_region = "gold_region"  # the annotated mask instead of the predicted one
+    random_region = "random_region"  # a random box of the predicted mask's area
+    other_region = "other_region"  # the mask of another annotated entity of the image
+    shuffled_passages = "shuffled_passages"  # the passages of another question
+
+
+class AnswerSpan(StrEnum):
+    """Which generated text is scored."""
+
+    after_last_search = "after_last_search"
+    all_generated = "all_generated"
+
+
+class Precision(StrEnum):
+    """Arithmetic of matrix products; weights stay in fp32."""
+
+    auto = "auto"  # bf16 where the device has units for it, fp32 elsewhere
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class Decay(StrEnum):
+    """How the learning rate falls after the warm-up."""
+
+    linear = "linear"
+    cosine = "cosine"
+    constant = "constant"
+
+
+class WandbMode(StrEnum):
+    """Whether metrics also go to Weights & Biases."""
+
+    disabled = "disabled"
+    offline = "offline"  # written beside the run, sent later with `wandb sync`
+    online = "online"
+
+
+class Foundation(StrEnum):
+    """Where the miniature's pre-trained tower and segmenter come from."""
+
+    committed = "committed"  # the weights in the repository
+    scratch = "scratch"  # trained anew, an hour or two
+
+
+@dataclass
+class PathOptions:
+    """Where everything lies; the folders of the other options are given relative to these."""
+
+    data: str = "data"  # real data sets and knowledge bases, see data/README.md
+    outputs: str = "outputs"  # runs, indexes and results
+    miniature: str = "outputs/miniature/runs/seed0-default"  # one run of the miniature
+    foundation: str = "assets/miniature"  # the miniature's pre-trained parts
+
+
+@dataclass
+class ModelOptions:
+    """`configs/model/`: which parts PixSearch is composed of."""
+
+    language_model: str = MISSING  # folder or hub id of a transformers image-text-to-text model
+    segmenter: str = MISSING  # folder or hub id of a transformers SAM model
+    seg_state: SegState = SegState.predicting
+    image_fit: ImageFit = ImageFit.pad
+    lora_rank: int = 0  # 0: no LoRA
+    lora_alpha: int = 16
+    lora_dropout: float = 0.05
+    lora_targets: list[str] = field(default_factory=lambda: ["q_proj", "v_proj"])
+    precision: Precision = Precision.auto
+
+
+@dataclass
+class LossOptions:
+    """Weights of the summed loss (paper, table of hyper-parameters)."""
+
+    language: float = 1.0
+    mask_overlap: float = 8.0
+    mask_bce: float = 2.0
+    overlap: MaskLoss = MaskLoss.focal_tversky
+    tversky_alpha: float = 0.7  # weight of false negatives
+    tversky_beta: float = 0.3  # weight of false positives
+    tversky_gamma: float = 0.75
+
+
+@dataclass
+class OptimOptions:
+    """AdamW with linear warm-up, then decay to `final_lr_ratio` of the learning rate."""
+
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.0
+    warmup_steps: int = 100
+    decay: Decay = Decay.linear
+    final_lr_ratio: float = 0.0
+    clip_norm: float = 1.0
+    lr_scale: dict[str, float] = field(default_factory=dict)  # part name -> factor on lr
+
+
+@dataclass
+class StageOptions:
+    """`configs/stage/`: a stage of training is a value, not a code path."""
+
+    name: str = MISSING
+    steps: int = MISSING
+    trainable: list[str] = MISSING  # names of parts, see pixsearch/model/trainable.py
+    trainable_tokens: TrainableTokens = TrainableTokens.new_rows
+    init_from: str | None = None  # checkpoint folder of the stage before
+    mixture: dict[str, float] = MISSING  # dataset name -> weight of samples drawn
+    batch_size: int = 6  # conversations per process and micro-step
+    accumulation: int = 10
+    max_length: int = 512  # tokens; a longer conversation is an error that names it
+    length_window: int = 1  # batches within which examples of like length go together; 1: off
+    optim: OptimOptions = field(default_factory=OptimOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+
+
+@dataclass
+class DatasetOptions:
+    """One source of examples: a reader's name, where its files lie, which split."""
+
+    reader: str = MISSING  # key of pixsearch.datasets.READERS
+    root: str = MISSING
+    split: str = "train"
+
+
+@dataclass
+class PolicyOptions:
+    """`configs/policy/`: constraints on the next-token choice (design, decision 7)."""
+
+    name: str = "full"
+    allow: list[str] = field(default_factory=lambda: ["text", "image", "region"])
+    max_searches: int = 5
+    k: int = 5  # passages per search
+    evidence_tokens: int = 256  # per search; whole passages are dropped from the end
+    query_tokens: int = 32  # longest free-text payload
+    forced_first: ForcedFirst = ForcedFirst.none
+    on_empty_mask: OnEmptyMask = OnEmptyMask.whole_image
+    region_crop: RegionCrop = RegionCrop.masked_crop
+    control: Control = Control.none
+
+
+@dataclass
+class GenerationOptions:
+    """The engine's limits."""
+
+    max_new_tokens: int = 128  # sampled tokens per answer, evidence not counted
+    answer_tokens: int = 32  # kept back for the forced final answer
+    batch_size: int = 32  # rows decoded together
+    max_length: int = 2048  # prompt, generated and evidence together
+
+
+@dataclass
+class EncoderOptions:
+    """One encoder of queries and documents."""
+
+    name: str = MISSING  # key of pixsearch.retrieval.encoders.ENCODERS
+    model: str = ""  # folder, hub id or built-in configuration
+    dimension: int = MISSING
+    prefix: str = ""  # put before every query
+    pooling: str = "none"
+    batch_size: int = 64
+
+
+@dataclass
+class RetrievalOptions:
+    """`configs/retrieval/`: the knowledge base and its indexes."""
+
+    knowledge_base: str = MISSING  # folder with corpus.jsonl and images/
+    index: str = MISSING  # folder of the built indexes (text/, image/)
+    text_encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    image_encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    factory: str = "Flat"  # FAISS index factory string
+    lexical: bool = False  # text queries through BM25 instead of the text index
+    min_region_side: int = 8  # pixels; a smaller box is widened
+    region_margin: float = 0.1  # of the box's side, for padded_box
+
+
+@dataclass
+class MiniatureOptions:
+    """The procedurally drawn world."""
+
+    root: str = "outputs/miniature/world"
+    seed: int = 0  # below 1,000,000: higher seeds are those of the pre-trained parts
+    num_train_scenes: int = 1600
+    num_eval_scenes: int = 240
+    num_entities: int = 480
+
+
+@dataclass
+class RunOptions:
+    """One training run."""
+
+    output_dir: str = MISSING
+    seed: int = 0
+    save_every: int = 200
+    evaluate_every: int = 200  # steps between held-out losses and sample trajectories
+    log_every: int = 10  # steps between points sent to wandb; metrics.jsonl has every step
+    keep_checkpoints: int = 1
+    held_out: int = 16  # examples at the end of each dataset that are evaluated, never trained on
+    encode_batch: int = 8  # images per call of the frozen encoders
+    feature_cache_gib: float = 4.0  # memory for the frozen encoders' features, per process
+    feature_cache_half: bool = False  # keep them in fp16
+    wandb: WandbMode = WandbMode.disabled
+    overfit_one_batch: bool = False
+    resume: bool = True
+
+
+@dataclass
+class TrainOptions:
+    """scripts/train.py"""
+
+    model: ModelOptions = field(default_factory=ModelOptions)
+    stage: StageOptions = field(default_factory=StageOptions)
+    data: dict[str, DatasetOptions] = field(default_factory=dict)
+    retrieval: RetrievalOptions | None = None
+    run: RunOptions = field(default_factory=RunOptions)
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class BenchmarkOptions:
+    """`configs/benchmark/`: what is asked and how it is scored."""
+
+    name: str = MISSING  # key of pixsearch.evaluation.BENCHMARKS
+    root: str = MISSING
+    split: str = "validation"
+    limit: int | None = None  # first n samples only
+
+
+@dataclass
+class EvaluateOptions:
+    """scripts/evaluate.py"""
+
+    checkpoint: str = MISSING
+    output_dir: str = MISSING
+    benchmark: BenchmarkOptions = field(default_factory=BenchmarkOptions)
+    policy: PolicyOptions = field(default_factory=PolicyOptions)
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    answer: AnswerSpan = AnswerSpan.after_last_search
+    score: str = "after"  # after | only (no generation: results from the saved predictions)
+    seed: int = 0
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class InferOptions:
+    """scripts/infer.py"""
+
+    checkpoint: str = MISSING
+    question: str = MISSING
+    image: str | None = None
+    output_dir: str = "outputs/infer"
+    policy: PolicyOptions = field(default_factory=PolicyOptions)
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class BuildIndexOptions:
+    """scripts/build_index.py"""
+
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class BuildWorldOptions:
+    """scripts/build_world.py"""
+
+    miniature: MiniatureOptions = field(default_factory=MiniatureOptions)
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class BuildTrajectoriesOptions:
+    """scripts/build_trajectories.py: evidence is searched in the knowledge base of training entities."""
+
+    miniature: MiniatureOptions = field(default_factory=MiniatureOptions)
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    policy: PolicyOptions = field(default_factory=PolicyOptions)
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class DemoOptions:
+    """scripts/demo.py: the whole miniature run. Every section goes on to the scripts that have it."""
+
+    output_dir: str = "outputs/miniature"
+    preset: str = "default"  # key of configs/preset/
+    foundation: Foundation = Foundation.committed
+    policies: list[str] = MISSING  # keys of configs/policy/, evaluated in this order
+    miniature: MiniatureOptions = field(default_factory=MiniatureOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    ground: StageOptions = field(default_factory=StageOptions)
+    search: StageOptions = field(default_factory=StageOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    benchmark: BenchmarkOptions = field(default_factory=BenchmarkOptions)
+    policy: PolicyOptions = field(default_factory=PolicyOptions)  # what all policies share: k, ...
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    answer: AnswerSpan = AnswerSpan.after_last_search
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+def from_omegaconf(options: type[Options], composed: DictConfig | dict[str, Any]) -> Options:
+    """Turn a composed configuration into a typed one.
+
+    Raises:
+        ValueError: an unknown name, a wrong type or a required value that was not given; one line
+            that names the option.
+    """
+    try:
+        # a plain container first: a typed one would bring a `+added` key along unseen
+        values = OmegaConf.to_container(OmegaConf.create(composed), resolve=False)
+        merged = OmegaConf.merge(OmegaConf.structured(options), values)
+        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        where = getattr(error, "full_key", None)
+        raise ValueError(
+            f"configuration: {reason}" + (f" (option: {where})" if where else "")
+            + f"; the options of {options.__name__} are listed in pixsearch/config.py"
+        ) from error
+
+
+def to_dict(options: Any) -> dict[str, Any]:
+    """The plain, JSON-ready form of an options object, as saved beside every checkpoint and result."""
+    return OmegaConf.to_container(OmegaConf.structured(options), resolve=True, enum_to_str=True)  # type: ignore[return-value]

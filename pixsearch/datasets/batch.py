@@ -1,0 +1,145 @@
+"""Examples → one padded batch. Images stay undecoded; masks are decoded here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from PIL import Image
+from torch import Tensor
+
+from pixsearch.chat import ChatRenderer, Rendered, TokenKind
+from pixsearch.datasets.example import Example
+from pixsearch.datasets.grammar import grounded_phrases
+from pixsearch.images import masks_to_segmenter
+
+IGNORED = -100  # label of a token that is no target (PyTorch's cross-entropy leaves it out)
+NO_IMAGE = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rendered conversations of one micro-step, padded on the right.
+
+    Attributes:
+        attention_mask: 1 for tokens, 0 for padding.
+        labels: the id itself where the token is a target, else -100; not shifted.
+        token_kind: values of `TokenKind`.
+        image_rows: each row's place in `image_ids`, -1 without an image.
+        image_ids: every image of the batch once.
+        load_images: decodes the image of the same place, RGB.
+        target_masks: per row, in the order of its <seg> tokens, the share of each low-resolution
+            pixel that the mask covers.
+    """
+
+    ids: tuple[str, ...]
+    input_ids: Int64[Tensor, "batch length"]
+    attention_mask: Int64[Tensor, "batch length"]
+    labels: Int64[Tensor, "batch length"]
+    token_kind: Int64[Tensor, "batch length"]
+    image_rows: Int64[Tensor, " batch"]
+    image_ids: tuple[str, ...]
+    load_images: tuple[Callable[[], Image.Image], ...]
+    target_masks: tuple[Float[Tensor, "_num_masks resolution resolution"], ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with its tensors on `device`."""
+        moved: dict[str, Any] = {
+            field.name: getattr(self, field.name).to(device, non_blocking=True)
+            for field in fields(self)
+            if isinstance(getattr(self, field.name), Tensor)
+        }
+        masks = tuple(mask.to(device, non_blocking=True) for mask in self.target_masks)
+        return replace(self, target_masks=masks, **moved)
+
+
+def collate(
+    examples: Sequence[Example],
+    renderer: ChatRenderer,
+    *,
+    max_length: int,
+    segmenter_size: int,
+    mask_resolution: int,
+) -> Batch:
+    """Render, pad and label the examples of one batch.
+
+    Args:
+        max_length: tokens of the longest conversation allowed; nothing is cut silently.
+        segmenter_size: side of the segmenter's square in pixels.
+        mask_resolution: side of its mask decoder's output.
+
+    Raises:
+        ValueError: a conversation is too long, or has more or fewer masks than phrases, or an image
+            is named but not there; names the example.
+    """
+    rendered = [_render(example, renderer, max_length) for example in examples]
+    loaders = {
+        example.image_id: example.load_image
+        for example in examples
+        if example.image_id is not None and example.load_image is not None
+    }
+    places = {image_id: place for place, image_id in enumerate(loaders)}
+    rows = [places.get(example.image_id, NO_IMAGE) for example in examples]
+    return Batch(
+        ids=tuple(example.id for example in examples),
+        **_pad(rendered, pad_id=renderer.ids.pad),
+        image_rows=torch.tensor(rows),
+        image_ids=tuple(loaders),
+        load_images=tuple(loaders.values()),
+        target_masks=tuple(
+            _target_masks(example, segmenter_size, mask_resolution) for example in examples
+        ),
+    )
+
+
+def _render(example: Example, renderer: ChatRenderer, max_length: int) -> Rendered:
+    has_image = example.conversation.has_image
+    if not has_image == (example.load_image is not None) == (example.image_id is not None):
+        raise ValueError(
+            f"example {example.id!r}: an image needs has_image, image_id and load_image; "
+            f"they are {has_image}, {example.image_id!r} and {example.load_image}"
+        )
+    rendered = renderer.render(example.conversation)
+    if len(rendered) > max_length:
+        raise ValueError(
+            f"example {example.id!r} has {len(rendered)} tokens, more than stage.max_length="
+            f"{max_length}; raise it, or shorten or drop the example"
+        )
+    return rendered
+
+
+def _pad(rendered: Sequence[Rendered], *, pad_id: int) -> dict[str, Int64[Tensor, "batch length"]]:
+    shape = (len(rendered), max(len(row) for row in rendered))
+    padded = {
+        "input_ids": torch.full(shape, pad_id),
+        "attention_mask": torch.zeros(shape, dtype=torch.long),
+        "labels": torch.full(shape, IGNORED),
+        "token_kind": torch.full(shape, int(TokenKind.PAD)),
+    }
+    for index, row in enumerate(rendered):
+        ids = torch.tensor(row.input_ids)
+        supervised = torch.tensor(row.supervised)
+        padded["input_ids"][index, : len(row)] = ids
+        padded["attention_mask"][index, : len(row)] = 1
+        padded["labels"][index, : len(row)] = torch.where(supervised, ids, IGNORED)
+        padded["token_kind"][index, : len(row)] = torch.tensor(row.token_kind)
+    return padded
+
+
+def _target_masks(
+    example: Example, segmenter_size: int, mask_resolution: int
+) -> Float[Tensor, "num_masks resolution resolution"]:
+    num_phrases = len(grounded_phrases(example.conversation))
+    masks = None if example.load_masks is None else example.load_masks()
+    num_masks = 0 if masks is None else len(masks)
+    if num_masks != num_phrases:
+        raise ValueError(
+            f"example {example.id!r} has {num_phrases} grounded phrases, but {num_masks} masks"
+        )
+    if masks is None:
+        return torch.zeros(0, mask_resolution, mask_resolution)
+    return masks_to_segmenter(masks, size=segmenter_size, resolution=mask_resolution)

@@ -1,0 +1,111 @@
+"""RefCOCO, RefCOCO+, RefCOCOg: `refs(unc).p` and `instances.json` as the authors' tool reads them.
+
+Layout under `root` (for instance `data/refer_seg/refcoco`): the two files, and the images of COCO
+train2014 in `root/images` or in `root/../images/mscoco/images/train2014`.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from pixsearch.datasets.files import image_folder, read_json, require
+from pixsearch.datasets.grounding import GroundedImage, grounding_example
+from pixsearch.datasets.lazy import LazyExamples
+
+_REFS_FILES = ("refs(unc).p", "refs(umd).p", "refs(google).p")  # the first there is
+_COCO_IMAGES = Path("images", "mscoco", "images", "train2014")
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """Reads numbers, strings, lists and dictionaries; whatever would import a name is refused.
+
+    The official files hold nothing else, so no builtin is let through either: `eval` is one.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise ValueError(f"the pickle wants to load {module}.{name}, which plain data never does")
+
+
+def read_refs(path: Path) -> list[dict[str, Any]]:
+    """The references of a `refs(…).p`, written by Python 2.
+
+    Raises:
+        ValueError: the file is broken, or would run code; names the file.
+    """
+    try:
+        with path.open("rb") as file:
+            return PlainUnpickler(file, encoding="latin1").load()
+    except (ValueError, pickle.UnpicklingError, EOFError, IndexError, KeyError) as error:
+        raise ValueError(f"{path}: not a file of references ({error}); fetch it again") from error
+
+
+def load(root: Path, split: str) -> LazyExamples:
+    """One example per image (or per eight expressions of it), an expression being a phrase.
+
+    Args:
+        split: train, val, testA or testB (RefCOCO, RefCOCO+), train, val or test (RefCOCOg).
+
+    Raises:
+        ValueError: a file is missing or broken, or has no such split.
+    """
+    refs = _refs_of_split(_refs_file(root), split)
+    instances = read_json(root / "instances.json")
+    require(instances, "images", "annotations", where=str(root / "instances.json"))
+    images = {image["id"]: image for image in instances["images"]}
+    annotations = {annotation["id"]: annotation for annotation in instances["annotations"]}
+    folder = image_folder(root, root.parent / _COCO_IMAGES)
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    for ref in refs:
+        _check_ref(ref, images, annotations, root)
+        by_image.setdefault(ref["image_id"], []).append(ref)
+    records = [
+        chunk
+        for image_id, group in by_image.items()
+        for chunk in _grounded_image(images[image_id], group, annotations, folder).chunks()
+    ]
+    return LazyExamples(records, grounding_example)
+
+
+def _refs_file(root: Path) -> Path:
+    for name in _REFS_FILES:
+        if (root / name).is_file():
+            return root / name
+    raise ValueError(f"{root}: none of {', '.join(_REFS_FILES)} is there; see data/README.md")
+
+
+def _refs_of_split(path: Path, split: str) -> list[dict[str, Any]]:
+    refs = read_refs(path)
+    chosen = [ref for ref in refs if ref["split"] == split]
+    if not chosen:
+        known = ", ".join(sorted({ref["split"] for ref in refs}))
+        raise ValueError(f"{path}: no split {split!r}; there are: {known}")
+    return chosen
+
+
+def _check_ref(ref: dict[str, Any], images: dict, annotations: dict, root: Path) -> None:
+    for kind, key, known in (
+        ("image", ref["image_id"], images),
+        ("annotation", ref["ann_id"], annotations),
+    ):
+        if key not in known:
+            raise ValueError(
+                f"{root / 'instances.json'}: {kind} {key} of reference {ref['ref_id']} is not in it"
+            )
+
+
+def _grounded_image(
+    image: dict[str, Any], refs: list[dict[str, Any]], annotations: dict, folder: Path
+) -> GroundedImage:
+    expressions = [
+        (sentence["sent"].strip(), annotations[ref["ann_id"]]["segmentation"])
+        for ref in refs
+        for sentence in ref["sentences"]
+    ]
+    return GroundedImage(
+        id=str(image["id"]),
+        image=folder / image["file_name"],
+        height=image["height"],
+        width=image["width"],
+        phrases=tuple(phrase for phrase, _ in expressions),
+        segmentations=tuple((segmentation,) for _, segmentation in expressions),
+    )

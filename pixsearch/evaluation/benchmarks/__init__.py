@@ -1,0 +1,22 @@
+"""The benchmarks. A new one is a file with `load(options)` and a line below."""
+
+from collections.abc import Callable
+
+from pixsearch.config import BenchmarkOptions
+from pixsearch.evaluation.benchmark import Benchmark
+from pixsearch.evaluation.benchmarks import crag_mm_miniature
+
+BENCHMARKS: dict[str, Callable[[BenchmarkOptions], Benchmark]] = {
+    "crag_mm_miniature": crag_mm_miniature.load,
+}
+
+
+def open_benchmark(options: BenchmarkOptions) -> Benchmark:
+    """Read a configured benchmark.
+
+    Raises:
+        ValueError: there is no such benchmark, or its files are missing or broken.
+    """
+    if options.name not in BENCHMARKS:
+        raise ValueError(f"no benchmark {options.name!r}; there are: {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[options.name](options)

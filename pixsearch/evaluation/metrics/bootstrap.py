@@ -1,0 +1,115 @@
+"""Percentile bootstrap intervals, with whole clusters (images, sessions) drawn again.
+
+Questions about one image are not independent; drawing clusters keeps the interval honest
+(Miller, arXiv 2411.00640). All draws come from one seeded generator, so that results rebuild.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+Sums = Float[np.ndarray, "num_draws num_series"]
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """An estimate with the bounds of its interval; infinite where a denominator was drawn as 0."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def mean_interval(
+    values: Sequence[float], clusters: Sequence[Hashable], *, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Interval of the mean of `values`, whose samples belong to `clusters`.
+
+    >>> mean_interval([1.0, 1.0, 1.0], ["a", "a", "b"])
+    Interval(estimate=1.0, low=1.0, high=1.0)
+    """
+    series = [values, np.ones(len(values))]
+    return _bootstrap(series, clusters, lambda sums: sums[:, 0] / sums[:, 1], seed, level)
+
+
+def difference_interval(
+    first: Sequence[float],
+    second: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of mean(first) - mean(second), paired: the same samples are drawn for both."""
+    series = [first, second, np.ones(len(first))]
+    return _bootstrap(
+        series, clusters, lambda sums: (sums[:, 0] - sums[:, 1]) / sums[:, 2], seed, level
+    )
+
+
+def ratio_interval(
+    first: Sequence[float],
+    second: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of mean(first) / mean(second), paired.
+
+    >>> ratio_interval([1, 1, 1, 1], [1, 0, 1, 0], ["a", "a", "b", "b"])
+    Interval(estimate=2.0, low=2.0, high=2.0)
+    """
+    return _bootstrap([first, second], clusters, _ratio, seed, level)
+
+
+def _ratio(sums: Sums) -> Float[np.ndarray, " num_draws"]:
+    infinite = np.full(len(sums), np.inf)
+    return np.divide(sums[:, 0], sums[:, 1], out=infinite, where=sums[:, 1] > 0)
+
+
+def _bootstrap(
+    series: Sequence[Sequence[float]],
+    clusters: Sequence[Hashable],
+    statistic: Callable[[Sums], Float[np.ndarray, " num_draws"]],
+    seed: int,
+    level: float,
+) -> Interval:
+    """Percentile interval of a statistic of the series' sums over drawn clusters."""
+    cluster_sums = _cluster_sums(series, clusters)
+    drawn = statistic(_times_drawn(len(cluster_sums), seed) @ cluster_sums)
+    tail = (1 - level) / 2
+    # "lower" and "higher" never interpolate, so that an infinite draw does not make a NaN.
+    return Interval(
+        estimate=float(statistic(cluster_sums.sum(axis=0, keepdims=True))[0]),
+        low=float(np.quantile(drawn, tail, method="lower")),
+        high=float(np.quantile(drawn, 1 - tail, method="higher")),
+    )
+
+
+@lru_cache(maxsize=8)  # all policies and scores of a benchmark share their draws
+def _times_drawn(num_clusters: int, seed: int) -> Int64[np.ndarray, "num_draws num_clusters"]:
+    """How often each cluster is in each draw of as many clusters as there are, with replacement."""
+    uniform = np.full(num_clusters, 1 / num_clusters)
+    return np.random.default_rng(seed).multinomial(num_clusters, uniform, size=RESAMPLES)
+
+
+def _cluster_sums(
+    series: Sequence[Sequence[float]], clusters: Sequence[Hashable]
+) -> Float[np.ndarray, "num_clusters num_series"]:
+    """Sums of each series within each cluster, clusters in their first-seen order.
+
+    Raises:
+        ValueError: no sample, or series of another length than the clusters.
+    """
+    lengths = {len(values) for values in series} | {len(clusters)}
+    if len(lengths) > 1 or not clusters:
+        raise ValueError(f"series of one length above zero are needed, got {sorted(lengths)}")
+    rows = {cluster: row for row, cluster in enumerate(dict.fromkeys(clusters))}
+    sums = np.zeros((len(rows), len(series)))
+    np.add.at(sums, [rows[cluster] for cluster in clusters], np.asarray(series, dtype=float).T)
+    return sums

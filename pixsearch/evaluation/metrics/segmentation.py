@@ -1,0 +1,105 @@
+"""gIoU and cIoU of referring segmentation, with the missing mask counted as an empty one.
+
+Definitions of LISA (train_ds.py): gIoU is the mean IoU over phrases, cIoU the summed intersection
+over the summed union. Unlike Sa2VA, a phrase without a mask stays in both.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Bool
+
+Mask = Bool[np.ndarray, "height width"]
+
+
+class ObjectSize(StrEnum):
+    """Size of an object by its share of the image's area."""
+
+    SMALL = "small"  # below 3 % (the share above which COCO calls an object large)
+    MEDIUM = "medium"  # 3 to 10 %
+    LARGE = "large"  # from 10 %
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """Pixels that a predicted mask and its target share and cover together."""
+
+    intersection: int
+    union: int
+
+    @property
+    def iou(self) -> float:
+        """1 where both masks are empty, as the official scripts have it."""
+        return self.intersection / self.union if self.union else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationScores:
+    """None where there is no phrase."""
+
+    giou: float | None
+    ciou: float | None
+    n: int
+
+
+def object_size(area: int, *, height: int, width: int) -> ObjectSize:
+    """
+    >>> object_size(60, height=64, width=64).value, object_size(600, height=64, width=64).value
+    ('small', 'large')
+    """
+    share = area / (height * width)
+    if share < 0.03:
+        return ObjectSize.SMALL
+    return ObjectSize.MEDIUM if share < 0.1 else ObjectSize.LARGE
+
+
+def overlap(prediction: Mask | None, target: Mask) -> Overlap:
+    """Overlap of one phrase; a missing prediction is an empty mask, whose union is the target.
+
+    Raises:
+        ValueError: the masks differ in size.
+
+    >>> overlap(np.array([[True, True, False]]), np.array([[False, True, True]])).iou
+    0.3333333333333333
+    >>> overlap(None, np.array([[False, True, True]]))
+    Overlap(intersection=0, union=2)
+    """
+    if prediction is None:
+        return Overlap(intersection=0, union=int(target.sum()))
+    if prediction.shape != target.shape:
+        raise ValueError(f"the predicted mask is {prediction.shape}, its target {target.shape}")
+    return Overlap(
+        intersection=int((prediction & target).sum()), union=int((prediction | target).sum())
+    )
+
+
+def match_in_order(
+    predictions: Sequence[Mask], targets: Sequence[Mask]
+) -> tuple[list[Overlap], int]:
+    """Overlaps of the targets with the masks generated in the same place, and the surplus masks.
+
+    Returns:
+        One overlap per target, and how many predicted masks have no target (ignored, but counted).
+    """
+    padded = [*predictions, *[None] * len(targets)]
+    overlaps = [overlap(padded[index], target) for index, target in enumerate(targets)]
+    return overlaps, max(0, len(predictions) - len(targets))
+
+
+def segmentation_scores(overlaps: Iterable[Overlap]) -> SegmentationScores:
+    """gIoU and cIoU over all phrases.
+
+    >>> segmentation_scores([Overlap(intersection=1, union=2), Overlap(intersection=0, union=8)])
+    SegmentationScores(giou=0.25, ciou=0.1, n=2)
+    """
+    found = list(overlaps)
+    if not found:
+        return SegmentationScores(giou=None, ciou=None, n=0)
+    union = sum(item.union for item in found)
+    return SegmentationScores(
+        giou=sum(item.iou for item in found) / len(found),
+        ciou=sum(item.intersection for item in found) / union if union else 1.0,
+        n=len(found),
+    )

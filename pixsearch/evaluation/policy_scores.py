@@ -1,0 +1,187 @@
+"""All figures of one policy: a pure function of its predictions and the gold."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from pixsearch.config import AnswerSpan
+from pixsearch.evaluation.benchmark import Benchmark
+from pixsearch.evaluation.gold import Gold, Sample, SceneKind
+from pixsearch.evaluation.metrics.bootstrap import Interval, mean_interval
+from pixsearch.evaluation.metrics.search import (
+    Ranking,
+    calls_histogram,
+    calls_per_sample,
+    query_confusion,
+    recall_at_k,
+    search_decision,
+)
+from pixsearch.evaluation.metrics.truthfulness import (
+    Truthfulness,
+    Verdict,
+    abstention,
+    hallucination_when_attempted,
+    judge,
+    truthfulness,
+)
+from pixsearch.evaluation.prediction import Prediction
+from pixsearch.queries import QueryType
+
+K = 5  # of recall@k
+
+GROUPS: dict[str, Callable[[Gold], bool]] = {
+    "overall": lambda gold: True,
+    "egocentric": lambda gold: gold.scene_kind is SceneKind.EGOCENTRIC,
+    "non_egocentric": lambda gold: gold.scene_kind is SceneKind.NON_EGOCENTRIC,
+    "no_image": lambda gold: gold.scene_kind is SceneKind.NONE,
+    "knowledge": lambda gold: gold.needs_search,
+}
+"""Groups of answerable questions; unanswerable ones are in no group (abstention has them)."""
+
+Predictions = Mapping[str, Prediction]
+
+
+def policy_scores(
+    benchmark: Benchmark, predictions: Predictions, *, span: AnswerSpan
+) -> dict[str, Any]:
+    """Scores by group, abstention, how the policy searched. A missing answer counts as wrong."""
+    texts = scored_texts(benchmark.samples, predictions, span)
+    groups = {name: _group_scores(in_group(benchmark.samples, name), texts) for name in GROUPS}
+    return {
+        **groups,
+        "by_question_type": _by_question_type(benchmark.samples, texts),
+        "abstention": _abstention(benchmark.samples, texts),
+        **_search_scores(benchmark.samples, predictions),
+        "recall_at_k": {
+            name: _recall(in_group(benchmark.samples, name), predictions)
+            for name in ("overall", "egocentric", "non_egocentric")
+        },
+        **_counts(benchmark.samples, predictions, texts),
+    }
+
+
+def in_group(samples: Sequence[Sample], name: str) -> list[Sample]:
+    """The answerable questions of a group."""
+    return [sample for sample in samples if sample.gold.answerable and GROUPS[name](sample.gold)]
+
+
+def scored_texts(
+    samples: Sequence[Sample], predictions: Predictions, span: AnswerSpan
+) -> dict[str, str]:
+    """The text of each answer that is scored, empty where there is no prediction."""
+    return {
+        sample.id: predictions[sample.id].scored_text(span) if sample.id in predictions else ""
+        for sample in samples
+    }
+
+
+def verdicts(samples: Sequence[Sample], texts: Mapping[str, str]) -> list[Verdict]:
+    return [judge(texts[s.id], s.gold.answer, s.gold.aliases) for s in samples]
+
+
+def bounds(interval: Interval) -> list[float]:
+    return [interval.low, interval.high]
+
+
+def _group_scores(samples: Sequence[Sample], texts: Mapping[str, str]) -> dict[str, Any]:
+    """The four scores with 95 % intervals clustered by image; None where the group is empty."""
+    if not samples:
+        return {**dict.fromkeys(("accuracy", "missing", "hallucination", "truthfulness")), "n": 0}
+    found = verdicts(samples, texts)
+    scores = truthfulness(found)
+    assert abs(scores.accuracy + scores.missing + scores.hallucination - 1) < 1e-9
+    clusters = [sample.gold.cluster for sample in samples]
+    points = {Verdict.CORRECT: 1.0, Verdict.MISSING: 0.0, Verdict.HALLUCINATION: -1.0}
+    return {
+        **asdict(scores),
+        "hallucination_when_attempted": hallucination_when_attempted(scores),
+        "accuracy_interval": bounds(
+            mean_interval([float(verdict is Verdict.CORRECT) for verdict in found], clusters)
+        ),
+        "truthfulness_interval": bounds(
+            mean_interval([points[verdict] for verdict in found], clusters)
+        ),
+    }
+
+
+def _by_question_type(
+    samples: Sequence[Sample], texts: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    answerable = in_group(samples, "overall")
+    types = sorted({sample.gold.question_type for sample in answerable})
+    scores: dict[str, Truthfulness] = {
+        name: truthfulness(verdicts([s for s in answerable if s.gold.question_type == name], texts))
+        for name in types
+    }
+    return {name: asdict(score) for name, score in scores.items()}
+
+
+def _abstention(samples: Sequence[Sample], texts: Mapping[str, str]) -> dict[str, Any]:
+    answerable = [sample.gold.answerable for sample in samples]
+    scores = abstention(answerable, [texts[sample.id] for sample in samples])
+    return {**asdict(scores), "num_unanswerable": len(samples) - sum(answerable)}
+
+
+def _search_scores(samples: Sequence[Sample], predictions: Predictions) -> dict[str, Any]:
+    """The decision to search and the queries; samples without a prediction made no search."""
+    asked = [_types(predictions.get(sample.id)) for sample in samples]
+    gold = [[search.type for search in sample.gold.searches] for sample in samples]
+    needs = [sample.gold.needs_search for sample in samples]
+    by_kind = {
+        kind.value: calls_per_sample(
+            [types for types, s in zip(asked, samples, strict=True) if s.gold.scene_kind is kind]
+        )
+        for kind in SceneKind
+    }
+    return {
+        "search_decision": {
+            **asdict(search_decision(needs, [len(types) for types in asked])),
+            "n": len(samples),
+        },
+        "query_confusion": query_confusion(gold, asked),
+        "calls_per_sample": {"overall": calls_per_sample(asked), **by_kind},
+        "calls_histogram": calls_histogram(asked),
+    }
+
+
+def _types(prediction: Prediction | None) -> tuple[QueryType, ...]:
+    return prediction.query_types if prediction else ()
+
+
+def _recall(samples: Sequence[Sample], predictions: Predictions) -> dict[str, Any]:
+    """recall@K by query type, and of all gold documents the share that any search found."""
+    asked = [(s.gold, predictions[s.id].queries) for s in samples if s.id in predictions]
+    rankings = [
+        Ranking(type=query.type, passage_ids=query.passage_ids, gold_id=search.entity_id)
+        for gold, queries in asked
+        for query, search in zip(queries, gold.searches, strict=False)
+    ]
+    wanted = [
+        search.entity_id in {id for query in queries for id in query.passage_ids[:K]}
+        for gold, queries in asked
+        for search in gold.searches
+    ]
+    by_type = {name: asdict(score) for name, score in recall_at_k(rankings, k=K).items()}
+    return {
+        **by_type,
+        "gold_documents": {
+            "recall": sum(wanted) / len(wanted) if wanted else None,
+            "n": len(wanted),
+        },
+    }
+
+
+def _counts(
+    samples: Sequence[Sample], predictions: Predictions, texts: Mapping[str, str]
+) -> dict[str, Any]:
+    found = [predictions[sample.id] for sample in samples if sample.id in predictions]
+    queries = [query for prediction in found for query in prediction.queries]
+    reasons = Counter(prediction.finish_reason for prediction in found)
+    return {
+        "num_missing_predictions": len(samples) - len(found),
+        "num_empty_answers": sum(not texts[prediction.interaction_id] for prediction in found),
+        "num_empty_masks": sum(query.empty_mask is not None for query in queries),
+        "num_control_unavailable": sum(prediction.unavailable for prediction in found),
+        "finish_reasons": dict(sorted(reasons.items())),
+    }

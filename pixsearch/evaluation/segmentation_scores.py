@@ -1,0 +1,107 @@
+"""Scores of the masks of whole scenes: a pure function of the saved masks and the gold."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pixsearch.datasets.masks import Rle, decode_segmentation
+from pixsearch.evaluation.gold import ScenePhrase, SegmentationScene
+from pixsearch.evaluation.metrics.bootstrap import mean_interval
+from pixsearch.evaluation.metrics.segmentation import (
+    Mask,
+    ObjectSize,
+    Overlap,
+    match_in_order,
+    object_size,
+    segmentation_scores,
+)
+
+Lines = Mapping[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Phrase:
+    """One phrase with its overlap."""
+
+    image_id: str
+    overlap: Overlap
+    size: ObjectSize
+    is_lookalike: bool
+
+
+def free_running_scores(scenes: Sequence[SegmentationScene], lines: Lines) -> dict[str, Any]:
+    """Masks as the model answered: phrases matched in order, a missing mask has IoU 0."""
+    phrases: list[_Phrase] = []
+    missing = surplus = 0
+    for scene in scenes:
+        masks = lines.get(scene.image_id, {}).get("masks", [])
+        found, extra = _matched(scene, masks)
+        phrases += found
+        surplus += extra
+        missing += max(0, len(scene.phrases) - len(masks))
+    return {
+        **_scores(phrases),
+        "giou_interval": _interval(phrases),
+        "num_missing_masks": missing,
+        "num_surplus_masks": surplus,
+        "num_missing_predictions": sum(scene.image_id not in lines for scene in scenes),
+        "by_size": {
+            size.value: _scores(_those(phrases, lambda phrase, size=size: phrase.size is size))
+            for size in ObjectSize
+        },
+        "lookalikes": _scores(_those(phrases, lambda phrase: phrase.is_lookalike)),
+    }
+
+
+def teacher_forced_scores(scenes: Sequence[SegmentationScene], lines: Lines) -> dict[str, Any]:
+    """Masks where the gold answer was given; not to be compared with free-running ones."""
+    phrases: list[_Phrase] = []
+    for scene in scenes:
+        masks = lines.get(scene.image_id, {}).get("teacher_forced_masks", [])
+        phrases += _matched(scene, masks)[0]
+    return _scores(phrases)
+
+
+def _matched(scene: SegmentationScene, masks: Sequence[Rle]) -> tuple[list[_Phrase], int]:
+    """The scene's phrases with their overlaps, and the number of surplus masks."""
+    targets = [_decode(phrase.mask) for phrase in scene.phrases]
+    overlaps, surplus = match_in_order([_decode(mask) for mask in masks], targets)
+    found = [
+        _phrase(scene, phrase, target, overlap)
+        for phrase, target, overlap in zip(scene.phrases, targets, overlaps, strict=True)
+    ]
+    return found, surplus
+
+
+def _phrase(
+    scene: SegmentationScene, phrase: ScenePhrase, target: Mask, overlap: Overlap
+) -> _Phrase:
+    height, width = target.shape
+    return _Phrase(
+        image_id=scene.image_id,
+        overlap=overlap,
+        size=object_size(int(target.sum()), height=height, width=width),
+        is_lookalike=phrase.is_lookalike,
+    )
+
+
+def _decode(mask: Rle) -> Mask:
+    height, width = mask["size"]
+    return decode_segmentation(mask, height=height, width=width)
+
+
+def _those(phrases: Iterable[_Phrase], keep: Callable[[_Phrase], bool]) -> list[_Phrase]:
+    return [phrase for phrase in phrases if keep(phrase)]
+
+
+def _scores(phrases: Iterable[_Phrase]) -> dict[str, Any]:
+    return asdict(segmentation_scores(phrase.overlap for phrase in phrases))
+
+
+def _interval(phrases: Sequence[_Phrase]) -> list[float] | None:
+    if not phrases:
+        return None
+    interval = mean_interval(
+        [phrase.overlap.iou for phrase in phrases], [phrase.image_id for phrase in phrases]
+    )
+    return [interval.low, interval.high]

@@ -1,0 +1,129 @@
+"""Append-only JSON lines that survive a kill, with a manifest that says what they were made by."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+SUPERSEDED = "superseded"  # folder of files that another checkpoint, index or policy has made
+
+
+class LineStore:
+    """Lines of one kind, each with an id, that are kept from run to run.
+
+    `NAME.manifest.json` beside `NAME.jsonl` names all that decides the lines. Lines made
+    by anything else are never gone on with: the file is set aside in `superseded/`.
+
+    Args:
+        id_field: the field of a line that identifies it.
+        manifest: `{"run": …, "policy": …}`, plain values; `run` is what a folder's files share.
+    """
+
+    def __init__(self, path: Path, *, id_field: str, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self._id_field = id_field
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _set_aside_misfits(path, manifest)
+        write_json(manifest_path(path), manifest)
+        _drop_cut_line(path)
+        self.done = {line[id_field] for line in read_lines(path, id_field=id_field)}
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Write one line; when this returns, a kill of the process cannot lose it."""
+        assert line[self._id_field] not in self.done
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        self.done.add(line[self._id_field])
+
+
+def manifest_path(path: Path) -> Path:
+    return path.with_suffix(".manifest.json")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a plain value; the file is never seen half written."""
+    aside = path.with_suffix(".partial")
+    aside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a file of lines.
+
+    Raises:
+        ValueError: there is none, so that nobody knows what the lines were made by.
+    """
+    try:
+        return json.loads(manifest_path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{manifest_path(path)} is missing or broken: remove {path.name} and evaluate again"
+        ) from error
+
+
+def read_lines(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
+    """All whole lines; a last one that a kill has cut is left out, its sample is done again.
+
+    Raises:
+        ValueError: another line is broken, or an id occurs twice; names file and line.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    seen: set[str] = set()
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith(b"\n"):
+            return
+        record = _parse(line, f"{path}:{number}", id_field)
+        if record[id_field] in seen:
+            raise ValueError(f"{path}:{number}: {record[id_field]!r} occurs twice; remove one line")
+        seen.add(record[id_field])
+        yield record
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a plain value, whatever the order of its keys.
+
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _parse(line: bytes, where: str, id_field: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+        record[id_field]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{where}: not a prediction ({error!r}); remove the line") from error
+    return record
+
+
+def _drop_cut_line(path: Path) -> None:
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        logger.warning("%s: the last line was cut by a kill; its sample is done again", path)
+        with path.open("r+b") as file:
+            file.truncate(whole)
+
+
+def _set_aside_misfits(path: Path, manifest: dict[str, Any]) -> None:
+    """Move away this file if anything differs, and its neighbours if the run does."""
+    for other in sorted(path.parent.glob("*.jsonl")):
+        found = read_manifest(other)
+        is_misfit = found["run"] != manifest["run"] or (other == path and found != manifest)
+        if is_misfit:
+            _set_aside(other, found)
+
+
+def _set_aside(path: Path, manifest: dict[str, Any]) -> None:
+    folder = path.parent / SUPERSEDED / digest(manifest)[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    logger.warning("%s was made by something else; it now lies in %s", path, folder)
+    path.replace(folder / path.name)  # the lines first: a manifest without them does no harm
+    manifest_path(path).replace(folder / manifest_path(path).name)

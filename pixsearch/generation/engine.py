@@ -1,0 +1,204 @@
+"""The one engine: decode, stop at a search, inject what came back, go on."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pixsearch.config import GenerationOptions, PolicyOptions, SegState
+from pixsearch.generation.batch import SlotBatch
+from pixsearch.generation.constraints import VocabularyConstraints
+from pixsearch.generation.features import IMAGES_PER_BATCH, RecentFeatures, RequestImages
+from pixsearch.generation.grammar import Phase, TokenClass, allowed_next
+from pixsearch.generation.masks import MaskDecoding
+from pixsearch.generation.records import EngineStats, Request, Trajectory
+from pixsearch.generation.row import Row, longest_row, open_row
+from pixsearch.generation.searching import Searching
+from pixsearch.model import ImageFeatures, PixSearch
+from pixsearch.queries import Search
+
+Choose = Callable[[Float[Tensor, "num_rows vocabulary"], Sequence[Row]], Int[Tensor, " num_rows"]]
+"""Logits, minus infinity where the grammar bars a token, and their rows -> the next ids."""
+
+
+def greedy(
+    logits: Float[Tensor, "num_rows vocabulary"], rows: Sequence[Row]
+) -> Int[Tensor, " num_rows"]:
+    """The likeliest token of each row."""
+    return logits.argmax(dim=-1)
+
+
+class Engine:
+    """Answers requests under a policy.
+
+        engine = Engine(model, searcher.search, PolicyOptions(), GenerationOptions())
+        trajectories = engine.generate([Request(id="1", question="Who made this cup?", image=image)])
+
+    Each round:
+        1. finished rows leave their slots, waiting requests enter at once;
+        2. one retrieval for all rows that closed a search: its evidence is appended as ids;
+        3. each row's pending ids are processed: prompts together, evidence together, single tokens
+           together; the cache is kept, nothing is computed twice;
+        4. the grammar bars what may not come, and each row takes its next token.
+
+    Args:
+        search: the retriever; the caller binds `policy.k` and `policy.region_crop` to it.
+        feature_cache: `image_id` → image features, kept by the caller and shared among engines; by
+            default only the most recent images are kept.
+        choose: how the next ids are drawn from the logits.
+
+    Attributes:
+        stats: what was processed since the engine was made.
+    """
+
+    def __init__(
+        self,
+        model: PixSearch,
+        search: Search,
+        policy: PolicyOptions,
+        options: GenerationOptions,
+        *,
+        feature_cache: MutableMapping[str, ImageFeatures] | None = None,
+        choose: Choose = greedy,
+    ) -> None:
+        self.stats = EngineStats()
+        self._model = model
+        self._policy = policy
+        self._options = options
+        self._choose = choose
+        if feature_cache is None:
+            feature_cache = RecentFeatures(2 * max(options.batch_size, IMAGES_PER_BATCH))
+        self._images = RequestImages(model, feature_cache, self.stats)
+        self._masks = MaskDecoding(model, self.stats)
+        self._searching = Searching(
+            search=search,
+            policy=policy,
+            renderer=model.renderer,
+            masks=self._masks,
+            stats=self.stats,
+        )
+        self._keeps_predicting_state = SegState(model.config.seg_state) is SegState.predicting
+        self._constraints: VocabularyConstraints | None = None  # made at the first logits
+
+    def generate(
+        self, requests: Sequence[Request], progress: Callable[[], object] | None = None
+    ) -> list[Trajectory]:
+        """Answer all requests; the trajectories stand in the requests' order.
+
+        Args:
+            progress: called once per finished request, e.g. `tqdm(...).update`.
+        """
+        finished = {}
+        for trajectory in self.stream(requests):
+            finished[trajectory.request_id] = trajectory
+            if progress is not None:
+                progress()
+        return [finished[request.id] for request in requests]
+
+    def stream(self, requests: Sequence[Request]) -> Iterator[Trajectory]:
+        """Answer all requests; each trajectory is yielded soon after it is finished.
+
+        Raises:
+            ValueError: before any work, if two requests share an id or a prompt does not fit.
+        """
+        rows = self._open(requests)
+        if not rows:
+            return
+        batch = SlotBatch(
+            self._model,
+            num_slots=min(self._options.batch_size, len(rows)),
+            capacity=longest_row(rows, self._options),
+            stats=self.stats,
+        )
+        waiting, finished = deque(rows), []
+        with _evaluating(self._model):
+            while waiting or batch.rows:
+                finished += self._round(batch, waiting)
+                if len(finished) >= self._options.batch_size or not batch.rows:
+                    yield from self._finish(finished)
+                    finished = []
+
+    def _open(self, requests: Sequence[Request]) -> list[Row]:
+        if len({request.id for request in requests}) < len(requests):
+            raise ValueError("two requests share an id; ids must be unique within a call")
+        return [
+            open_row(
+                request, renderer=self._model.renderer, policy=self._policy, options=self._options
+            )
+            for request in requests
+        ]
+
+    @torch.no_grad()
+    def _round(self, batch: SlotBatch, waiting: deque[Row]) -> list[Row]:
+        """One round of all rows, see the class; returns the rows that left."""
+        left, entered = batch.replace_finished(waiting)
+        for index, row in enumerate(entered):
+            upcoming = (other.request for other in chain(entered[index + 1 :], waiting))
+            row.features = self._images.features_of(row.request, upcoming)
+        asking = [row for row in batch.rows if row.awaits_evidence]
+        if asking:
+            self._searching.answer(asking)
+        if batch.rows:
+            batch.forward()
+            self._take_next(batch)
+        return left
+
+    def _take_next(self, batch: SlotBatch) -> None:
+        """Choose the next token of each row and append it."""
+        states, rows = batch.next_states, batch.rows
+        logits = self._model.next_logits(states).float()
+        constraints = self._constraints_of(logits)
+        allowed = [allowed_next(row.state, row.limits) for row in rows]
+        self._note_wishes(logits, rows, allowed)
+        logits = logits.masked_fill(constraints.banned(allowed), -torch.inf)
+        for index, token in enumerate(self._choose(logits, rows).tolist()):
+            token_class = constraints.class_of(token)
+            rows[index].append(token, token_class)
+            if token_class is TokenClass.SEG and self._keeps_predicting_state:
+                rows[index].grounded[-1].state = states[index].clone()
+
+    def _note_wishes(
+        self,
+        logits: Float[Tensor, "num_rows vocabulary"],
+        rows: Sequence[Row],
+        allowed: Sequence[TokenClass],
+    ) -> None:
+        """Mark the rows that would now search if they might."""
+        wishes = (logits.argmax(dim=-1) == self._model.config.ids.search).tolist()
+        for row, wishes_search, classes in zip(rows, wishes, allowed, strict=True):
+            is_barred = row.state.phase is Phase.ANSWER and TokenClass.SEARCH not in classes
+            row.wanted_search |= wishes_search and is_barred
+
+    @torch.no_grad()
+    def _finish(self, rows: Sequence[Row]) -> list[Trajectory]:
+        """The trajectories of finished rows; the masks still missing are decoded in one call."""
+        self._masks.decode(phrase for row in rows for phrase in row.grounded)
+        return [row.trajectory(self._model.renderer) for row in rows]
+
+    def _constraints_of(
+        self, logits: Float[Tensor, "num_rows vocabulary"]
+    ) -> VocabularyConstraints:
+        """The constraints for the width that the logits have."""
+        if self._constraints is None:
+            tokenizer, ids = self._model.tokenizer, self._model.config.ids
+            vocabulary_size = logits.shape[-1]
+            no_words = {*tokenizer.all_special_ids, *range(len(tokenizer), vocabulary_size)}
+            self._constraints = VocabularyConstraints(
+                ids, vocabulary_size=vocabulary_size, never=no_words, device=logits.device
+            )
+        return self._constraints
+
+
+@contextmanager
+def _evaluating(model: PixSearch) -> Iterator[None]:
+    """The model without dropout; afterwards as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

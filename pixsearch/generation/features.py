@@ -1,0 +1,61 @@
+"""Image features of requests: each image is encoded once, several in one batch."""
+
+from collections.abc import Iterable, MutableMapping
+
+from pixsearch.generation.records import EngineStats, Request
+from pixsearch.model import ImageFeatures, PixSearch
+
+IMAGES_PER_BATCH = 8  # a SAM-sized encoder takes gigabytes for more
+
+
+class RecentFeatures(dict[str, ImageFeatures]):
+    """Holds the last `capacity` images, for callers that bring no cache of their own."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self._capacity = capacity
+
+    def __setitem__(self, key: str, features: ImageFeatures) -> None:
+        super().__setitem__(key, features)
+        if len(self) > self._capacity:
+            del self[next(iter(self))]
+
+
+class RequestImages:
+    """Encodes the images of requests.
+
+    Args:
+        cache: `image_id` → features of one image. The caller's, who thereby shares them among
+            policies and decides how many to keep.
+    """
+
+    def __init__(
+        self, model: PixSearch, cache: MutableMapping[str, ImageFeatures], stats: EngineStats
+    ) -> None:
+        self._model = model
+        self._cache = cache
+        self._stats = stats
+
+    def features_of(self, request: Request, upcoming: Iterable[Request]) -> ImageFeatures | None:
+        """Features of the request's image, None without one.
+
+        Args:
+            upcoming: requests that come next; their images fill the batch if one must be encoded.
+        """
+        if request.image is None:
+            return None
+        found = self._cache.get(request.feature_key)
+        return self._encode(request, upcoming) if found is None else found
+
+    def _encode(self, request: Request, upcoming: Iterable[Request]) -> ImageFeatures:
+        images = {request.feature_key: request.image}
+        for other in upcoming:
+            if len(images) == IMAGES_PER_BATCH:
+                break
+            if other.image is not None and other.feature_key not in self._cache:
+                images.setdefault(other.feature_key, other.image)
+        encoded = self._model.encode_image(list(images.values()))
+        self._stats.images_encoded += len(images)
+        for index, key in enumerate(images):
+            self._cache[key] = encoded.index([index])
+        return encoded.index([0])

@@ -1,0 +1,149 @@
+"""What goes into the engine and what comes out of it."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from pixsearch.chat import Conversation, Message, Rendered, Role, Text, TokenKind
+from pixsearch.config import OnEmptyMask
+from pixsearch.queries import Passage, QueryType
+
+Mask = Bool[np.ndarray, "height width"]
+RegionOverride = Callable[[int, Mask], Mask]
+"""(how many region searches this answer asked before, the predicted mask) -> the mask to search with."""
+
+
+class FinishReason(StrEnum):
+    """Why an answer ended."""
+
+    end = "end"  # the model wrote the end token of its own accord
+    forced_answer = "forced_answer"  # so it did, but it had wanted to search where that was barred
+    length = "length"  # the end token was forced, `max_new_tokens` or `max_length` was spent
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """One question to be answered.
+
+    Attributes:
+        id: unique among the requests of a call.
+        image_id: two requests with the same one show the same pixels, which are encoded once; None
+            if the image is known to this request alone.
+        history: earlier turns; an answer among them holds its `answer_text` alone.
+        region_override: control experiments alone; replaces the mask of each region query.
+    """
+
+    id: str
+    question: str
+    image: Image.Image | None = None
+    image_id: str | None = None
+    history: tuple[Message, ...] = ()
+    region_override: RegionOverride | None = None
+
+    @property
+    def conversation(self) -> Conversation:
+        """The history with the question at its end."""
+        question = Message(role=Role.USER, parts=(Text(text=self.question),))
+        return Conversation(messages=(*self.history, question), has_image=self.image is not None)
+
+    @property
+    def feature_key(self) -> str:
+        """Under what the image's features are cached."""
+        return f"request {self.id}" if self.image_id is None else self.image_id
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchRecord:
+    """One search of an answer, in the order in which they were asked.
+
+    Attributes:
+        type: what the model asked for, also where an empty mask led to another query.
+        text: the words of a text query.
+        mask: the region of a region query, in the image's own pixels.
+        empty_mask_action: what was done because `mask` is empty; None if it is not.
+        passages: all that came back, nearest first.
+        num_injected: how many of them, from the first, the evidence holds.
+        forced: the engine wrote the query (`policy.forced_first`), not the model.
+        step: how many tokens had been sampled when it was asked.
+    """
+
+    type: QueryType
+    text: str | None = None
+    mask: Mask | None = None
+    empty_mask_action: OnEmptyMask | None = None
+    passages: tuple[Passage, ...] = ()
+    num_injected: int = 0
+    forced: bool = False
+    step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroundedRecord:
+    """One grounded phrase of an answer.
+
+    Attributes:
+        phrase: the words since the `<seg>`, the evidence or the start before it.
+        mask: in the image's own pixels.
+        position: index of its `<seg>` in the trajectory's ids.
+    """
+
+    phrase: str
+    mask: Mask
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trajectory:
+    """A finished answer with its searches and their evidence.
+
+    Attributes:
+        rendered: prompt, sampled and injected ids, as the model saw them. Supervised is what was
+            sampled. A forced first query is of kind PROMPT: the model did not write it.
+        answer_text: the words after the last evidence, which are scored.
+        all_text: all generated words.
+    """
+
+    request_id: str
+    rendered: Rendered
+    answer_text: str
+    all_text: str
+    searches: tuple[SearchRecord, ...]
+    grounded: tuple[GroundedRecord, ...]
+    finish_reason: FinishReason
+
+    @property
+    def counts(self) -> dict[TokenKind, int]:
+        """How many tokens of each kind the trajectory holds."""
+        found = Counter(self.rendered.token_kind)
+        return {kind: found[kind] for kind in TokenKind}
+
+
+@dataclass(kw_only=True)
+class EngineStats:
+    """What an engine did since it was made; the tokens are those that a forward processed."""
+
+    processed: Counter[TokenKind] = field(default_factory=Counter)
+    prefill_forwards: int = 0
+    evidence_forwards: int = 0
+    decode_forwards: int = 0
+    searches: int = 0  # queries sent
+    search_calls: int = 0  # batches that they were sent in
+    images_encoded: int = 0
+    masks_decoded: int = 0
+    mask_calls: int = 0
+    empty_masks: int = 0
+
+    @property
+    def processed_tokens(self) -> int:
+        return self.processed.total()
+
+    def as_dict(self) -> dict[str, int]:
+        """Plain numbers for a log; tokens by kind as `prompt_tokens`, `evidence_tokens`, …"""
+        tokens = {f"{kind.name.lower()}_tokens": self.processed[kind] for kind in TokenKind}
+        numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "processed"}
+        return tokens | numbers

@@ -1,0 +1,215 @@
+"""One request in flight: its ids so far, where it stands in the grammar, what it found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
+
+from pixsearch.chat import ChatRenderer, Rendered, TokenKind
+from pixsearch.config import ForcedFirst, GenerationOptions, PolicyOptions
+from pixsearch.generation import grammar
+from pixsearch.generation.grammar import GrammarState, Limits, Phase, TokenClass
+from pixsearch.generation.records import (
+    FinishReason,
+    GroundedRecord,
+    Mask,
+    Request,
+    SearchRecord,
+    Trajectory,
+)
+from pixsearch.model import ImageFeatures
+from pixsearch.queries import QueryType
+
+NUM_EVIDENCE_TAGS = 2  # <information> and </information>
+
+
+@dataclass(kw_only=True, eq=False)
+class GroundedPhrase:
+    """A phrase whose mask may be asked for.
+
+    Attributes:
+        position: index of its `<seg>`.
+        state: prompts the mask decoder; None until it is computed.
+        mask: None until it is decoded.
+    """
+
+    position: int
+    features: ImageFeatures
+    state: Float[Tensor, " hidden"] | None = None
+    mask: Mask | None = None
+
+
+@dataclass(kw_only=True, eq=False)
+class Row:
+    """One request from its prompt to its end token.
+
+    Attributes:
+        num_processed: how many of its ids the model has processed; the rest is pending.
+        search_start: index of the last `<search>`.
+        wanted_search: `<search>` was the likeliest token at least once where it was barred.
+    """
+
+    request: Request
+    rendered: Rendered
+    limits: Limits
+    state: GrammarState
+    features: ImageFeatures | None = None
+    num_processed: int = 0
+    search_start: int = -1
+    grounded: list[GroundedPhrase] = field(default_factory=list)
+    searches: list[SearchRecord] = field(default_factory=list)
+    wanted_search: bool = False
+    finish_reason: FinishReason | None = None
+
+    @property
+    def pending_ids(self) -> list[int]:
+        return self.rendered.input_ids[self.num_processed :]
+
+    @property
+    def awaits_evidence(self) -> bool:
+        return self.state.phase is Phase.EVIDENCE
+
+    @property
+    def is_forced_search(self) -> bool:
+        """Whether the search that is open was written by the engine."""
+        return self.rendered.token_kind[self.search_start] is TokenKind.PROMPT
+
+    @property
+    def payload_ids(self) -> list[int]:
+        """Ids between the last `<search>` and its `</search>`."""
+        return self.rendered.input_ids[self.search_start + 1 : -1]
+
+    @property
+    def num_region_searches(self) -> int:
+        return sum(search.type is QueryType.REGION for search in self.searches)
+
+    def append(self, token: int, token_class: TokenClass) -> None:
+        """Take a sampled token; a `<seg>` opens a grounded phrase without a state."""
+        allowed = grammar.allowed_next(self.state, self.limits)
+        assert token_class in allowed and token_class, f"{token} sampled where {allowed!r} may come"
+        position = len(self.rendered)
+        if token_class is TokenClass.SEG:
+            self.grounded.append(GroundedPhrase(position=position, features=self.features))
+        elif token_class is TokenClass.SEARCH:
+            self.search_start = position
+        elif token_class is TokenClass.END:
+            self.finish_reason = self._finish_reason()
+        self.rendered.extend([token], TokenKind.GENERATED, supervised=True)
+        self.state = grammar.advance(self.state, token_class)
+
+    def force_search(self, payload_ids: Sequence[int]) -> None:
+        """Write `<search> … </search>` in the model's place.
+
+        The ids are of kind PROMPT: they were given to the model, so they are neither scored as its
+        words nor ever supervised.
+        """
+        self.search_start = len(self.rendered)
+        self.rendered.extend(payload_ids, TokenKind.PROMPT)
+        self.state = grammar.force_search(self.state, len(payload_ids))
+
+    def inject(self, evidence_ids: Sequence[int], record: SearchRecord) -> None:
+        """Append the evidence of the search that was open."""
+        self.rendered.extend(evidence_ids, TokenKind.EVIDENCE)
+        self.searches.append(record)
+        self.state = grammar.inject_evidence(self.state, len(evidence_ids))
+
+    def trajectory(self, renderer: ChatRenderer) -> Trajectory:
+        """The finished answer; all its masks are decoded."""
+        return Trajectory(
+            request_id=self.request.id,
+            rendered=self.rendered,
+            answer_text=renderer.answer_text(self.rendered),
+            all_text=renderer.answer_text(self.rendered, after_last_search=False),
+            searches=tuple(self.searches),
+            grounded=tuple(
+                GroundedRecord(
+                    phrase=self._phrase_before(one.position, renderer),
+                    mask=one.mask,
+                    position=one.position,
+                )
+                for one in self.grounded
+            ),
+            finish_reason=self.finish_reason,
+        )
+
+    def _finish_reason(self) -> FinishReason:
+        if grammar.is_last_token(self.state, self.limits):
+            return FinishReason.length
+        return FinishReason.forced_answer if self.wanted_search else FinishReason.end
+
+    def _phrase_before(self, position: int, renderer: ChatRenderer) -> str:
+        """The words between a `<seg>` and the special token, or the prompt, before it."""
+        ids, kinds = self.rendered.input_ids, self.rendered.token_kind
+        start = position
+        special = renderer.ids.never_in_text
+        while kinds[start - 1] is TokenKind.GENERATED and ids[start - 1] not in special:
+            start -= 1
+        return renderer.tokenizer.decode(ids[start:position]).strip()
+
+
+def open_row(
+    request: Request, *, renderer: ChatRenderer, policy: PolicyOptions, options: GenerationOptions
+) -> Row:
+    """Render a request's prompt, with the forced first query if the policy has one.
+
+    Raises:
+        ValueError: the prompt does not fit `generation.max_length`.
+    """
+    rendered = renderer.render_prompt(request.conversation)
+    limits = _limits(request, policy, options)
+    state = GrammarState(length=len(rendered))
+    row = Row(request=request, rendered=rendered, limits=limits, state=state)
+    _force_first(row, renderer, policy.forced_first)
+    evidence = limits.evidence_tokens if row.awaits_evidence else 0
+    needed = len(row.rendered) + evidence + max(1, options.answer_tokens)
+    if needed > options.max_length:
+        raise ValueError(
+            f"request {request.id}: prompt, forced search and shortest answer take {needed} tokens, "
+            f"generation.max_length is {options.max_length}; raise it or shorten the question"
+        )
+    return row
+
+
+def longest_row(rows: Sequence[Row], options: GenerationOptions) -> int:
+    """Tokens that the longest of these rows can grow to; so much the cache must hold."""
+    return min(options.max_length, max(_most_tokens(row) for row in rows))
+
+
+def _most_tokens(row: Row) -> int:
+    limits = row.limits
+    num_searches = max(limits.max_searches, row.state.searches)
+    return len(row.rendered) + limits.max_new_tokens + num_searches * limits.evidence_tokens
+
+
+def _limits(request: Request, policy: PolicyOptions, options: GenerationOptions) -> Limits:
+    has_image = request.image is not None
+    types = _allowed_types(policy)
+    return Limits(
+        types=types if has_image else types & {QueryType.TEXT},
+        can_ground=has_image,
+        max_searches=policy.max_searches,
+        query_tokens=policy.query_tokens,
+        evidence_tokens=policy.evidence_tokens + NUM_EVIDENCE_TAGS,
+        max_new_tokens=options.max_new_tokens,
+        answer_tokens=options.answer_tokens,
+        max_length=options.max_length,
+    )
+
+
+def _allowed_types(policy: PolicyOptions) -> frozenset[QueryType]:
+    unknown = sorted(set(policy.allow) - set(QueryType))
+    if unknown:
+        raise ValueError(
+            f"policy.allow: {', '.join(unknown)} is no query type; use {', '.join(QueryType)}"
+        )
+    return frozenset(QueryType(name) for name in policy.allow)
+
+
+def _force_first(row: Row, renderer: ChatRenderer, forced: ForcedFirst) -> None:
+    """Open the forced first search; none of the whole image where there is no image."""
+    question = row.request.question
+    if forced is ForcedFirst.text_query:
+        row.force_search(renderer.payload_ids(QueryType.TEXT, question))
+    elif forced is ForcedFirst.whole_image and row.request.image is not None:
+        row.force_search(renderer.payload_ids(QueryType.IMAGE, None))

@@ -1,0 +1,113 @@
+"""From rows that closed a search to rows that hold the evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pixsearch.chat import ChatRenderer
+from pixsearch.config import OnEmptyMask, PolicyOptions
+from pixsearch.generation.masks import MaskDecoding
+from pixsearch.generation.records import EngineStats, SearchRecord
+from pixsearch.generation.row import Row
+from pixsearch.queries import Passage, Query, QueryType, Search
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Asked:
+    """One row's search on its way; `query` is None if the policy skips it."""
+
+    record: SearchRecord
+    query: Query | None
+
+
+class Searching:
+    """Asks the searcher once for all rows that closed a search at the same step.
+
+    Args:
+        search: the retriever, with the number of passages and the region crop bound by the caller.
+    """
+
+    def __init__(
+        self,
+        *,
+        search: Search,
+        policy: PolicyOptions,
+        renderer: ChatRenderer,
+        masks: MaskDecoding,
+        stats: EngineStats,
+    ) -> None:
+        self._search = search
+        self._policy = policy
+        self._renderer = renderer
+        self._masks = masks
+        self._stats = stats
+
+    def answer(self, rows: Sequence[Row]) -> None:
+        """Append to each row, which must await it, the evidence of its search.
+
+        Raises:
+            ValueError: an empty mask under `policy.on_empty_mask=error`.
+        """
+        self._masks.decode(row.grounded[-1] for row in rows if self._type_of(row) is QueryType.REGION)
+        asked = [self._ask(row) for row in rows]
+        found = self._find([one.query for one in asked if one.query is not None])
+        for row, one in zip(rows, asked, strict=True):
+            passages = [] if one.query is None else found.pop(0)
+            evidence_ids, injected = self._renderer.evidence_ids(
+                passages, max_tokens=self._policy.evidence_tokens
+            )
+            record = replace(one.record, passages=tuple(passages), num_injected=len(injected))
+            row.inject(evidence_ids, record)
+
+    def _find(self, queries: list[Query]) -> list[list[Passage]]:
+        """What the searcher returns, one list per query."""
+        if not queries:
+            return []
+        self._stats.search_calls += 1
+        self._stats.searches += len(queries)
+        found = list(self._search(queries))
+        if len(found) != len(queries):
+            raise ValueError(
+                f"the searcher returned {len(found)} results for {len(queries)} queries; "
+                "it must return one list of passages per query"
+            )
+        return found
+
+    def _type_of(self, row: Row) -> QueryType:
+        first = row.payload_ids[0]
+        symbols = {
+            self._renderer.ids.region: QueryType.REGION,
+            self._renderer.ids.whole: QueryType.IMAGE,
+        }
+        return symbols.get(first, QueryType.TEXT)
+
+    def _ask(self, row: Row) -> _Asked:
+        query_type = self._type_of(row)
+        record = SearchRecord(
+            type=query_type, forced=row.is_forced_search, step=row.state.sampled
+        )
+        if query_type is QueryType.REGION:
+            return self._ask_region(row, record)
+        if query_type is QueryType.IMAGE:
+            return _Asked(record=record, query=Query.of_image(row.request.image))
+        text = row.request.question if record.forced else self._words(row.payload_ids)
+        return _Asked(record=replace(record, text=text), query=Query.of_text(text))
+
+    def _ask_region(self, row: Row, record: SearchRecord) -> _Asked:
+        """A query by the mask of the last grounded phrase, or by what a control puts in its place."""
+        image, mask = row.request.image, row.grounded[-1].mask
+        if row.request.region_override is not None:
+            mask = row.request.region_override(row.num_region_searches, mask)
+        if mask.any():
+            return _Asked(record=replace(record, mask=mask), query=Query.of_region(image, mask))
+        action = self._policy.on_empty_mask
+        self._stats.empty_masks += 1
+        if action is OnEmptyMask.error:
+            raise ValueError(
+                f"request {row.request.id}: region search {row.num_region_searches + 1} has an empty "
+                "mask; set policy.on_empty_mask to whole_image or skip to go on"
+            )
+        query = Query.of_image(image) if action is OnEmptyMask.whole_image else None
+        return _Asked(record=replace(record, mask=mask, empty_mask_action=action), query=query)
+
+    def _words(self, ids: list[int]) -> str:
+        return self._renderer.tokenizer.decode(ids, skip_special_tokens=True).strip()

@@ -1,0 +1,158 @@
+"""The main job as a user would do it: the project's scripts, one after the other.
+
+Each script knows what is done already and goes on from there; nothing here decides that.
+
+    OUTPUT/results.json, predictions/, report/     of the latest run
+    OUTPUT/runs/seed7-default/                     all that one run made
+        commands.txt                               what was run, to be run again by hand
+        timings.json                               seconds of each step
+        world/ index/ ground/ search/ evaluation/
+"""
+
+import json
+import logging
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixsearch.config import DemoOptions, Foundation
+from pixsearch.miniature.overrides import to_overrides
+
+logger = logging.getLogger(__name__)
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+PUBLISHED = ("results.json", "predictions", "report")
+OF_ONE_POLICY = ("name", "allow", "max_searches", "forced_first", "control")
+OF_ONE_KNOWLEDGE_BASE = ("knowledge_base", "index")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One call of a script."""
+
+    name: str
+    script: str
+    arguments: Sequence[str]
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, str(SCRIPTS / self.script), *self.arguments]
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Run every step, then put the results where the README says.
+
+    Returns:
+        0, or the exit code of the step that failed; its own message says why.
+    """
+    folder = Path(options.paths.miniature)
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = plan(options)
+    (folder / "commands.txt").write_text("".join(f"{shlex.join(s.command)}\n" for s in steps))
+    timings = Timings(folder / "timings.json")
+    for number, step in enumerate(steps, 1):
+        logger.info("[%d/%d] %s", number, len(steps), step.name)
+        started = time.monotonic()
+        code = subprocess.run(step.command, check=False).returncode
+        timings.add(step.name, time.monotonic() - started, finished=code == 0)
+        if code != 0:
+            return code
+    publish(folder / "evaluation", Path(options.output_dir), _run_facts(options, timings))
+    return 0
+
+
+def plan(options: DemoOptions) -> list[Step]:
+    """The steps, in order, with every option that they take from the demo."""
+    paths = to_overrides("paths", options.paths)
+    world = to_overrides("miniature", options.miniature)
+    retrieval = to_overrides("retrieval", options.retrieval, but=OF_ONE_KNOWLEDGE_BASE)
+    policy = to_overrides("policy", options.policy, but=OF_ONE_POLICY)
+    train = [
+        "experiment=miniature",
+        *paths,
+        *to_overrides("model", options.model),
+        *to_overrides("run", options.run, but=("output_dir",)),
+    ]
+    evaluate = [
+        "-m",
+        "benchmark=miniature",
+        f"policy={','.join(options.policies)}",
+        f"seed={options.miniature.seed}",
+        f"answer={options.answer}",
+        *paths,
+        *to_overrides("benchmark", options.benchmark),
+        *to_overrides("generation", options.generation),
+        *retrieval,
+        *policy,
+    ]
+    indexes = ["-m", "retrieval=miniature,miniature_train", *paths, *retrieval]
+    ground = ["stage=ground", *train, *to_overrides("stage", options.ground)]
+    search = ["stage=search", *train, *to_overrides("stage", options.search)]
+    return [
+        *_pretrain(options),
+        Step(name="world", script="build_world.py", arguments=[*paths, *world]),
+        Step(name="indexes", script="build_index.py", arguments=indexes),
+        Step(
+            name="trajectories",
+            script="build_trajectories.py",
+            arguments=[*paths, *world, *retrieval, *policy],
+        ),
+        Step(name="stage 1: ground", script="train.py", arguments=ground),
+        Step(name="stage 2: search", script="train.py", arguments=search),
+        Step(name="evaluation", script="evaluate.py", arguments=evaluate),
+        Step(name="report", script="report.py", arguments=[f"run={options.paths.miniature}"]),
+    ]
+
+
+def _pretrain(options: DemoOptions) -> list[Step]:
+    if options.foundation is Foundation.committed:
+        return []
+    arguments = [f"output_dir={options.paths.foundation}"]
+    return [Step(name="foundation", script="pretrain_miniature.py", arguments=arguments)]
+
+
+class Timings:
+    """Seconds spent in each step up to its first success; what a later run skips costs nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._steps: dict[str, dict[str, Any]] = (
+            json.loads(path.read_text()) if path.is_file() else {}
+        )
+
+    def add(self, name: str, seconds: float, *, finished: bool) -> None:
+        before = self._steps.get(name, {"seconds": 0.0, "finished": False})
+        if not before["finished"]:
+            seconds = round(before["seconds"] + seconds, 1)
+            self._steps[name] = {"seconds": seconds, "finished": finished}
+            self._path.write_text(json.dumps(self._steps, indent=2) + "\n")
+
+    @property
+    def total(self) -> float:
+        return round(sum(step["seconds"] for step in self._steps.values()), 1)
+
+
+def _run_facts(options: DemoOptions, timings: Timings) -> dict[str, Any]:
+    return {
+        "seed": options.miniature.seed,
+        "preset": options.preset,
+        "runtime_seconds": timings.total,
+    }
+
+
+def publish(evaluation: Path, output: Path, facts: dict[str, Any]) -> None:
+    """Copy a run's results to `output`, in place of those of the run before, with `facts` added."""
+    for name in PUBLISHED:
+        source, target = evaluation / name, output / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        if source.is_dir():
+            shutil.copytree(source, target)
+    results = json.loads((evaluation / "results.json").read_text())
+    (output / "results.json").write_text(json.dumps(facts | results, indent=2) + "\n")

@@ -1,0 +1,178 @@
+"""The invented entities of a world: names, appearances, facts that refer to each other, articles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from pixsearch.miniature.appearance import (
+    KINDS,
+    Appearance,
+    draw_appearance,
+    draw_look_alike,
+)
+from pixsearch.miniature.vocabulary import COUNTRIES, MATERIALS
+
+GUILD_KIND = "banner"  # a guild is seen by its banner
+THING_KINDS = tuple(kind for kind in KINDS if kind != GUILD_KIND)
+
+_ONSETS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "dr", "tr", "st")
+_VOWELS = ("a", "e", "i", "o", "u")
+_CODAS = ("l", "n", "r", "s", "k", "m")
+_LOOK_ALIKE_SHARE = 0.3
+_GUILD_SHARE = 1 / 6
+
+
+class Split(StrEnum):
+    """Which pictures and texts an entity may occur in."""
+
+    train = "train"
+    eval = "eval"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """A thing (boat, tower, …) or a guild.
+
+    Attributes:
+        known: whether the knowledge base has an article about it.
+        country: where a thing is kept; where a guild comes from.
+        year: in which a thing was made or a guild founded.
+        material, maker_id: of things alone.
+        look_alike: whether another entity of its split differs in the emblem alone.
+    """
+
+    id: str
+    name: str
+    split: Split
+    known: bool
+    appearance: Appearance
+    country: str
+    year: int
+    material: str | None = None
+    maker_id: str | None = None
+    look_alike: bool = False
+
+    @property
+    def is_guild(self) -> bool:
+        return self.appearance.kind == GUILD_KIND
+
+
+def draw_entities(*, seed: int, count: int) -> dict[str, Entity]:
+    """All entities of a world by id: `count` known ones, half of each split, and one in ten more unknown.
+
+    Guilds come first, because things name them as their makers; a maker is of the thing's own split.
+    """
+    generator = np.random.default_rng([seed, 11])
+    names = _draw_names(generator, 2 * count)
+    taken: set[Appearance] = set()
+    entities: dict[str, Entity] = {}
+    for split in Split:
+        for known, number in ((True, count // 2), (False, count // 20)):
+            num_guilds = round(number * _GUILD_SHARE) if known else 0
+            for place in range(number):
+                kind = GUILD_KIND if place < num_guilds else str(generator.choice(THING_KINDS))
+                appearance, twin_id = _draw_appearance(generator, kind, taken, entities, split, known)
+                entity_id = f"{'g' if kind == GUILD_KIND else 't'}{len(entities):04d}"
+                entities[entity_id] = _draw_entity(
+                    generator, entity_id, names[len(entities)], split, known, appearance, entities
+                )
+                if twin_id is not None:
+                    _mark_look_alikes(entities, entity_id, twin_id)
+    return entities
+
+
+def article(entity: Entity, entities: dict[str, Entity]) -> str:
+    """What the knowledge base says of an entity."""
+    look = entity.appearance
+    drawn = f"{look.colour} {look.kind} with {look.trim} trim and a {look.ink} {look.emblem}"
+    if entity.is_guild:
+        return (
+            f"{entity.name} is a guild from {entity.country}, founded in {entity.year}. "
+            f"Its sign is a {drawn}."
+        )
+    assert entity.maker_id is not None
+    maker = entities[entity.maker_id].name
+    return (
+        f"{entity.name} is a {drawn}. {maker} made it of {entity.material} in {entity.year}. "
+        f"It is kept in {entity.country}."
+    )
+
+
+def of_split(entities: dict[str, Entity], split: Split, *, known: bool) -> list[Entity]:
+    """The entities of one split that are, or are not, in the knowledge base."""
+    return [e for e in entities.values() if e.split is split and e.known is known]
+
+
+def _draw_names(generator: np.random.Generator, count: int) -> list[str]:
+    names: dict[str, None] = {}
+    reserved = {*COUNTRIES, *(material.capitalize() for material in MATERIALS)}
+    while len(names) < count:
+        syllables = [
+            str(generator.choice(_ONSETS)) + str(generator.choice(_VOWELS)) + str(generator.choice(_CODAS))
+            for _ in range(2)
+        ]
+        name = "".join(syllables).capitalize()
+        if name not in reserved:
+            names[name] = None
+    return list(names)
+
+
+def _draw_appearance(
+    generator: np.random.Generator,
+    kind: str,
+    taken: set[Appearance],
+    entities: dict[str, Entity],
+    split: Split,
+    known: bool,
+) -> tuple[Appearance, str | None]:
+    """A new appearance; with it the id of the entity that it looks like, if it is a look-alike."""
+    if known and kind != GUILD_KIND and generator.random() < _LOOK_ALIKE_SHARE:
+        originals = [e for e in of_split(entities, split, known=True) if e.appearance.kind == kind]
+        if originals:
+            original = originals[int(generator.integers(len(originals)))]
+            twin = draw_look_alike(generator, original.appearance, taken)
+            if twin is not None:
+                taken.add(twin)
+                return twin, original.id
+    while True:
+        appearance = draw_appearance(generator, kind=kind, for_foundation=False)
+        if appearance not in taken:
+            taken.add(appearance)
+            return appearance, None
+
+
+def _draw_entity(
+    generator: np.random.Generator,
+    entity_id: str,
+    name: str,
+    split: Split,
+    known: bool,
+    appearance: Appearance,
+    entities: dict[str, Entity],
+) -> Entity:
+    is_guild = appearance.kind == GUILD_KIND
+    return Entity(
+        id=entity_id,
+        name=name,
+        split=split,
+        known=known,
+        appearance=appearance,
+        country=str(generator.choice(COUNTRIES)),
+        year=int(generator.integers(1000, 2000)),
+        material=None if is_guild else str(generator.choice(MATERIALS)),
+        maker_id=None if is_guild else _choose_maker(generator, entities, split),
+    )
+
+
+def _choose_maker(
+    generator: np.random.Generator, entities: dict[str, Entity], split: Split
+) -> str:
+    guilds: Sequence[str] = [e.id for e in of_split(entities, split, known=True) if e.is_guild]
+    return guilds[int(generator.integers(len(guilds)))]
+
+
+def _mark_look_alikes(entities: dict[str, Entity], *ids: str) -> None:
+    for entity_id in ids:
+        entities[entity_id] = replace(entities[entity_id], look_alike=True)

@@ -1,0 +1,183 @@
+"""Pre-trains the vision tower: a stock CLIP vision transformer that knows the drawing style.
+
+Dense labels teach the patches what they show; a contrastive loss teaches the projected class token to
+tell entities apart by photo, by the crop of a region query and, weakly, by a scene that they stand in.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from pixsearch.miniature.appearance import KINDS
+from pixsearch.miniature.foundation.bank import ATTRIBUTES, NOTHING, EntityBank, SceneBank
+from pixsearch.miniature.foundation.loop import StepLosses, pretrain
+from pixsearch.miniature.vocabulary import LABEL_WORDS
+
+_SCENES_PER_STEP = 32
+_ENTITIES_PER_STEP = 48
+_SCENE_WEIGHT = 0.2  # a cluttered scene should match its entities' photos only weakly
+
+
+def tower_config() -> CLIPVisionConfig:
+    """128 pixels, patches of 16: 64 patch tokens."""
+    return CLIPVisionConfig(
+        hidden_size=160,
+        intermediate_size=640,
+        projection_dim=128,
+        num_hidden_layers=5,
+        num_attention_heads=5,
+        image_size=128,
+        patch_size=16,
+        hidden_act="gelu",
+    )
+
+
+class TowerWithHeads(nn.Module):
+    """The tower and the heads that only pre-training needs."""
+
+    def __init__(self, config: CLIPVisionConfig) -> None:
+        super().__init__()
+        self.tower = CLIPVisionModelWithProjection(config)
+        width = config.hidden_size
+        sizes = {name: len(values) for name, values in ATTRIBUTES.items()}
+        sizes |= {"presence": len(KINDS) + 1, "word": len(LABEL_WORDS) + 1}
+        self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
+        self.norm = nn.LayerNorm(width)
+        self.register_buffer("pixel_mean", torch.tensor(OPENAI_CLIP_MEAN), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(OPENAI_CLIP_STD), persistent=False)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    def forward(
+        self, images: UInt8[Tensor, "batch side side 3"]
+    ) -> tuple[Float[Tensor, "batch patches width"], Float[Tensor, "batch dimension"]]:
+        """Patch states of the last layer, and unit vectors of the whole images."""
+        pixels = (images.float() / 255 - self.pixel_mean) / self.pixel_std
+        output = self.tower(pixel_values=pixels.permute(0, 3, 1, 2))
+        vectors = functional.normalize(output.image_embeds, dim=-1)
+        return self.norm(output.last_hidden_state[:, 1:]), vectors
+
+
+def train_tower(
+    scenes: SceneBank, entities: EntityBank, *, steps: int, folder: Path, seed: int
+) -> TowerWithHeads:
+    """Pre-train from scratch, or from where a run in `folder` stopped."""
+    torch.manual_seed(seed)
+    module = TowerWithHeads(tower_config())
+
+    def losses_of_step(step: int) -> StepLosses:
+        generator = np.random.default_rng([seed, 5, step])
+        return _step_losses(module, scenes, entities, generator)
+
+    pretrain(module, losses_of_step, steps=steps, lr=1e-3, folder=folder)
+    return module
+
+
+def _step_losses(
+    module: TowerWithHeads, scenes: SceneBank, entities: EntityBank, generator: np.random.Generator
+) -> StepLosses:
+    chosen = generator.choice(len(scenes.squares), size=_SCENES_PER_STEP, replace=False)
+    numbers = _choose_entities(scenes, entities, chosen, generator)
+    views = generator.integers(entities.photos.shape[1], size=(2, len(numbers)))
+    pictures = np.concatenate(
+        [
+            scenes.squares[chosen],
+            entities.photos[numbers, views[0]],
+            entities.crops[numbers, views[1]],
+        ]
+    )
+    patches, vectors = module(torch.from_numpy(pictures))
+    scene_vectors, photo_vectors, crop_vectors = vectors.split(
+        [len(chosen), len(numbers), len(numbers)]
+    )
+    scale = module.log_scale.exp().clamp(max=100.0)
+    losses = _dense_losses(module, scenes, chosen, patches[: len(chosen)])
+    losses["crop"] = _contrast(crop_vectors, photo_vectors, scale)
+    members = torch.from_numpy(scenes.members[chosen])
+    losses["scene"] = _SCENE_WEIGHT * _contrast_scenes(
+        scene_vectors, photo_vectors, scale, members, torch.from_numpy(numbers)
+    )
+    return losses
+
+
+def _choose_entities(
+    scenes: SceneBank, entities: EntityBank, chosen: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """One entity of each scene, their look-alikes, and others up to the batch's size."""
+    counts = (scenes.members[chosen] >= 0).sum(1)
+    picked = scenes.members[chosen, generator.integers(counts)]
+    twins = entities.look_alike[picked]
+    others = generator.permutation(len(entities.appearances))
+    ordered = np.concatenate([picked, twins[twins >= 0], others])
+    _, first = np.unique(ordered, return_index=True)
+    return ordered[np.sort(first)][:_ENTITIES_PER_STEP]
+
+
+def _dense_losses(
+    module: TowerWithHeads,
+    scenes: SceneBank,
+    chosen: np.ndarray,
+    patches: Float[Tensor, "batch patches width"],
+) -> StepLosses:
+    targets = {name: labels[chosen] for name, labels in scenes.attributes.items()}
+    targets |= {"presence": scenes.kinds_or_empty[chosen], "word": scenes.words[chosen]}
+    return {
+        name: functional.cross_entropy(
+            module.heads[name](patches).flatten(0, 1),
+            torch.from_numpy(labels).flatten(),
+            ignore_index=NOTHING,
+        )
+        for name, labels in targets.items()
+    }
+
+
+def _contrast(
+    left: Float[Tensor, "batch dimension"], right: Float[Tensor, "batch dimension"], scale: Tensor
+) -> Float[Tensor, ""]:
+    similarity = scale * left @ right.T
+    target = torch.arange(len(left))
+    return (
+        functional.cross_entropy(similarity, target)
+        + functional.cross_entropy(similarity.T, target)
+    ) / 2
+
+
+def _contrast_scenes(
+    scene_vectors: Float[Tensor, "num_scenes dimension"],
+    photo_vectors: Float[Tensor, "num_photos dimension"],
+    scale: Tensor,
+    members: Int[Tensor, "num_scenes most_members"],
+    numbers: Int[Tensor, " num_photos"],
+) -> Float[Tensor, ""]:
+    """Cross-entropy of each scene against all photos, any of its own entities being right."""
+    log_shares = (scale * scene_vectors @ photo_vectors.T).log_softmax(-1)
+    right = (members[:, :, None] == numbers).any(1)
+    return -log_shares.masked_fill(~right, -torch.inf).logsumexp(-1).mean()
+
+
+@torch.inference_mode()
+def measure_tower(
+    module: TowerWithHeads, scenes: SceneBank, entities: EntityBank
+) -> dict[str, float]:
+    """Figures on held-out pictures: accuracy per patch attribute, recall of crops among all photos."""
+    module.eval()
+    patches, _ = module(torch.from_numpy(scenes.squares))
+    targets = dict(scenes.attributes) | {"presence": scenes.kinds_or_empty, "word": scenes.words}
+    figures = {}
+    for name, labels in targets.items():
+        guess = module.heads[name](patches).argmax(-1).numpy()
+        applies = labels > 0 if name == "word" else labels != NOTHING
+        figures[f"{name}_accuracy"] = float((guess == labels)[applies].mean())
+    photos = torch.cat([module(batch)[1] for batch in torch.from_numpy(entities.photos[:, 0]).split(64)])
+    crops = torch.cat([module(batch)[1] for batch in torch.from_numpy(entities.crops[:, 0]).split(64)])
+    ranks = (crops @ photos.T).argsort(-1, descending=True) == torch.arange(len(crops))[:, None]
+    figures["crop_recall_at_1"] = float(ranks[:, 0].float().mean())
+    figures["crop_recall_at_5"] = float(ranks[:, :5].any(-1).float().mean())
+    module.train()
+    return figures

@@ -1,0 +1,50 @@
+"""Options as command-line overrides, so that one script can pass them on to another."""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+PLAIN = re.compile(r"[A-Za-z_/.][\w/.-]*")  # what Hydra's grammar reads as one string unquoted
+RESERVED = ("null", "true", "false", "nan", "inf")
+
+
+def to_overrides(name: str, options: Any, *, but: Collection[str] = ()) -> list[str]:
+    """One `name.field=value` for each leaf of an options object.
+
+    Args:
+        but: fields of the top level that are left out.
+
+    >>> from pixsearch.config import BenchmarkOptions
+    >>> to_overrides("benchmark", BenchmarkOptions(name="a", root="my data"), but=["split"])
+    ['benchmark.name=a', "benchmark.root='my data'", 'benchmark.limit=null']
+    """
+    kept = [field.name for field in fields(options) if field.name not in but]
+    return [line for field in kept for line in _leaves(f"{name}.{field}", getattr(options, field))]
+
+
+def _leaves(key: str, value: Any) -> Iterator[str]:
+    if is_dataclass(value):
+        yield from to_overrides(key, value)
+    elif isinstance(value, dict):  # its keys may be new to the other script: `++` adds or replaces
+        for inner, item in value.items():
+            yield from _leaves(f"++{key.removeprefix('++')}.{inner}", item)
+    else:
+        yield f"{key}={_written(value)}"
+
+
+def _written(value: Any) -> str:
+    """The value in Hydra's override grammar."""
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(_written(item) for item in value) + "]"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value.value if isinstance(value, Enum) else value)
+    is_plain = not isinstance(value, str) or PLAIN.fullmatch(text)
+    if is_plain and text.lower() not in RESERVED:
+        return text
+    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{quoted}'"

@@ -1,0 +1,151 @@
+"""From folders to the parts of a PixSearch, and the checks of what was loaded."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from transformers import (
+    AutoImageProcessor,
+    AutoTokenizer,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+    SamModel,
+)
+
+from pixsearch.chat import ChatTemplate
+from pixsearch.config import ModelOptions
+from pixsearch.model.backbone import patch_features
+from pixsearch.model.config import PixSearchConfig
+from pixsearch.tokens import TokenIds, add_special_tokens, find_token_ids
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What `PixSearch.compose` puts together."""
+
+    config: PixSearchConfig
+    backbone: LlavaForConditionalGeneration
+    segmenter: SamModel
+    tokenizer: PreTrainedTokenizerFast
+
+
+def load_parts(options: ModelOptions) -> Parts:
+    """Load the pre-trained parts and describe their composition.
+
+    Raises:
+        ValueError: a part cannot be loaded or does not fit; one line that names the option.
+    """
+    language_model = "model.language_model", options.language_model
+    segmenter_source = "model.segmenter", options.segmenter
+    tokenizer = _load(AutoTokenizer.from_pretrained, *language_model)
+    backbone = _load(LlavaForConditionalGeneration.from_pretrained, *language_model, weights=True)
+    segmenter = _load(SamModel.from_pretrained, *segmenter_source, weights=True)
+    vision = _load(AutoImageProcessor.from_pretrained, *language_model)
+    pixels = _load(AutoImageProcessor.from_pretrained, *segmenter_source)
+    config = PixSearchConfig(
+        backbone=backbone.config,
+        segmenter=segmenter.config,
+        seg_state=options.seg_state.value,
+        image_fit=options.image_fit.value,
+        token_ids=asdict(_token_ids(tokenizer, backbone, options.language_model)),
+        template=asdict(ChatTemplate()),
+        num_image_tokens=_count_patches(backbone),
+        vision_mean=list(vision.image_mean),
+        vision_std=list(vision.image_std),
+        segmenter_mean=list(pixels.image_mean),
+        segmenter_std=list(pixels.image_std),
+        lora_rank=options.lora_rank,
+        lora_alpha=options.lora_alpha,
+        lora_dropout=options.lora_dropout,
+        lora_targets=list(options.lora_targets),
+        attn_implementation={},  # each part keeps its own; by default all would be set to None
+    )
+    return Parts(config=config, backbone=backbone, segmenter=segmenter, tokenizer=tokenizer)
+
+
+def check_checkpoint(folder: str | os.PathLike[str]) -> None:
+    """See that a checkpoint of PixSearch lies there, before anything heavy is loaded.
+
+    Raises:
+        ValueError: nothing lies there, or the checkpoint of another kind of model.
+    """
+    remedy = "give a folder that PixSearch.save_pretrained wrote"
+    try:
+        found, _ = PixSearchConfig.get_config_dict(folder)
+    except OSError as error:
+        raise ValueError(f"checkpoint {folder}: it has no config.json; {remedy}") from error
+    if found.get("model_type") != PixSearchConfig.model_type:
+        raise ValueError(
+            f"checkpoint {folder}: its config.json is of a {found.get('model_type')!r} model, "
+            f"not {PixSearchConfig.model_type!r}; {remedy}"
+        )
+
+
+def check_loaded(folder: str | os.PathLike[str], report: Mapping[str, Sequence[Any]]) -> None:
+    """See that every weight of the model came from the checkpoint, and every one of it was used.
+
+    Args:
+        report: transformers' loading report.
+
+    Raises:
+        ValueError: the weights do not fit config.json; one line with an example of each kind.
+    """
+    kinds = {
+        "missing": "missing_keys",
+        "unused": "unexpected_keys",
+        "of another shape": "mismatched_keys",
+    }
+    found = [
+        f"{len(report[key])} {kind} ({min(map(str, report[key]))}, …)"
+        for kind, key in kinds.items()
+        if report[key]
+    ]
+    if found:
+        raise ValueError(
+            f"checkpoint {folder}: its weights do not fit its config.json: {', '.join(found)}; "
+            "the two files are of different runs, copy the checkpoint anew"
+        )
+
+
+def _load(load: Callable[..., Part], option: str, source: str, *, weights: bool = False) -> Part:
+    """Load from a folder or hub id; weights in fp32."""
+    try:
+        return load(source, dtype=torch.float32) if weights else load(source)
+    except (OSError, ValueError) as error:
+        what = "weights" if weights else "tokenizer or image processor"
+        kind = "folder" if Path(source).is_dir() else "folder or hub id"
+        raise ValueError(
+            f"{option}={source}: the {what} cannot be loaded from this {kind}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+def _token_ids(
+    tokenizer: PreTrainedTokenizerFast, backbone: LlavaForConditionalGeneration, source: str
+) -> TokenIds:
+    """Add PixSearch's tokens and look all ids up.
+
+    Raises:
+        ValueError: the tokenizer has tokens for which the backbone has no rows.
+    """
+    rows = backbone.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise ValueError(
+            f"model.language_model={source}: its tokenizer has {len(tokenizer)} tokens, "
+            f"its embedding {rows} rows; the two are of different models"
+        )
+    add_special_tokens(tokenizer)
+    return find_token_ids(tokenizer, image_token_id=backbone.config.image_token_id)
+
+
+@torch.no_grad()
+def _count_patches(backbone: LlavaForConditionalGeneration) -> int:
+    """Patches per image, counted on a blank one: configs state them in many ways."""
+    vision = backbone.config.vision_config
+    blank = torch.zeros(1, vision.num_channels, vision.image_size, vision.image_size)
+    return patch_features(backbone, blank.to(backbone.device)).shape[1]

@@ -1,0 +1,338 @@
+"""PixSearch: a LLaVA whose <seg> states prompt a SAM mask decoder."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from PIL import Image
+from torch import Tensor, nn
+from transformers import (
+    Cache,
+    LlavaForConditionalGeneration,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    SamModel,
+)
+
+from pixsearch.chat import ChatRenderer
+from pixsearch.config import LossOptions, ModelOptions, PolicyOptions, SegState
+from pixsearch.model.answering import Answer, AnySearcher, answer
+from pixsearch.model.backbone import check_placeholders, inject_lora, splice_patches
+from pixsearch.model.composing import check_checkpoint, check_loaded, load_parts
+from pixsearch.model.config import PixSearchConfig
+from pixsearch.model.features import ImageFeatures, encode_images
+from pixsearch.model.grounding import GroundedStates, SegGrounding
+from pixsearch.model.losses import Losses, language_loss, mask_losses
+from pixsearch.model.new_rows import NewTokenRows
+from pixsearch.model.segmenter import decode_masks, empty_embedding, init_positional_matrix
+
+NO_TARGET = -100  # label of a token that is no target
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PixSearchOutput:
+    """What `PixSearch.forward` returns.
+
+    Attributes:
+        logits: at the supervised positions alone, row by row.
+        mask_logits: one mask per <seg>, row by row.
+    """
+
+    losses: Losses
+    logits: Float[Tensor, "num_tokens vocabulary"]
+    mask_logits: Float[Tensor, "num_masks low low"]
+
+
+class PixSearch(PreTrainedModel):
+    """The whole model. Images are encoded beforehand (`encode_image`), once each.
+
+    `forward`:
+        1. embed the tokens and put the projected patches where the placeholders are;
+        2. run the language model over the embeddings;
+        3. score the vocabulary where a token is supervised, and take the cross-entropy;
+        4. take the state that stands for each grounded phrase, make a prompt of it, and decode the
+           masks of the whole batch in one call;
+        5. compare the masks with their targets.
+
+    Attributes:
+        backbone: transformers' LLaVA, its matrices not resized.
+        segmenter: transformers' SAM.
+        grounding: from states of the language model to prompts of the mask decoder.
+        new_rows: embedding and head rows of the tokens in pixsearch/tokens.py.
+    """
+
+    config_class = PixSearchConfig
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+
+    def __init__(
+        self,
+        config: PixSearchConfig,
+        *,
+        backbone: LlavaForConditionalGeneration | None = None,
+        segmenter: SamModel | None = None,
+        tokenizer: PreTrainedTokenizerFast | None = None,
+    ) -> None:
+        super().__init__(config)
+        width = config.backbone.text_config.hidden_size
+        self.backbone = backbone or LlavaForConditionalGeneration(config.backbone)
+        self.segmenter = segmenter or SamModel(config.segmenter)
+        self.grounding = SegGrounding(
+            seg_id=config.ids.seg,
+            seg_state=SegState(config.seg_state),
+            width=width,
+            channels=config.segmenter.prompt_encoder_config.hidden_size,
+        )
+        self.new_rows = NewTokenRows(
+            first_id=config.ids.search,
+            num_rows=config.num_new_rows,
+            width=width,
+            tied=config.backbone.tie_word_embeddings,
+        )
+        self.post_init()
+        if segmenter is None:
+            init_positional_matrix(self.segmenter)
+        if config.lora_rank:  # after post_init, which would draw LoRA's zeros anew
+            inject_lora(self.backbone, config)
+        self._tokenizer = tokenizer
+        self._renderer: ChatRenderer | None = None
+
+    @classmethod
+    def compose(cls, options: ModelOptions) -> "PixSearch":
+        """Put a pre-trained backbone and segmenter together; what joins them is drawn anew.
+
+        Raises:
+            ValueError: a part cannot be loaded or does not fit; one line that names the option.
+        """
+        parts = load_parts(options)
+        model = cls(
+            parts.config,
+            backbone=parts.backbone,
+            segmenter=parts.segmenter,
+            tokenizer=parts.tokenizer,
+        )
+        model.new_rows.draw_like(
+            embedding=parts.backbone.get_input_embeddings(), head=parts.backbone.lm_head
+        )
+        return model
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], **options: Any) -> "PixSearch":
+        """Load what `save_pretrained` wrote, weights and tokenizer.
+
+        Args:
+            options: passed on to transformers (`dtype`, `device_map`, `attn_implementation`, …).
+
+        Raises:
+            ValueError: no checkpoint of PixSearch lies there, or its weights do not fit its config.
+        """
+        check_checkpoint(folder)
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, report = super().from_pretrained(folder, **options)
+        check_loaded(folder, report)
+        model._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        return model
+
+    def save_pretrained(self, folder: str | os.PathLike[str], **options: Any) -> None:
+        """Weights as safetensors, config.json, and the tokenizer beside them."""
+        super().save_pretrained(folder, **options)
+        if options.get("is_main_process", True):
+            self.tokenizer.save_pretrained(folder)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        if self._tokenizer is None:
+            raise ValueError("no tokenizer: use PixSearch.compose or PixSearch.from_pretrained")
+        return self._tokenizer
+
+    @property
+    def renderer(self) -> ChatRenderer:
+        """The one renderer for this model's tokens, template and number of patches."""
+        if self._renderer is None:
+            self._renderer = ChatRenderer(
+                self.tokenizer,
+                self.config.ids,
+                num_image_tokens=self.config.num_image_tokens,
+                template=self.config.chat_template,
+            )
+        return self._renderer
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.backbone.get_input_embeddings()
+
+    def train(self, mode: bool = True) -> "PixSearch":
+        """Training mode for all but the image encoders, which stay frozen."""
+        super().train(mode)
+        self.backbone.model.vision_tower.eval()
+        self.segmenter.vision_encoder.eval()
+        return self
+
+    def encode_image(self, images: Sequence[Image.Image]) -> ImageFeatures:
+        """Run both frozen encoders over the images, in one batch."""
+        return encode_images(self.backbone, self.segmenter, self.config, images)
+
+    def forward(
+        self,
+        *,
+        input_ids: Int[Tensor, "batch length"],
+        attention_mask: Int[Tensor, "batch length"] | Bool[Tensor, "batch length"],
+        labels: Int[Tensor, "batch length"],
+        image_features: ImageFeatures | None = None,
+        image_index: Int[Tensor, " batch"] | None = None,
+        target_masks: Float[Tensor, "num_masks low low"] | None = None,
+        mask_weights: Float[Tensor, "num_masks low low"] | None = None,
+        loss_options: LossOptions | None = None,
+    ) -> PixSearchOutput:
+        """See the class for the steps.
+
+        Args:
+            labels: at each position the id that stands there if it is to be learned, or NO_TARGET.
+            image_index: for each row its image in `image_features`, -1 without one.
+            target_masks: share of each pixel that the mask covers; one per <seg>, row by row.
+                Without them the masks are decoded and not scored.
+            mask_weights: share of each pixel that is known; all by default.
+        """
+        # 1. embed
+        embeddings = self.embed(input_ids, image_features, image_index)
+        # 2. language model
+        states = self.language_states(embeddings, attention_mask)
+        # 3. language loss
+        targets = labels[:, 1:]
+        is_target = targets != NO_TARGET
+        logits = self.next_logits(states[:, :-1][is_target])
+        # 4. masks
+        grounded = self.grounding.find(states, input_ids)
+        mask_logits = self._decode_batch(grounded, image_features, image_index)
+        # 5. mask losses
+        bce, overlap = mask_losses(
+            mask_logits, target_masks, mask_weights, loss_options or LossOptions()
+        )
+        bce = bce + self._idle_parts(image_features, mask_logits)
+        losses = Losses(
+            language=language_loss(logits, targets[is_target]),
+            mask_bce=bce,
+            mask_overlap=overlap,
+            num_tokens=len(logits),
+            num_masks=0 if target_masks is None else len(target_masks),
+        )
+        return PixSearchOutput(losses=losses, logits=logits, mask_logits=mask_logits)
+
+    def embed(
+        self,
+        input_ids: Int[Tensor, "batch length"],
+        image_features: ImageFeatures | None = None,
+        image_index: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch length width"]:
+        """Embeddings of tokens, projected patches where the image's placeholders are.
+
+        Raises:
+            ValueError: a row has not one placeholder per patch of its image.
+        """
+        embeddings = self.new_rows.embed(input_ids, base=self.backbone.get_input_embeddings())
+        is_placeholder = input_ids == self.config.ids.image
+        if image_features is None or image_index is None:
+            check_placeholders(is_placeholder, torch.zeros_like(input_ids[:, 0]))
+            return embeddings
+        patches = self._project(image_features.patch_features)
+        return splice_patches(
+            embeddings, patches, is_placeholder=is_placeholder, image_index=image_index
+        )
+
+    def language_states(
+        self,
+        embeddings: Float[Tensor, "batch length width"],
+        attention_mask: Tensor | None = None,
+        *,
+        position_ids: Int[Tensor, "batch length"] | None = None,
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "batch length width"]:
+        """States of the last layer, after its final norm.
+
+        Args:
+            attention_mask: [batch, all positions], or [batch, 1, queries, keys] as transformers
+                takes it; None where every position may see all before it.
+            cache: keys and values of the positions before; the new ones are appended.
+        """
+        return self.backbone.model.language_model(
+            inputs_embeds=embeddings,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+
+    def next_logits(
+        self, states: Float[Tensor, "*positions width"]
+    ) -> Float[Tensor, "*positions vocabulary"]:
+        """Scores of the token that follows each state."""
+        return self.new_rows.logits(states, base=self.backbone.lm_head)
+
+    def decode_masks(
+        self,
+        states: Float[Tensor, "num_masks width"],
+        segmenter_embedding: Float[Tensor, "num_masks channels grid_height grid_width"],
+    ) -> Float[Tensor, "num_masks low low"]:
+        """Masks for states that stand for grounded phrases, each on its own image, in one call."""
+        if not len(states):
+            return states.new_zeros(0, self.config.mask_resolution, self.config.mask_resolution)
+        return decode_masks(self.segmenter, self.grounding(states), segmenter_embedding)
+
+    def answer(
+        self,
+        image: Image.Image | None,
+        question: str,
+        searcher: AnySearcher,
+        policy: PolicyOptions | None = None,
+    ) -> Answer:
+        """Answer one question; `Answer.text`, `.masks` and `.trajectory` say what came of it."""
+        return answer(self, image, question, searcher, policy)
+
+    def _project(
+        self, patch_features: Float[Tensor, "*images vision_width"]
+    ) -> Float[Tensor, "*images width"]:
+        return self.backbone.model.multi_modal_projector(patch_features.to(self.dtype))
+
+    def _decode_batch(
+        self,
+        grounded: GroundedStates,
+        image_features: ImageFeatures | None,
+        image_index: Int[Tensor, " batch"] | None,
+    ) -> Float[Tensor, "num_masks low low"]:
+        """Masks of all grounded phrases of a batch.
+
+        Raises:
+            ValueError: a row without an image has a grounded phrase.
+        """
+        if not len(grounded.rows):
+            return self.decode_masks(grounded.states, empty_embedding(self.segmenter)[:0])
+        images = None if image_index is None else image_index[grounded.rows]
+        if image_features is None or images is None or (images < 0).any():
+            raise ValueError("a row without an image has a <seg>: ground only what is seen")
+        return self.decode_masks(grounded.states, image_features.segmenter_embedding[images])
+
+    def _idle_parts(
+        self,
+        image_features: ImageFeatures | None,
+        mask_logits: Float[Tensor, "num_masks low low"],
+    ) -> Float[Tensor, ""]:
+        """A zero that hangs on the parts that a batch without image or mask leaves idle.
+
+        In distributed training each process must have a gradient for each weight.
+        """
+        zero = torch.zeros((), device=self.device)
+        if not (self.training and torch.is_grad_enabled()):
+            return zero
+        new_zeros = partial(torch.zeros, device=self.device, dtype=self.dtype)
+        if image_features is None:
+            width = self.backbone.model.multi_modal_projector.linear_1.in_features
+            zero = zero + 0 * self._project(new_zeros(1, width)).sum()
+        if not len(mask_logits):
+            state = new_zeros(1, self.config.backbone.text_config.hidden_size)
+            zero = zero + 0 * self.decode_masks(state, empty_embedding(self.segmenter)).sum()
+        return zero

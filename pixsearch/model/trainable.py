@@ -1,0 +1,151 @@
+"""Which weights train. A part is named in a stage's YAML; what is not named stays as it is."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from pixsearch.config import TrainableTokens
+from pixsearch.model.pixsearch import PixSearch
+
+logger = logging.getLogger(__name__)
+
+LORA = "lora_"  # in the name of every weight that peft adds
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainableReport:
+    """What trains, in numbers of weights.
+
+    Attributes:
+        parts: name of each part that trains -> its weights.
+    """
+
+    parts: dict[str, int]
+    num_trainable: int
+    num_frozen: int
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {count:,}" for name, count in self.parts.items())
+        return f"{self.num_trainable:,} weights train ({parts}), {self.num_frozen:,} are frozen"
+
+
+def _projector(model: PixSearch) -> Iterator[nn.Parameter]:
+    yield from model.backbone.model.multi_modal_projector.parameters()
+
+
+def _language_model(model: PixSearch) -> Iterator[nn.Parameter]:
+    """The layers and the final norm; embedding and head are `tokens`."""
+    rows = {id(parameter) for parameter in _old_rows(model)}
+    for name, parameter in model.backbone.model.language_model.named_parameters():
+        if LORA not in name and id(parameter) not in rows:
+            yield parameter
+
+
+def _lora(model: PixSearch) -> Iterator[nn.Parameter]:
+    for name, parameter in model.backbone.model.language_model.named_parameters():
+        if LORA in name:
+            yield parameter
+
+
+def _old_rows(model: PixSearch) -> Iterator[nn.Parameter]:
+    yield model.backbone.get_input_embeddings().weight
+    if not model.config.backbone.tie_word_embeddings:
+        yield model.backbone.lm_head.weight
+
+
+def _tokens(model: PixSearch) -> Iterator[nn.Parameter]:
+    yield from model.new_rows.parameters()
+    yield from _old_rows(model)
+
+
+def _seg_projection(model: PixSearch) -> Iterator[nn.Parameter]:
+    yield from model.grounding.parameters()
+
+
+def _mask_decoder(model: PixSearch) -> Iterator[nn.Parameter]:
+    """All that the one mask depends on: not the IoU head, nor the heads of SAM's other masks."""
+    decoder = model.segmenter.mask_decoder
+    idle = [decoder.iou_prediction_head, *decoder.output_hypernetworks_mlps[1:]]
+    idle_ids = {id(parameter) for module in idle for parameter in module.parameters()}
+    yield from (each for each in decoder.parameters() if id(each) not in idle_ids)
+
+
+def _prompt_encoder(model: PixSearch) -> Iterator[nn.Parameter]:
+    """The dense prompt "no mask"; points, boxes and masks are never prompted."""
+    yield from model.segmenter.prompt_encoder.no_mask_embed.parameters()
+
+
+PARTS: dict[str, Callable[[PixSearch], Iterable[nn.Parameter]]] = {
+    "projector": _projector,
+    "language_model": _language_model,
+    "lora": _lora,
+    "tokens": _tokens,
+    "seg_projection": _seg_projection,
+    "mask_decoder": _mask_decoder,
+    "prompt_encoder": _prompt_encoder,
+}
+
+
+def set_trainable(
+    model: PixSearch,
+    parts: Sequence[str],
+    tokens: TrainableTokens = TrainableTokens.new_rows,
+) -> TrainableReport:
+    """Freeze the model but for `parts`; the image encoders are always frozen.
+
+    Args:
+        parts: keys of `PARTS`.
+        tokens: which rows the part `tokens` means. Where the language model trains as a whole
+            (`language_model` in `parts`), all rows do.
+
+    Raises:
+        ValueError: a part is unknown, or the model has no weights for it.
+    """
+    _check_parts(model, parts)
+    model.requires_grad_(False)
+    whole = "language_model" in parts
+    for part in [*parts, "tokens"] if whole else parts:
+        for parameter in PARTS[part](model):
+            parameter.requires_grad_(True)
+    if tokens is TrainableTokens.new_rows and not whole:
+        for parameter in _old_rows(model):
+            parameter.requires_grad_(False)
+    report = _report(model)
+    logger.info("%s", report)
+    return report
+
+
+def parameter_groups(model: PixSearch) -> dict[str, list[nn.Parameter]]:
+    """The weights that train, by part; each weight is in one part. For learning rates by part."""
+    groups = {
+        name: [parameter for parameter in part(model) if parameter.requires_grad]
+        for name, part in PARTS.items()
+    }
+    return {name: group for name, group in groups.items() if group}
+
+
+def _check_parts(model: PixSearch, parts: Sequence[str]) -> None:
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        raise ValueError(
+            f"stage.trainable: no part is called {', '.join(unknown)}; "
+            f"choose from {', '.join(PARTS)}"
+        )
+    empty = [part for part in parts if not any(True for _ in PARTS[part](model))]
+    if empty:
+        raise ValueError(
+            f"stage.trainable: this model has no weights for {', '.join(empty)}"
+            + ("; set model.lora_rank" if "lora" in empty else "")
+        )
+
+
+def _report(model: PixSearch) -> TrainableReport:
+    parts = {
+        name: sum(parameter.numel() for parameter in group)
+        for name, group in parameter_groups(model).items()
+    }
+    total = sum(parameter.numel() for parameter in model.parameters())
+    trainable = sum(parts.values())
+    return TrainableReport(parts=parts, num_trainable=trainable, num_frozen=total - trainable)

@@ -1,0 +1,69 @@
+"""What is asked of the knowledge source, and what comes back. Generation and retrieval meet here alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+
+class QueryType(StrEnum):
+    """How a query is put: words, the whole image, or a region of it."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    REGION = "region"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Query:
+    """One search. Build it with `Query.of_text`, `Query.of_image` or `Query.of_region`."""
+
+    type: QueryType
+    text: str | None = None
+    image: Image.Image | None = None
+    mask: Bool[np.ndarray, "height width"] | None = None
+
+    @classmethod
+    def of_text(cls, text: str) -> "Query":
+        return cls(type=QueryType.TEXT, text=text)
+
+    @classmethod
+    def of_image(cls, image: Image.Image) -> "Query":
+        return cls(type=QueryType.IMAGE, image=image)
+
+    @classmethod
+    def of_region(cls, image: Image.Image, mask: Bool[np.ndarray, "height width"]) -> "Query":
+        """A region of `image`; the mask has the image's own height and width in pixels.
+
+        Raises:
+            ValueError: mask and image differ in size.
+        """
+        if mask.shape != (image.height, image.width):
+            raise ValueError(
+                f"the mask is {mask.shape[0]}x{mask.shape[1]}, "
+                f"its image {image.height}x{image.width} (height x width)"
+            )
+        return cls(type=QueryType.REGION, image=image, mask=mask)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """One text that a search returned.
+
+    Attributes:
+        id: the document's id in the knowledge base.
+        text: the words that are injected.
+        score: similarity to the query, higher is nearer.
+    """
+
+    id: str
+    title: str
+    text: str
+    score: float = 0.0
+
+
+Search = Callable[[Sequence[Query]], list[list[Passage]]]
+"""All that generation knows of retrieval: queries in, for each its passages, nearest first."""

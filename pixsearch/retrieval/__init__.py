@@ -1,0 +1,1 @@
+"""The knowledge source: encoder, index, knowledge base, searcher. Knows nothing of the model."""

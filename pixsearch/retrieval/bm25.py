@@ -1,0 +1,96 @@
+"""Text search by words alone (BM25 through bm25s), an ablation of the text index."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import bm25s
+import numpy as np
+import Stemmer
+
+from pixsearch.retrieval.index import Hit
+from pixsearch.retrieval.manifest import REMEDY, Identity, Manifest
+
+STEMMER = "english"
+STOP_WORDS = "english"
+WORD = r"(?u)\b\w+\b"  # bm25s' own pattern drops words of one letter
+K1, B = 1.5, 0.75
+
+
+class LexicalIndex:
+    """BM25 over the documents' texts; rows are those of the knowledge base."""
+
+    def __init__(self, scorer: bm25s.BM25) -> None:
+        self._scorer = scorer
+
+    @classmethod
+    def build(cls, texts: Sequence[str]) -> "LexicalIndex":
+        scorer = bm25s.BM25(k1=K1, b=B)
+        scorer.index(_words(texts), show_progress=False)
+        return cls(scorer)
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """At most k documents for each query, all of which share a word with it."""
+        assert k > 0
+        return [self._best(words, k) for words in _words(queries)]
+
+    def _best(self, words: list[str], k: int) -> list[Hit]:
+        if not words:
+            return []
+        scores = self._scorer.get_scores(words)
+        rows = np.flatnonzero(scores > 0)
+        ordered = rows[np.lexsort((rows, -scores[rows]))]
+        return [Hit(row=int(row), score=float(scores[row])) for row in ordered[:k]]
+
+    def save(self, folder: Path) -> None:
+        self._scorer.save(str(folder), show_progress=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> "LexicalIndex":
+        """Load what `save` wrote.
+
+        Raises:
+            ValueError: a file is missing or corrupt.
+        """
+        try:
+            return cls(bm25s.BM25.load(str(folder), show_progress=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise ValueError(f"the index {folder} cannot be read: {REMEDY}") from error
+
+
+def lexical_identity(corpus_sha256: str) -> Identity:
+    """The identity of a BM25 index; documents and queries are cut into words by the same rules."""
+    rules = repr((bm25s.__version__, STEMMER, STOP_WORDS, WORD, K1, B))
+    return Identity(
+        encoder="bm25",
+        fingerprint=hashlib.sha256(rules.encode()).hexdigest(),
+        dimension=0,
+        metric="bm25",
+        prefix="",
+        pooling="none",
+        corpus_sha256=corpus_sha256,
+        factory="bm25s",
+    )
+
+
+def lexical_manifest(identity: Identity, num_documents: int) -> Manifest:
+    return Manifest(
+        identity=identity,
+        count=num_documents,
+        num_documents=num_documents,
+        exact=True,
+        recall_at_10=1.0,
+        library=f"bm25s {bm25s.__version__}",
+    )
+
+
+def _words(texts: Sequence[str]) -> list[list[str]]:
+    """The one cut into stemmed words, for both sides: FlashRAG stems the documents alone."""
+    return bm25s.tokenize(
+        list(texts),
+        token_pattern=WORD,
+        stopwords=STOP_WORDS,
+        stemmer=Stemmer.Stemmer(STEMMER),
+        return_ids=False,
+        show_progress=False,
+    )

@@ -1,0 +1,83 @@
+"""Image encoder: any open_clip model, from a folder or from the hub."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from jaxtyping import Float
+from PIL import Image
+
+from pixsearch.config import EncoderOptions
+
+
+class OpenClip:
+    """The vision tower of an open_clip model with its projection, unit length.
+
+    `model` is a folder {open_clip_config.json, model.safetensors} as `convert_clip` writes it, or
+    "hf-hub:owner/name". Size, resizing, mean and deviation are those of its `preprocess_cfg`.
+    """
+
+    def __init__(self, options: EncoderOptions) -> None:
+        name = _open_clip_name(options.model)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model, self._preprocess = open_clip.create_model_from_pretrained(
+            name, device=self._device
+        )
+        self._model.eval().requires_grad_(False)
+        self._batch_size = options.batch_size
+        self.dimension: int = self._model.visual.output_dim
+        self.fingerprint = _fingerprint(self._model, open_clip.get_model_config(name))
+
+    @torch.inference_mode()
+    def encode_image(
+        self, images: Sequence[Image.Image]
+    ) -> Float[np.ndarray, "num_images dimension"]:
+        """Unit vectors, computed in batches of `batch_size`."""
+        vectors = np.empty((len(images), self.dimension), dtype=np.float32)
+        for batch in self._batches(len(images)):
+            pixels = torch.stack([self._preprocess(image) for image in images[batch]])
+            encoded = self._model.encode_image(pixels.to(self._device), normalize=True)
+            vectors[batch] = encoded.float().cpu().numpy()
+        return vectors
+
+    def _batches(self, count: int) -> Iterator[slice]:
+        for start in range(0, count, self._batch_size):
+            yield slice(start, min(start + self._batch_size, count))
+
+
+def _open_clip_name(model: str) -> str:
+    """The name under which open_clip opens `model`.
+
+    Raises:
+        ValueError: a folder that is missing or lacks one of its two files. open_clip itself would
+            go on with random weights.
+    """
+    if model.startswith("hf-hub:"):
+        return model
+    folder = Path(model)
+    for name in ("open_clip_config.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"image_encoder.model={model}: {name} is missing; make the folder with "
+                "pixsearch.retrieval.convert_clip or give hf-hub:owner/name"
+            )
+    return f"local-dir:{folder}"
+
+
+def _fingerprint(model: torch.nn.Module, model_config: dict) -> str:
+    """sha256 of the vision tower's weights, its configuration and its preprocessing."""
+    described = {
+        "embed_dim": model_config["embed_dim"],
+        "quick_gelu": model_config.get("quick_gelu", False),
+        "vision_cfg": model_config["vision_cfg"],
+        "preprocess_cfg": open_clip.get_model_preprocess_cfg(model),
+    }
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name, tensor in sorted(model.visual.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

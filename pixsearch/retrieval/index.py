@@ -1,0 +1,219 @@
+"""Vectors -> rows of the knowledge base, through FAISS. Cosine similarity throughout."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import faiss
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from pixsearch.retrieval.manifest import REMEDY, Identity, Manifest, read_manifest
+
+NUM_RECALL_QUERIES = 1000
+# Scores are rounded before they are compared: FAISS sums in another order for large batches, and
+# the order of near-equal hits must not depend on what else is asked in the same call.
+SCORE_DECIMALS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A document that was found.
+
+    Attributes:
+        row: its place in the knowledge base.
+        score: cosine similarity (of its best image), or BM25's score.
+    """
+
+    row: int
+    score: float
+
+
+@runtime_checkable
+class Index(Protocol):
+    """Anything that finds documents for queries (texts or images), nearest first."""
+
+    def search(self, queries: Sequence[Any], k: int) -> list[list[Hit]]: ...
+
+
+class VectorIndex:
+    """Unit vectors and the row of the document that each belongs to.
+
+    Several vectors of one document fold into one hit, its best. Documents with the same score come
+    in the order of the knowledge base.
+    """
+
+    def __init__(self, index: faiss.Index, rows: Int64[np.ndarray, " count"]) -> None:
+        assert index.ntotal == len(rows) > 0
+        self._index = index
+        self._rows = rows
+        # The best k documents are among the best k x most vectors, whatever the folding.
+        self._most_per_document = int(np.unique(rows, return_counts=True)[1].max())
+
+    @classmethod
+    def build(
+        cls,
+        vectors: Float32[np.ndarray, "count dimension"],
+        rows: Int64[np.ndarray, " count"],
+        *,
+        factory: str = "Flat",
+    ) -> "VectorIndex":
+        """Train and fill an index.
+
+        Raises:
+            ValueError: FAISS refuses the factory string, or a vector is not finite.
+        """
+        refuse_not_finite(vectors, what="a document's vector")
+        try:
+            index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+            index.train(vectors)
+            index.add(vectors)
+        except RuntimeError as error:
+            raise ValueError(
+                f"retrieval.factory={factory!r} does not work for {len(vectors)} vectors of "
+                f"{vectors.shape[1]} dimensions: {_faiss_reason(error)}; 'Flat' always does"
+            ) from error
+        return cls(index, rows)
+
+    @property
+    def dimension(self) -> int:
+        return self._index.d
+
+    def __len__(self) -> int:
+        return self._index.ntotal
+
+    def search(self, vectors: Float32[np.ndarray, "num dimension"], k: int) -> list[list[Hit]]:
+        """At most k documents for each vector; fewer if there are not as many, or ANN missed.
+
+        A zero vector (a text without words) is near to nothing: no hits.
+
+        Raises:
+            ValueError: a vector that is not finite.
+        """
+        assert k > 0
+        if len(vectors) == 0:
+            return []
+        refuse_not_finite(vectors, what="a query's vector")
+        fetched = min(k * self._most_per_document, len(self))
+        scores, places = self._index.search(vectors, fetched)
+        blank = ~vectors.any(axis=1)
+        return [
+            [] if is_blank else self._fold(score, place, k)
+            for score, place, is_blank in zip(scores, places, blank, strict=True)
+        ]
+
+    def _fold(
+        self, scores: Float32[np.ndarray, " fetched"], places: Int64[np.ndarray, " fetched"], k: int
+    ) -> list[Hit]:
+        found = places >= 0  # FAISS fills up with -1; as a row that would be the last document
+        best: dict[int, float] = {}
+        rounded = np.round(scores[found].astype(np.float64), SCORE_DECIMALS)
+        for row, score in zip(self._rows[places[found]].tolist(), rounded.tolist(), strict=True):
+            best[row] = max(score, best.get(row, score))
+        ordered = sorted(best.items(), key=lambda item: (-item[1], item[0]))
+        return [Hit(row=row, score=score) for row, score in ordered[:k]]
+
+    def recall_at_10(self, vectors: Float32[np.ndarray, "count dimension"]) -> float:
+        """Share of the exact ten nearest that are found, over up to 1,000 held-out queries.
+
+        The queries are documents' vectors with noise of half their length, seeded: held out, yet
+        where real queries lie.
+        """
+        generator = np.random.default_rng(0)
+        chosen = generator.choice(
+            len(vectors), min(NUM_RECALL_QUERIES, len(vectors)), replace=False
+        )
+        noise = generator.standard_normal((len(chosen), vectors.shape[1])).astype(np.float32)
+        queries = vectors[chosen] + 0.5 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+        k = min(10, len(vectors))
+        exact = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)[1]
+        found = self._index.search(queries, k)[1]
+        shared = [len(np.intersect1d(a, b)) for a, b in zip(exact, found, strict=True)]
+        return float(np.mean(shared) / k)
+
+    def save(self, folder: Path) -> None:
+        faiss.write_index(self._index, str(folder / "vectors.faiss"))
+        np.save(folder / "rows.npy", self._rows)
+
+    @classmethod
+    def load(cls, folder: Path) -> "VectorIndex":
+        """Load what `save` wrote, checked against the manifest beside it.
+
+        Raises:
+            ValueError: a file is missing or corrupt, or the sizes differ from the manifest's.
+        """
+        manifest = read_manifest(folder)
+        try:
+            index = faiss.read_index(str(folder / "vectors.faiss"))
+            rows = np.load(folder / "rows.npy")
+        except (RuntimeError, OSError, ValueError, EOFError) as error:
+            raise ValueError(f"the index {folder} cannot be read: {REMEDY}") from error
+        sizes = (index.ntotal, len(rows), index.d)
+        stated = (manifest.count, manifest.count, manifest.identity.dimension)
+        if sizes != stated:
+            raise ValueError(
+                f"the index {folder} holds (vectors, rows, dimension) = {sizes}, "
+                f"its manifest says {stated}: {REMEDY}"
+            )
+        return cls(index, rows)
+
+    def manifest(
+        self, identity: Identity, vectors: Float32[np.ndarray, "count dimension"]
+    ) -> Manifest:
+        """What is written beside the index; an approximate one is measured against exact search."""
+        exact = identity.factory == "Flat"
+        return Manifest(
+            identity=identity,
+            count=len(self),
+            num_documents=len(np.unique(self._rows)),
+            exact=exact,
+            recall_at_10=1.0 if exact else self.recall_at_10(vectors),
+            library=f"faiss {faiss.__version__}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedIndex:
+    """A vector index with the encoder of its queries.
+
+    Attributes:
+        encode: queries (texts or images) to unit vectors.
+    """
+
+    encode: Callable[[Sequence[Any]], Float32[np.ndarray, "num dimension"]]
+    vectors: VectorIndex
+
+    def search(self, queries: Sequence[Any], k: int) -> list[list[Hit]]:
+        """All queries in one call of the encoder, then one of the index."""
+        return self.vectors.search(self.encode(queries), k) if queries else []
+
+
+def refuse_not_finite(vectors: Float32[np.ndarray, "num dimension"], *, what: str) -> None:
+    """Raises ValueError if a vector holds NaN or infinity."""
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if bad.size:
+        raise ValueError(f"{what} (number {bad[0]}) is not finite: check the encoder's weights")
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` when the block ends well, else vanishes."""
+    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _faiss_reason(error: RuntimeError) -> str:
+    """FAISS prefixes C++ source places to what it has to say."""
+    return str(error).strip().splitlines()[-1].split("Error: ")[-1]

@@ -1,0 +1,206 @@
+"""The knowledge base: documents on disk, id -> document. Only offsets are kept in memory."""
+
+import hashlib
+import json
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+from PIL import Image, UnidentifiedImageError
+
+from pixsearch.queries import Passage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One line of corpus.jsonl: {"id", "title", "contents", "images": ["images/x.png", ...]}.
+
+    Attributes:
+        images: paths relative to the knowledge base's folder.
+    """
+
+    id: str
+    title: str
+    contents: str
+    images: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What the text index holds of it."""
+        return f"{self.title}\n{self.contents}"
+
+
+class KnowledgeBase:
+    """A folder with corpus.jsonl and images, memory-mapped. A document's row is its place in it.
+
+    `KnowledgeBase(folder)` reads every line once: 24 bytes per document stay in memory.
+
+    Attributes:
+        sha256: of corpus.jsonl.
+
+    Raises:
+        ValueError: no corpus, no document in it, a line that is no document, an id that occurs
+            twice; the message names file and line.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.corpus_path = self.folder / "corpus.jsonl"
+        if not self.corpus_path.is_file():
+            raise ValueError(f"{self.corpus_path} is missing: is knowledge_base the right folder?")
+        if self.corpus_path.stat().st_size == 0:
+            raise ValueError(f"{self.corpus_path} is empty: an index needs at least one document")
+        with self.corpus_path.open("rb") as file:
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.sha256 = hashlib.sha256(self._bytes).hexdigest()
+        self._starts, keys = self._scan()
+        self._rows_by_key = np.argsort(keys, kind="stable")
+        self._keys = keys[self._rows_by_key]
+        self._refuse_duplicates()
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[Document]:
+        return (self.document(row) for row in range(len(self)))
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self._find(id) is not None
+
+    def __getitem__(self, id: str) -> Document:
+        row = self._find(id)
+        if row is None:
+            raise KeyError(f"{self.corpus_path} has no document {id!r}")
+        return self.document(row)
+
+    def document(self, row: int) -> Document:
+        """The document in a row, as the index counts them."""
+        start = int(self._starts[row])
+        return _parse(self._bytes[start : self._line_end(start)])
+
+    def passage(self, row: int, score: float) -> Passage:
+        """The document in a row as what a search returns."""
+        document = self.document(row)
+        return Passage(id=document.id, title=document.title, text=document.contents, score=score)
+
+    def image(self, document: Document, path: str) -> Image.Image:
+        """Decode one of a document's images.
+
+        Raises:
+            ValueError: it is missing or does not decode.
+        """
+        self.image_size(document, path)
+        try:
+            with Image.open(self.folder / path) as image:
+                return image.convert("RGB")
+        except (UnidentifiedImageError, OSError) as error:
+            raise ValueError(
+                f"{self.folder / path} (document {document.id}) does not decode: "
+                f"replace it or take it out of {self.corpus_path}"
+            ) from error
+
+    def image_size(self, document: Document, path: str) -> int:
+        """Length of the image's file in bytes.
+
+        Raises:
+            ValueError: it is missing.
+        """
+        try:
+            return (self.folder / path).stat().st_size
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"{self.folder / path} (document {document.id}) is missing: "
+                f"add it or take it out of {self.corpus_path}"
+            ) from error
+
+    def images_sha256(self) -> str:
+        """sha256 of the corpus with the lengths of all its image files.
+
+        Lengths, not contents: an index is checked against it at every start, and reading millions
+        of images then would take hours. A redrawn image practically never keeps its length.
+        """
+        digest = hashlib.sha256(self.sha256.encode())
+        for document in self:
+            for path in document.images:
+                digest.update(f"{path}:{self.image_size(document, path)}\n".encode())
+        return digest.hexdigest()
+
+    def _scan(self) -> tuple[Int64[np.ndarray, " num_documents"], np.ndarray]:
+        starts: list[int] = []
+        keys: list[int] = []
+        for number, (start, line) in enumerate(self._lines(), start=1):
+            if line.strip():
+                starts.append(start)
+                keys.append(_key(self._parse_line(line, number).id))
+        if not starts:
+            raise ValueError(f"{self.corpus_path} is empty: an index needs at least one document")
+        return np.array(starts, dtype=np.int64), np.array(keys, dtype=np.uint64)
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        start = 0
+        while start < len(self._bytes):
+            end = self._line_end(start)
+            yield start, self._bytes[start:end]
+            start = end
+
+    def _line_end(self, start: int) -> int:
+        newline = self._bytes.find(b"\n", start)
+        return len(self._bytes) if newline < 0 else newline + 1
+
+    def _parse_line(self, line: bytes, number: int) -> Document:
+        try:
+            return _parse(line)
+        except (ValueError, KeyError, AttributeError) as error:
+            raise ValueError(
+                f"{self.corpus_path}:{number}: {_reason(error)}; a line is "
+                '{"id": str, "title": str, "contents": str, "images": [str, ...]}'
+            ) from error
+
+    def _find(self, id: str) -> int | None:
+        key = np.uint64(_key(id))
+        start = np.searchsorted(self._keys, key, side="left")
+        end = np.searchsorted(self._keys, key, side="right")
+        rows = [int(row) for row in self._rows_by_key[start:end]]
+        return next((row for row in rows if self.document(row).id == id), None)
+
+    def _refuse_duplicates(self) -> None:
+        for place in np.flatnonzero(self._keys[1:] == self._keys[:-1]):
+            first, second = (int(row) for row in self._rows_by_key[place : place + 2])
+            id = self.document(first).id
+            if id == self.document(second).id:
+                lines = " and ".join(str(self._line_number(row)) for row in (first, second))
+                raise ValueError(
+                    f"{self.corpus_path}: lines {lines} both have the id {id!r}: make ids unique"
+                )
+
+    def _line_number(self, row: int) -> int:
+        return self._bytes[: int(self._starts[row])].count(b"\n") + 1
+
+
+def _key(id: str) -> int:
+    """A 64-bit hash of an id, the same in every process. Equal keys are compared by id."""
+    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest(), "little")
+
+
+def _parse(line: bytes) -> Document:
+    record = json.loads(line)
+    title, images = record.get("title", ""), record.get("images", [])
+    for name in ("id", "contents"):
+        if not isinstance(record[name], str) or not record[name].strip():
+            raise ValueError(f"{name} is {record[name]!r}, not a text")
+    if not isinstance(title, str):
+        raise ValueError(f"title is {title!r}, not a text")
+    if not isinstance(images, list) or not all(isinstance(path, str) for path in images):
+        raise ValueError(f"images is {images!r}, not a list of paths")
+    return Document(
+        id=record["id"], title=title, contents=record["contents"], images=tuple(images)
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
+    return str(error).splitlines()[0]

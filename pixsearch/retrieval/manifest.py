@@ -1,0 +1,108 @@
+"""What an index is, written beside it and compared with what is about to be asked of it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pixsearch.config import EncoderOptions
+
+REMEDY = "rebuild with scripts/build_index.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What must agree between an index and its user.
+
+    Attributes:
+        encoder: key of ENCODERS, or "bm25".
+        fingerprint: sha256 of the encoder's weights and configuration.
+        metric: "cosine", or "bm25".
+        prefix: put before every query.
+        corpus_sha256: of the documents, for images with the lengths of their files.
+        factory: FAISS index factory string, or "bm25s".
+    """
+
+    encoder: str
+    fingerprint: str
+    dimension: int
+    metric: str
+    prefix: str
+    pooling: str
+    corpus_sha256: str
+    factory: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """An index's identity and how it turned out.
+
+    Attributes:
+        count: vectors in it; with several images per document more than there are documents.
+        exact: no approximation, so that `recall_at_10` is 1 by definition.
+        recall_at_10: share of the exact ten nearest that the index finds.
+        library: version of the library that wrote it.
+    """
+
+    identity: Identity
+    count: int
+    num_documents: int
+    exact: bool
+    recall_at_10: float
+    library: str
+
+
+def encoder_identity(
+    options: EncoderOptions, *, fingerprint: str, corpus_sha256: str, factory: str
+) -> Identity:
+    """The identity of a vector index whose queries `options` encode."""
+    return Identity(
+        encoder=options.name,
+        fingerprint=fingerprint,
+        dimension=options.dimension,
+        metric="cosine",
+        prefix=options.prefix,
+        pooling=options.pooling,
+        corpus_sha256=corpus_sha256,
+        factory=factory,
+    )
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    (folder / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ValueError: there is none, or it is not one.
+    """
+    path = folder / "manifest.json"
+    try:
+        record = json.loads(path.read_text())
+        return Manifest(**{**record, "identity": Identity(**record["identity"])})
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing, there is no index: {REMEDY}") from error
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not the manifest of an index: {REMEDY}") from error
+
+
+def check_identity(found: Identity, expected: Identity, folder: Path) -> None:
+    """Refuse an index that was built from, or for, something else.
+
+    Raises:
+        ValueError: names all that differs, with both values.
+    """
+    expected_values = asdict(expected)
+    misfits = [
+        f"{name} is {_short(value)} there, {_short(expected_values[name])} here"
+        for name, value in asdict(found).items()
+        if value != expected_values[name]
+    ]
+    if misfits:
+        raise ValueError(f"the index {folder} does not fit: {'; '.join(misfits)}: {REMEDY}")
+
+
+def _short(value: str | int) -> str:
+    """Hashes by their first 12 digits."""
+    return repr(value[:12] + "…" if isinstance(value, str) and len(value) == 64 else value)

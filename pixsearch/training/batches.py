@@ -1,0 +1,96 @@
+"""The batches that one process trains on, and the model's inputs made of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from pixsearch.config import TrainOptions
+from pixsearch.datasets.batch import Batch, collate
+from pixsearch.datasets.example import Example
+from pixsearch.datasets.mixture import Mixture
+from pixsearch.model.pixsearch import PixSearch
+from pixsearch.training.features import FeatureCache
+from pixsearch.training.order import BatchOrder, approximate_length, micro_batches
+
+
+class BatchSource:
+    """Draws examples by the number of a step, and puts features of frozen encoders to them."""
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        model: PixSearch,
+        mixture: Mixture,
+        *,
+        rank: int,
+        num_processes: int,
+    ) -> None:
+        stage, run = options.stage, options.run
+        self._options = options
+        self._model = model
+        self._mixture = mixture
+        self._rank = rank
+        self._num_processes = num_processes
+        self.global_batch = stage.batch_size * stage.accumulation * num_processes
+        self._order = BatchOrder(
+            global_batch=self.global_batch,
+            window=stage.length_window,
+            seed=run.seed,
+            length=self._length,
+        )
+        self._features = FeatureCache(
+            model.encode_image,
+            encode_batch=run.encode_batch,
+            limit_gib=run.feature_cache_gib,
+            half=run.feature_cache_half,
+        )
+
+    def of_step(self, step: int) -> list[Batch]:
+        """This process's micro-batches of a step."""
+        indices = self._order.indices(0 if self._options.run.overfit_one_batch else step)
+        parts = micro_batches(
+            indices,
+            batch_size=self._options.stage.batch_size,
+            rank=self._rank,
+            num_processes=self._num_processes,
+        )
+        return [self._collate([self._mixture[index] for index in part]) for part in parts]
+
+    def of_examples(self, examples: Sequence[Example]) -> list[Batch]:
+        """This process's share of some examples, in batches of the usual size."""
+        mine = examples[self._rank :: self._num_processes]
+        size = self._options.stage.batch_size
+        return [self._collate(mine[start : start + size]) for start in range(0, len(mine), size)]
+
+    def inputs(self, batch: Batch) -> dict[str, Any]:
+        """The arguments of `PixSearch.forward`, on the model's device."""
+        device = self._model.device
+        features = None
+        if batch.image_ids:
+            features = self._features.features(batch.image_ids, batch.load_images)
+            features = features.to(device, self._model.dtype)
+        return {
+            "input_ids": batch.input_ids.to(device),
+            "attention_mask": batch.attention_mask.to(device),
+            "labels": batch.labels.to(device),
+            "image_features": features,
+            "image_index": batch.image_rows.to(device),
+            "target_masks": torch.cat(batch.target_masks).to(device),
+            "loss_options": self._options.stage.loss,
+        }
+
+    def _collate(self, examples: Sequence[Example]) -> Batch:
+        config = self._model.config
+        return collate(
+            examples,
+            self._model.renderer,
+            max_length=self._options.stage.max_length,
+            segmenter_size=config.segmenter_size,
+            mask_resolution=config.mask_resolution,
+        )
+
+    def _length(self, index: int) -> int:
+        conversation = self._mixture[index].conversation
+        num_image_tokens = self._model.config.num_image_tokens
+        return approximate_length(conversation, num_image_tokens=num_image_tokens)

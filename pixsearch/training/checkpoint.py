@@ -1,0 +1,179 @@
+"""The checkpoints of one run: `step-000200/` to go on from, `final/` for everyone else.
+
+Each is a folder that `PixSearch.from_pretrained` opens. It is written aside and then renamed, so
+that a folder with its proper name is always whole.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from transformers import PreTrainedModel
+
+from pixsearch.config import TrainOptions, to_dict
+
+logger = logging.getLogger(__name__)
+
+OPTIONS_FILE = "train_options.json"  # the resolved configuration
+STATE_FILE = "state.json"  # step and position in the data
+OPTIMIZER_FILE = "optimizer.pt"
+FINAL = "final"
+
+# Options that may change when a run is resumed: they leave the weights alone.
+FREE_OPTIONS = frozenset(
+    f"run.{name}"
+    for name in (
+        "output_dir",
+        "resume",
+        "save_every",
+        "evaluate_every",
+        "log_every",
+        "keep_checkpoints",
+        "feature_cache_gib",
+        "wandb",
+    )
+)
+
+
+class Checkpoints:
+    """The checkpoint folders under a run's output folder.
+
+    Args:
+        resolved: what the run is made of, from `resolve`; saved in every checkpoint.
+        keep: how many of the newest `step-…` folders stay; 0 keeps all.
+    """
+
+    def __init__(self, output_dir: Path, resolved: dict[str, Any], *, keep: int) -> None:
+        self.output_dir = output_dir
+        self.resolved = resolved
+        self.keep = keep
+
+    @property
+    def final(self) -> Path:
+        return self.output_dir / FINAL
+
+    def latest(self) -> Path | None:
+        """The newest checkpoint, `final/` before all others; None if the run has none.
+
+        Raises:
+            ValueError: it belongs to a run of another configuration.
+        """
+        steps = self._steps()
+        found = self.final if self.final.exists() else steps[-1] if steps else None
+        if found is not None:
+            self._check(found)
+        return found
+
+    def clear(self) -> None:
+        """Remove every checkpoint: the run begins anew."""
+        for folder in (*self._steps(), self.final):
+            if folder.exists():
+                logger.info("run.resume=false: removing %s", folder)
+                shutil.rmtree(folder)
+
+    def save(self, step: int, model: PreTrainedModel, optimizer: Optimizer, position: int) -> Path:
+        """Write `step-…`: weights, optimiser, step and position. Old checkpoints go afterwards."""
+        aside = self._aside(f"step-{step:06d}")
+        model.save_pretrained(aside)
+        torch.save(optimizer.state_dict(), aside / OPTIMIZER_FILE)
+        folder = self._finish(aside, {"step": step, "position": position})
+        if self.keep:
+            for old in self._steps()[: -self.keep]:
+                shutil.rmtree(old)
+        return folder
+
+    def save_final(self, step: int, model: PreTrainedModel) -> Path:
+        """Write `final/`: weights alone, with their digest."""
+        aside = self._aside(FINAL)
+        model.save_pretrained(aside)
+        return self._finish(aside, {"step": step, "weights_sha256": weights_digest(aside)})
+
+    def _steps(self) -> list[Path]:
+        folders = self.output_dir.glob("step-*")
+        return sorted(folder for folder in folders if folder.name[len("step-") :].isdigit())
+
+    def _aside(self, name: str) -> Path:
+        aside = self.output_dir / f"{name}.partial"
+        shutil.rmtree(aside, ignore_errors=True)  # left by a run that was killed here
+        aside.mkdir(parents=True)
+        return aside
+
+    def _finish(self, aside: Path, state: dict[str, Any]) -> Path:
+        (aside / OPTIONS_FILE).write_text(json.dumps(self.resolved, indent=2))
+        (aside / STATE_FILE).write_text(json.dumps(state))
+        return aside.rename(aside.with_suffix(""))
+
+    def _check(self, folder: Path) -> None:
+        saved = flatten(json.loads((folder / OPTIONS_FILE).read_text()))
+        ours = flatten(self.resolved)
+        for name in sorted(saved.keys() | ours.keys()):
+            if name in FREE_OPTIONS or name.startswith("retrieval."):
+                continue
+            if saved.get(name) != ours.get(name):
+                raise ValueError(
+                    f"{folder} was made with {name}={saved.get(name)}, this run has "
+                    f"{name}={ours.get(name)}: set run.resume=false to begin anew in this folder, "
+                    "or choose another run.output_dir"
+                )
+
+
+def load_training_state(folder: Path, optimizer: Optimizer) -> int:
+    """Restore the optimiser from a `step-…` checkpoint; returns the number of steps taken."""
+    state = torch.load(folder / OPTIMIZER_FILE, weights_only=True, map_location="cpu")
+    optimizer.load_state_dict(state)
+    return json.loads((folder / STATE_FILE).read_text())["step"]
+
+
+def resolve(options: TrainOptions, *, num_processes: int) -> dict[str, Any]:
+    """All that decides a run's weights: its options, the weights it starts from, its processes.
+
+    Starting weights count by content, so that a first stage that was trained anew into the same
+    folder is noticed. What comes from the hub counts by its name.
+    """
+    origins = {
+        "stage.init_from": options.stage.init_from,
+        "model.language_model": options.model.language_model,
+        "model.segmenter": options.model.segmenter,
+    }
+    digests = {
+        f"weights of {option}": weights_digest(Path(folder))
+        for option, folder in origins.items()
+        if folder and Path(folder).is_dir()
+    }
+    return {**to_dict(options), **digests, "num_processes": num_processes}
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over a folder's safetensors files; read from `state.json` where it was saved."""
+    state_file = folder / STATE_FILE
+    if state_file.exists():
+        saved = json.loads(state_file.read_text()).get("weights_sha256")
+        if saved:
+            return saved
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by their dotted names.
+
+    >>> flatten({"run": {"seed": 0}, "num_processes": 1})
+    {'run.seed': 0, 'num_processes': 1}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

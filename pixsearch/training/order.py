@@ -1,0 +1,79 @@
+"""Which examples each step draws: a pure function of the step, so that resuming needs no replay."""
+
+import random
+from collections.abc import Callable
+
+from pixsearch.chat import Conversation, Grounded, Searched, Text
+
+CHARACTERS_PER_TOKEN = 4
+
+
+class BatchOrder:
+    """The indices of each global batch in an endless mixture.
+
+    With `window` above 1, the examples of that many batches are put together by length and the
+    batches then shuffled: less padding, the same examples within every window.
+
+    Args:
+        length: length of the example at an index; only asked for when `window` is above 1.
+    """
+
+    def __init__(
+        self, *, global_batch: int, window: int, seed: int, length: Callable[[int], int]
+    ) -> None:
+        self.global_batch = global_batch
+        self._window = window
+        self._seed = seed
+        self._length = length
+        self._grouped: tuple[int, list[list[int]]] = (-1, [])
+
+    def indices(self, step: int) -> list[int]:
+        """The global batch of a step, its first micro-batches first."""
+        if self._window == 1:
+            return self._batch(step)
+        number, place = divmod(step, self._window)
+        if self._grouped[0] != number:
+            self._grouped = (number, self._group(number))
+        return self._grouped[1][place]
+
+    def _batch(self, step: int) -> list[int]:
+        return list(range(step * self.global_batch, (step + 1) * self.global_batch))
+
+    def _group(self, number: int) -> list[list[int]]:
+        steps = range(number * self._window, (number + 1) * self._window)
+        indices = sorted((i for step in steps for i in self._batch(step)), key=self._length)
+        batches = [
+            indices[start : start + self.global_batch]
+            for start in range(0, len(indices), self.global_batch)
+        ]
+        random.Random(f"{self._seed}/{number}").shuffle(batches)
+        return batches
+
+
+def micro_batches(
+    indices: list[int], *, batch_size: int, rank: int, num_processes: int
+) -> list[list[int]]:
+    """The part of a global batch that one process takes, cut into micro-batches.
+
+    >>> micro_batches([0, 1, 2, 3, 4, 5, 6, 7], batch_size=2, rank=1, num_processes=2)
+    [[2, 3], [6, 7]]
+    """
+    starts = range(rank * batch_size, len(indices), num_processes * batch_size)
+    return [indices[start : start + batch_size] for start in starts]
+
+
+def approximate_length(conversation: Conversation, *, num_image_tokens: int) -> int:
+    """Tokens of a conversation, guessed from its characters: good enough to group by."""
+    characters = sum(_characters(part) for turn in conversation.messages for part in turn.parts)
+    image = num_image_tokens if conversation.has_image else 0
+    return image + characters // CHARACTERS_PER_TOKEN
+
+
+def _characters(part: Text | Grounded | Searched) -> int:
+    match part:
+        case Text(text=text):
+            return len(text)
+        case Grounded(phrase=phrase):
+            return len(phrase)
+        case Searched(text=text, passages=passages):
+            return len(text or "") + sum(len(passage.text) for passage in passages)

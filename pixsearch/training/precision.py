@@ -1,0 +1,36 @@
+"""Which arithmetic a device is good at."""
+
+import logging
+from pathlib import Path
+
+import torch
+
+from pixsearch.config import Precision
+
+logger = logging.getLogger(__name__)
+
+CPU_FLAGS = Path("/proc/cpuinfo")
+BF16_UNITS = ("avx512_bf16", "amx_bf16")
+
+
+def mixed_precision(precision: Precision, device: torch.device) -> str:
+    """Accelerate's name, "bf16" or "no", of the arithmetic for matrix products on a device."""
+    if precision is Precision.auto:
+        return "bf16" if has_bf16_units(device) else "no"
+    if precision is Precision.bf16 and not has_bf16_units(device):
+        logger.warning("model.precision=bf16: %s only emulates it; fp32 is much faster", device)
+    return "bf16" if precision is Precision.bf16 else "no"
+
+
+def has_bf16_units(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 in hardware.
+
+    On a CPU without such units (measured on an AMD Zen 3) a bf16 matrix product runs at 1.3 GFLOPS,
+    the same one in fp32 at 127.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu" and CPU_FLAGS.exists():
+        flags = CPU_FLAGS.read_text(errors="replace").split()
+        return any(unit in flags for unit in BF16_UNITS)
+    return False

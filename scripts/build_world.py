@@ -1,0 +1,22 @@
+"""Draw the miniature world: `python scripts/build_world.py miniature.seed=7`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from entry import CONFIGS, one_line_errors
+from pixsearch.config import BuildWorldOptions, from_omegaconf
+
+
+@hydra.main(version_base="1.3", config_path=CONFIGS, config_name="build_world")
+def main(composed: DictConfig) -> None:
+    """Import late, so that a misspelt option is told before torch is loaded."""
+    with one_line_errors(BuildWorldOptions):
+        options = from_omegaconf(BuildWorldOptions, composed)
+        from pixsearch.miniature.world import build_world
+
+        build_world(options.miniature)
+
+
+if __name__ == "__main__":
+    with one_line_errors(BuildWorldOptions):
+        main()

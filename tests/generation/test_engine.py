@@ -1,0 +1,249 @@
+"""The engine computes what a forward from scratch computes, once, whatever the batch."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pixsearch.chat import TokenKind
+from pixsearch.config import GenerationOptions, PolicyOptions
+from pixsearch.generation import Engine, Request, Trajectory
+from pixsearch.images import masks_to_image
+from pixsearch.model import PixSearch
+from tests.generation.scripted import (
+    QUESTION,
+    RecordingSearch,
+    Scripted,
+    ids_of,
+    picture,
+    run_script,
+)
+from tests.tiny import tiny_model
+
+TOLERANCE = 1e-4  # fp32; the worst seen is 2e-6
+
+# Searches of all types, at different steps, with long and short payloads; "text" has no image.
+SCRIPTS = {
+    "region": ["It is the red cup", ":seg", ":search", ":region", ":search_end", "The Velmora"],
+    "whole": [":search", ":whole", ":search_end", "I don't know. There are three blue lamps."],
+    "twice": [
+        *("A box", ":seg", "left", ":search", "Where is Tarnwick", ":search_end", "In Osmeth"),
+        *(":search", ":region", ":search_end", "Osmeth"),
+    ],
+    "text": ["How many", ":search", "country of Osmeth", ":search_end", "three"],
+    "none": ["There are three blue lamps", ":seg"],
+}
+PASSAGES = ("The Velmora cup is made in Tarnwick.", "Tarnwick lies in the country of Osmeth.")
+
+
+def requests() -> list[Request]:
+    images = {name: None if name == "text" else picture(seed) for seed, name in enumerate(SCRIPTS)}
+    return [Request(id=name, question=QUESTION, image=image) for name, image in images.items()]
+
+
+def run_all(model: PixSearch, batch_size: int) -> tuple[Engine, Scripted, list[Trajectory]]:
+    choose = Scripted({name: ids_of(model, *parts) for name, parts in SCRIPTS.items()})
+    engine = Engine(
+        model,
+        RecordingSearch(*PASSAGES),
+        PolicyOptions(evidence_tokens=60),
+        GenerationOptions(batch_size=batch_size),
+        choose=choose,
+    )
+    return engine, choose, engine.generate(requests())
+
+
+@torch.no_grad()
+def states_from_scratch(
+    model: PixSearch, request: Request, trajectory: Trajectory
+) -> Float[Tensor, "length hidden"]:
+    """The states of a whole trajectory in one forward without a cache."""
+    input_ids = torch.tensor([trajectory.rendered.input_ids])
+    if request.image is None:
+        embeddings = model.embed(input_ids)
+    else:
+        features = model.encode_image([request.image])
+        embeddings = model.embed(input_ids, features, torch.tensor([0]))
+    return model.language_states(embeddings)[0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5])
+def test_logits_equal_those_from_scratch(model: PixSearch, batch_size: int) -> None:
+    _, choose, trajectories = run_all(model, batch_size)
+    for request, trajectory in zip(requests(), trajectories, strict=True):
+        states = states_from_scratch(model, request, trajectory)
+        kinds = trajectory.rendered.token_kind
+        positions = [i for i, kind in enumerate(kinds) if kind is TokenKind.GENERATED]
+        for position in positions:
+            expected = model.next_logits(states[position - 1]).detach()
+            found = choose.logits[request.id, position]
+            seen = found.isfinite()
+            assert seen.any()
+            assert torch.allclose(found[seen], expected[seen], atol=TOLERANCE), request.id
+
+
+@pytest.mark.parametrize("seg_state", ["predicting", "token"])
+def test_masks_equal_those_from_scratch(seg_state: str) -> None:
+    model = tiny_model(seg_state=seg_state)
+    _, _, trajectories = run_all(model, batch_size=3)
+    for request, trajectory in zip(requests(), trajectories, strict=True):
+        if request.image is None:
+            assert not trajectory.grounded
+            continue
+        states = states_from_scratch(model, request, trajectory)
+        offset = 1 if seg_state == "predicting" else 0
+        positions = torch.tensor([one.position - offset for one in trajectory.grounded]).long()
+        features = model.encode_image([request.image]).index([0] * len(positions))
+        with torch.no_grad():
+            logits = model.decode_masks(states[positions], features.segmenter_embedding)
+        resized = masks_to_image(logits, height=20, width=30, size=model.config.segmenter_size)
+        for one, expected in zip(trajectory.grounded, resized, strict=True):
+            certain = (expected.abs() > TOLERANCE).numpy()
+            assert one.mask.shape == (20, 30)
+            assert ((expected > 0).numpy() == one.mask)[certain].all()
+
+
+def test_each_token_is_processed_once(model: PixSearch) -> None:
+    engine, _, trajectories = run_all(model, batch_size=2)
+    processed = engine.stats.processed
+    for kind in TokenKind:
+        total = sum(trajectory.counts[kind] for trajectory in trajectories)
+        unread = len(trajectories) if kind is TokenKind.GENERATED else 0  # the end tokens
+        assert processed[kind] == total - unread
+    assert engine.stats.searches == 5
+    assert engine.stats.images_encoded == 4
+    assert engine.stats.masks_decoded == 3
+    assert engine.stats.prefill_forwards < len(SCRIPTS)
+
+
+def test_ids_are_those_sampled_and_those_injected(model: PixSearch) -> None:
+    _, _, trajectories = run_all(model, batch_size=5)
+    evidence, _ = model.renderer.evidence_ids(
+        RecordingSearch(*PASSAGES)([None])[0], max_tokens=60
+    )
+    for name, trajectory in zip(SCRIPTS, trajectories, strict=True):
+        rendered = trajectory.rendered
+        by_kind = {
+            kind: [i for i, k in zip(rendered.input_ids, rendered.token_kind, strict=True) if k is kind]
+            for kind in TokenKind
+        }
+        assert by_kind[TokenKind.GENERATED] == ids_of(model, *SCRIPTS[name])
+        assert by_kind[TokenKind.EVIDENCE] == evidence * len(trajectory.searches)
+        assert [k is TokenKind.GENERATED for k in rendered.token_kind] == rendered.supervised
+
+
+def biased(model: PixSearch):
+    """Greedy choice by a random model that likes to ground and to search."""
+    bias = torch.zeros(model.next_logits(torch.zeros(1, 32)).shape[-1])
+    ids = model.config.ids
+    bias[[ids.search, ids.seg, ids.region, ids.search_end]] = torch.tensor([0.25, 0.2, 0.3, 0.3])
+    return lambda logits, rows: (logits + bias).argmax(dim=-1)
+
+
+def test_greedy_output_is_independent_of_neighbours(model: PixSearch) -> None:
+    many = [
+        Request(id=str(i), question=QUESTION[: 8 + i], image=picture(i) if i % 4 else None)
+        for i in range(12)
+    ]
+
+    def answers(order: Sequence[Request], batch_size: int) -> dict[str, list[int]]:
+        engine = Engine(
+            model,
+            RecordingSearch(*PASSAGES),
+            PolicyOptions(max_searches=2, query_tokens=4, evidence_tokens=30),
+            GenerationOptions(max_new_tokens=40, answer_tokens=8, batch_size=batch_size),
+            choose=biased(model),
+        )
+        trajectories = engine.generate(order)
+        return {one.request_id: one.rendered.input_ids for one in trajectories}
+
+    alone = answers(many, 1)
+    assert answers(many, 5) == alone
+    assert answers(many[::-1], 12) == alone
+    assert len({tuple(ids[-40:]) for ids in alone.values()}) > 6  # the rows do differ
+
+
+def test_requests_of_one_image_share_its_features(model: PixSearch) -> None:
+    same = [
+        Request(id=str(i), question=QUESTION, image=picture(), image_id="a picture")
+        for i in range(3)
+    ]
+    cache = {}
+    for _ in range(2):
+        engine = Engine(
+            model,
+            RecordingSearch(),
+            PolicyOptions(),
+            GenerationOptions(batch_size=1),
+            feature_cache=cache,
+            choose=Scripted({one.id: ids_of(model, "A cup") for one in same}),
+        )
+        engine.generate(same)
+    assert list(cache) == ["a picture"]
+    assert engine.stats.images_encoded == 0
+
+
+def test_trajectories_stand_in_the_order_of_requests(model: PixSearch) -> None:
+    calls = []
+    scripts = {str(i): ids_of(model, "cup " * (5 - i)) for i in range(5)}
+    engine = Engine(
+        model,
+        RecordingSearch(),
+        PolicyOptions(),
+        GenerationOptions(batch_size=2),
+        choose=Scripted(scripts),
+    )
+    found = engine.generate(
+        [Request(id=name, question=QUESTION) for name in scripts],
+        progress=lambda: calls.append(1),
+    )
+    assert [one.request_id for one in found] == list(scripts)
+    assert len(calls) == 5
+    assert engine.generate([]) == []
+
+
+def test_the_model_is_left_in_its_mode(model: PixSearch) -> None:
+    model.train()
+    run_script(model, "A cup")
+    assert model.training
+    model.eval()
+
+
+def test_history_precedes_the_question(model: PixSearch) -> None:
+    from pixsearch.chat import Message, Role, Text
+
+    history = (
+        Message(role=Role.USER, parts=(Text(text="Where is the box?"),)),
+        Message(role=Role.ASSISTANT, parts=(Text(text="It is left."),)),
+    )
+    request = Request(id="one", question=QUESTION, image=picture(), history=history)
+    trajectory = run_script(model, "A cup", request=request)
+    ids = trajectory.rendered.input_ids
+    assert ids.count(model.config.ids.end) == 2
+    assert trajectory.answer_text == "A cup"
+
+
+def test_a_shared_id_is_an_error(model: PixSearch) -> None:
+    engine = Engine(model, RecordingSearch(), PolicyOptions(), GenerationOptions())
+    with pytest.raises(ValueError, match="share an id"):
+        engine.generate([Request(id="one", question=QUESTION)] * 2)
+
+
+def test_a_prompt_that_does_not_fit_is_an_error(model: PixSearch) -> None:
+    engine = Engine(model, RecordingSearch(), PolicyOptions(), GenerationOptions(max_length=40))
+    with pytest.raises(ValueError, match=r"request long: .* max_length is 40"):
+        engine.generate([Request(id="long", question=QUESTION * 4)])
+
+
+def test_a_searcher_that_loses_a_query_is_an_error(model: PixSearch) -> None:
+    engine = Engine(
+        model,
+        lambda queries: [],
+        PolicyOptions(),
+        GenerationOptions(),
+        choose=Scripted({"one": ids_of(model, ":search", "cup", ":search_end")}),
+    )
+    with pytest.raises(ValueError, match="0 results for 1 queries"):
+        engine.generate([Request(id="one", question=QUESTION)])

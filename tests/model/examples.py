@@ -1,0 +1,65 @@
+"""A batch that has all there is: two rows of one image, one of another, one without."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pixsearch.chat import Conversation, Grounded, Message, Role, Searched, Text
+from pixsearch.model import PixSearch
+from pixsearch.queries import Passage, QueryType
+
+PASSAGE = Passage(id="1", title="Velmora", text="The Velmora cup is made in Tarnwick.")
+
+
+def picture(seed: int, *, width: int = 40, height: int = 30) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def conversation(*parts: Text | Grounded | Searched, has_image: bool = True) -> Conversation:
+    question = Message(role=Role.USER, parts=(Text(text="What is the red cup?"),))
+    answer = Message(role=Role.ASSISTANT, parts=parts)
+    return Conversation(messages=(question, answer), has_image=has_image)
+
+
+CONVERSATIONS = (
+    conversation(Grounded(phrase="the red cup"), Text(text="and"), Grounded(phrase="the box")),
+    conversation(
+        Searched(type=QueryType.TEXT, text="red cup", passages=(PASSAGE,)),
+        Text(text="It is the Velmora cup."),
+        has_image=False,
+    ),
+    conversation(Text(text="There are three.")),
+    conversation(
+        Grounded(phrase="the lamp"), Searched(type=QueryType.REGION, passages=(PASSAGE,))
+    ),
+)
+IMAGE_INDEX = (1, -1, 0, 0)
+
+
+def batch(model: PixSearch, rows: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, Any]:
+    """The arguments of `PixSearch.forward` for some of `CONVERSATIONS`, padded on the right."""
+    rendered = [model.renderer.render(CONVERSATIONS[row]) for row in rows]
+    length = max(len(row) for row in rendered)
+    shape = (len(rows), length)
+    input_ids, labels = torch.full(shape, model.config.ids.pad), torch.full(shape, -100)
+    attention_mask = torch.zeros(shape, dtype=torch.long)
+    for place, row in enumerate(rendered):
+        ids = torch.tensor(row.input_ids)
+        input_ids[place, : len(row)] = ids
+        attention_mask[place, : len(row)] = 1
+        labels[place, : len(row)] = torch.where(torch.tensor(row.supervised), ids, -100)
+    num_masks = int((input_ids == model.config.ids.seg).sum())
+    side = model.config.mask_resolution
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "labels": labels,
+        "image_features": model.encode_image([picture(0), picture(1, width=20)]),
+        "image_index": torch.tensor([IMAGE_INDEX[row] for row in rows]),
+        "target_masks": (torch.arange(side * side).view(side, side) % 3 == 0)
+        .float()
+        .expand(num_masks, side, side),
+    }

@@ -1,0 +1,81 @@
+import pytest
+
+from pixsearch.queries import Passage
+from pixsearch.retrieval.knowledge_base import KnowledgeBase
+
+from .conftest import write_corpus
+
+RECORDS = [
+    {"id": "b", "title": "Bé", "contents": "Second letter. ✓", "images": ["images/b.png"]},
+    {"id": "a", "contents": "First letter."},
+]
+
+
+def test_ids_rows_and_passages(tmp_path):
+    knowledge_base = KnowledgeBase(write_corpus(tmp_path, RECORDS))
+    assert len(knowledge_base) == 2
+    assert [document.id for document in knowledge_base] == ["b", "a"]
+    assert knowledge_base["b"].images == ("images/b.png",)
+    assert "a" in knowledge_base
+    assert "c" not in knowledge_base
+    assert knowledge_base.document(1).title == ""
+    expected = Passage(id="b", title="Bé", text="Second letter. ✓", score=0.5)
+    assert knowledge_base.passage(0, 0.5) == expected
+    with pytest.raises(KeyError, match="no document 'c'"):
+        knowledge_base["c"]
+
+
+def test_blank_lines_and_a_missing_last_newline_do_no_harm(tmp_path):
+    write_corpus(tmp_path, RECORDS)
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("\n" + path.read_text().replace("\n", "\n\n").rstrip())
+    assert KnowledgeBase(tmp_path)["a"].contents == "First letter."
+
+
+@pytest.mark.parametrize(("line", "reason"), [
+    ('{"id": "c", "contents": ', "Expecting value"),
+    ('{"id": "c"}', "contents is missing"),
+    ('{"id": 3, "contents": "x"}', "id is 3, not a text"),
+    ('{"id": "c", "contents": " "}', "contents is ' ', not a text"),
+    ('{"id": "c", "title": null, "contents": "x"}', "title is None, not a text"),
+    ('{"id": "c", "contents": "x", "images": "c.png"}', "images is 'c.png', not a list of paths"),
+    ("[1, 2]", "a line is"),
+    ("\udcff", "a line is"),
+])
+def test_broken_line_is_named(line, reason, tmp_path):
+    path = write_corpus(tmp_path, RECORDS) / "corpus.jsonl"
+    with path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(line + "\n")
+    with pytest.raises(ValueError, match=r"corpus\.jsonl:3: ") as caught:
+        KnowledgeBase(tmp_path)
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_duplicate_id_is_named_with_its_lines(tmp_path):
+    write_corpus(tmp_path, [*RECORDS, {"id": "b", "contents": "Again."}])
+    with pytest.raises(ValueError, match="lines 1 and 3 both have the id 'b'"):
+        KnowledgeBase(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_empty_corpus_is_an_error(text, tmp_path):
+    (tmp_path / "corpus.jsonl").write_text(text)
+    with pytest.raises(ValueError, match="is empty"):
+        KnowledgeBase(tmp_path)
+
+
+def test_missing_corpus_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"corpus\.jsonl is missing"):
+        KnowledgeBase(tmp_path)
+
+
+def test_missing_and_broken_image_are_named(tmp_path):
+    knowledge_base = KnowledgeBase(write_corpus(tmp_path, RECORDS))
+    document = knowledge_base["b"]
+    with pytest.raises(ValueError, match=r"b\.png \(document b\) is missing"):
+        knowledge_base.images_sha256()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/b.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"b\.png \(document b\) does not decode"):
+        knowledge_base.image(document, document.images[0])

@@ -1,0 +1,132 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixsearch.config import RegionCrop
+from pixsearch.queries import Query
+from pixsearch.retrieval.build import build_indexes
+from pixsearch.retrieval.crops import MEAN_COLOUR
+from pixsearch.retrieval.searcher import Searcher
+
+from .conftest import SIDE, draw_thing, things, write_corpus
+
+
+@pytest.fixture(scope="module")
+def searcher(built):
+    return Searcher.open(built)
+
+
+def scene_with(number, left, top):
+    """Thing `number` in a busy scene, and its mask."""
+    _, colour, shape = things()[number]
+    noise = np.random.default_rng(number).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    scene = Image.fromarray(noise)
+    drawn = draw_thing(colour, shape, MEAN_COLOUR)
+    inside = (np.asarray(drawn) != MEAN_COLOUR).any(axis=-1)
+    mask = np.zeros((96, 128), dtype=bool)
+    mask[top : top + SIDE, left : left + SIDE] = inside
+    scene.paste(drawn, (left, top), Image.fromarray(inside))
+    return scene, mask
+
+
+def text_queries():
+    return [Query.of_text(f"when was the {name} first made?") for name, _, _ in things()]
+
+
+def image_queries():
+    return [Query.of_image(draw_thing(*thing[1:], (66, 66, 66))) for thing in things()]
+
+
+def region_queries():
+    return [Query.of_region(*scene_with(number, 96 - 8 * number, 5 * number)) for number in range(12)]
+
+
+@pytest.mark.parametrize("queries", [text_queries, image_queries, region_queries])
+def test_every_document_is_found_first(queries, searcher):
+    found = searcher.search(queries(), k=3)
+    assert [passages[0].id for passages in found] == [f"e{number}" for number in range(12)]
+    for passages in found:
+        scores = [passage.score for passage in passages]
+        assert len({passage.id for passage in passages}) == 3  # two images of one fold into one
+        assert scores == sorted(scores, reverse=True)
+        assert all(passage.text.startswith("The ") for passage in passages)
+
+
+def test_mixed_batch_keeps_the_order_and_equals_single_searches(searcher):
+    queries = [
+        query
+        for trio in zip(region_queries(), text_queries(), image_queries(), strict=True)
+        for query in trio
+    ]
+    together = searcher.search(queries)
+    alone = [searcher.search([query])[0] for query in queries]
+    assert [[p.id for p in found] for found in together] == [[p.id for p in found] for found in alone]
+    assert all(len(found) == 5 for found in together)
+
+
+def test_images_and_regions_are_encoded_in_one_call(searcher, monkeypatch):
+    calls = []
+    index = searcher._image_index
+    monkeypatch.setattr(
+        searcher,
+        "_image_index",
+        replace(index, encode=lambda images: calls.append(len(images)) or index.encode(images)),
+    )
+    searcher.search([*image_queries(), *text_queries(), *region_queries()])
+    assert calls == [24]
+
+
+def test_region_crops_differ(searcher):
+    query = region_queries()[4]
+    scores = [
+        searcher.search([query], k=1, region_crop=crop)[0][0].score for crop in RegionCrop
+    ]
+    assert len(set(scores)) == 3
+
+
+def test_no_queries_and_queries_without_words(searcher):
+    assert searcher.search([]) == []
+    assert searcher.search([Query.of_text(""), Query.of_text(" \n"), Query.of_text("?")]) == [[]] * 3
+
+
+def test_k(searcher):
+    assert len(searcher.search(text_queries()[:1], k=100)[0]) == 12
+    with pytest.raises(ValueError, match="k=0"):
+        searcher.search(text_queries(), k=0)
+
+
+def test_empty_mask_is_an_error(searcher):
+    scene, mask = scene_with(0, 0, 0)
+    with pytest.raises(ValueError, match="empty mask"):
+        searcher.search([Query.of_region(scene, np.zeros_like(mask))])
+
+
+def test_prefix_is_put_before_every_query(own, searcher):
+    """A prefix that is a document's name pulls towards that document."""
+    options = replace(own, text_encoder=replace(own.text_encoder, prefix="Umbelloq Umbelloq "))
+    build_indexes(options, progress=False)
+    assert Searcher.open(options).search([Query.of_text("disc")])[0][0].id == "e11"
+
+
+def test_knowledge_base_without_images(own):
+    write_corpus(Path(own.knowledge_base), [{"id": "a", "contents": "a red disc"}])
+    build_indexes(own, progress=False)
+    searcher = Searcher.open(own)
+    assert searcher.search([Query.of_text("disc")])[0][0].id == "a"
+    with pytest.raises(ValueError, match=r"has no images to compare with: set policy\.allow"):
+        searcher.search(image_queries())
+
+
+def test_bm25_stems_both_sides(own):
+    options = replace(own, lexical=True)
+    manifests = build_indexes(options, progress=False)
+    assert list(manifests) == ["bm25", "image"]
+    searcher = Searcher.open(options)
+    found = searcher.search([*text_queries(), Query.of_text("paints"), Query.of_text("the xyzzy")])
+    assert [passages[0].id for passages in found[:12]] == [f"e{number}" for number in range(12)]
+    assert [passage.id for passage in found[12]] == ["e0", "e1", "e2", "e3", "e4"]  # all tie
+    assert found[13] == []  # a document that shares no word is no evidence
+    assert searcher.search(region_queries()[:1])[0][0].id == "e0"

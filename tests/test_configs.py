@@ -1,0 +1,205 @@
+"""Every YAML composes into its dataclass; a mistake is one line that names the option."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from pixsearch.config import (
+    BuildIndexOptions,
+    BuildTrajectoriesOptions,
+    BuildWorldOptions,
+    Control,
+    DemoOptions,
+    EvaluateOptions,
+    ForcedFirst,
+    InferOptions,
+    TrainOptions,
+    from_omegaconf,
+)
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+OPTIONS = {
+    "train": TrainOptions,
+    "evaluate": EvaluateOptions,
+    "build_index": BuildIndexOptions,
+    "infer": InferOptions,
+    "build_world": BuildWorldOptions,
+    "build_trajectories": BuildTrajectoriesOptions,
+    "demo": DemoOptions,
+}
+TYPES = ["text", "image", "region"]
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def composed(script: str, *overrides: str):
+    """The typed options of `scripts/SCRIPT.py` under `overrides`."""
+    ConfigStore.instance().store(name="options", node=OPTIONS[script])
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return from_omegaconf(OPTIONS[script], compose(script, list(overrides)))
+
+
+REQUIRED = {"infer": ["question=why", "checkpoint=somewhere"]}
+CASES = [
+    *[(script, []) for script in OPTIONS],
+    *[("train", [f"model={name}"]) for name in choices("model")],
+    *[("train", [f"data={data}", f"stage={stage}"])
+      for data in choices("data") for stage in choices("stage")],
+    *[("train", [f"experiment={name}", f"stage={stage}"])
+      for name in choices("experiment") for stage in choices("stage")],
+    *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
+    *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
+    *[("evaluate", [f"policy={name}"]) for name in choices("policy")],
+    *[("infer", [f"policy={name}"]) for name in choices("policy")],
+    *[("demo", [f"preset={name}"]) for name in choices("preset")],
+    *[("demo", [f"foundation={name}"]) for name in choices("foundation")],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("script", "overrides"), CASES, ids=lambda x: str(x))
+def test_composes(script, overrides):
+    options = composed(script, *REQUIRED.get(script, []), *overrides)
+    assert isinstance(options, OPTIONS[script])
+
+
+def test_every_script_and_every_group_is_covered():
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == OPTIONS.keys() | {"common"}
+    groups = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
+    tested = {override.split("=")[0] for _, overrides in CASES for override in overrides}
+    assert groups - tested == {"accelerate"}  # read by accelerate, not by Hydra
+
+
+def test_stages_are_the_papers():
+    ground, search = composed("train").stage, composed("train", "stage=search").stage
+    assert (ground.optim.lr, search.optim.lr) == (2e-4, 1e-4)
+    assert ground.batch_size * ground.accumulation == 60
+    assert ground.loss == search.loss
+    assert (ground.loss.language, ground.loss.mask_overlap, ground.loss.mask_bce) == (1, 8, 2)
+
+
+@pytest.mark.parametrize("data", choices("data"))
+def test_stage_2_draws_7_to_9(data):
+    mixture = composed("train", "stage=search", f"data={data}").stage.mixture
+    assert mixture["trajectories"] * 7 == pytest.approx(
+        9 * sum(weight for name, weight in mixture.items() if name != "trajectories")
+    )
+
+
+@pytest.mark.parametrize("data", choices("data"))
+@pytest.mark.parametrize("stage", choices("stage"))
+def test_a_mixture_names_datasets(data, stage):
+    options = composed("train", f"stage={stage}", f"data={data}")
+    assert options.stage.mixture.keys() <= options.data.keys()
+
+
+def test_the_miniature_changes_numbers_not_the_stage():
+    paper, miniature = composed("train"), composed("train", "experiment=miniature")
+    assert miniature.stage.name == paper.stage.name == "ground"
+    assert miniature.stage.steps < paper.stage.steps
+    assert miniature.stage.mixture.keys() == {"refcoco", "llava"}
+    chosen = composed("train", "experiment=miniature", "stage=search", "stage.steps=7").stage
+    assert (chosen.name, chosen.steps) == ("search", 7)
+
+
+def policy(name: str):
+    return composed("evaluate", f"policy={name}").policy
+
+
+def test_there_are_all_policies():
+    expected = ["no_search", "text_query", "whole_image", "full"]
+    expected += [f"{kind}_{type}" for kind in ("no", "only") for type in TYPES]
+    expected += [f"budget_{count}" for count in (1, 2, 3, 4)]
+    expected += [control for control in Control if control != Control.none]
+    assert choices("policy") == sorted(expected)
+    assert sorted(composed("demo").policies) == sorted(expected)
+
+
+@pytest.mark.parametrize("name", choices("policy"))
+def test_a_policy_is_called_like_its_file(name):
+    assert policy(name).name == name
+
+
+@pytest.mark.parametrize("type", TYPES)
+def test_policies_of_types(type):
+    assert policy(f"no_{type}").allow == [other for other in TYPES if other != type]
+    assert policy(f"only_{type}").allow == [type]
+    assert policy(f"no_{type}").max_searches == policy("full").max_searches
+
+
+def test_policies_of_budgets():
+    assert (policy("no_search").allow, policy("no_search").max_searches) == ([], 0)
+    for count in (1, 2, 3, 4):
+        assert (policy(f"budget_{count}").allow, policy(f"budget_{count}").max_searches) == (
+            TYPES,
+            count,
+        )
+
+
+@pytest.mark.parametrize("name", ["text_query", "whole_image"])
+def test_policies_that_force_the_first_query(name):
+    assert policy(name).forced_first == ForcedFirst(name)
+    assert policy(name).allow == []
+
+
+@pytest.mark.parametrize("control", [control for control in Control if control != Control.none])
+def test_controls_differ_from_full_in_nothing_else(control):
+    full, other = policy("full"), policy(control)
+    assert other.control == control
+    full.name, full.control = other.name, other.control
+    assert full == other
+
+
+def test_the_demo_keeps_each_seed_and_preset_apart():
+    folders = {
+        composed("demo", f"miniature.seed={seed}", f"preset={preset}").paths.miniature
+        for seed in (0, 7)
+        for preset in choices("preset")
+    }
+    assert len(folders) == 2 * len(choices("preset"))
+    assert composed("demo").paths.miniature == composed("train").paths.miniature
+
+
+MISTAKES = {
+    "train stage.stps=3": "stage.stps",
+    "train stage.steps=abc": "stage.steps=abc",
+    "train +stage.stps=3": "stps",
+    "train stage=nope": "stage/nope",
+    "train stage.optim.decay=nope": "linear, cosine, constant",
+    "train nonsense": "nonsense",
+    "evaluate policy.allowed=[region]": "policy.allowed",
+    "evaluate policy=full,no_text": "--multirun",
+    "evaluate -m policy=full +nope=1": "nope",
+    "infer question=why image=photo.jpg retrieval=nope": "retrieval/nope",
+    "demo miniature.seed=one": "miniature.seed=one",
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_is_one_line(command):
+    script, *overrides = command.split()
+    done = subprocess.run(
+        [sys.executable, f"scripts/{script}.py", *overrides],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert MISTAKES[command] in done.stderr
+    assert done.stdout == ""
+
+
+def test_no_yaml_names_code():
+    for path in CONFIGS.rglob("*.yaml"):
+        assert "_target_" not in path.read_text(), path
+        OmegaConf.load(path)

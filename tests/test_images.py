@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from transformers import CLIPImageProcessor, SamImageProcessor
+
+from pixsearch.config import ImageFit
+from pixsearch.images import (
+    fit_square,
+    fitted_size,
+    masks_to_image,
+    masks_to_segmenter,
+    pixels,
+    segmenter_pixels,
+)
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+def picture(width: int, height: int) -> Image.Image:
+    across = np.linspace(0, 255, width)[None, :, None]
+    down = np.linspace(0, 255, height)[:, None, None]
+    values = np.broadcast_to((across + down) / 2, (height, width, 3))
+    return Image.fromarray(values.astype(np.uint8))
+
+
+@pytest.mark.parametrize("fit", list(ImageFit))
+@pytest.mark.parametrize("size", [(60, 40), (40, 60), (7, 7)])
+def test_fit_square_is_a_square(fit: ImageFit, size: tuple[int, int]) -> None:
+    assert fit_square(picture(*size).convert("L"), 32, fit, mean=MEAN).size == (32, 32)
+
+
+def test_pad_shows_all_and_fills_with_the_mean() -> None:
+    square = np.asarray(fit_square(Image.new("RGB", (40, 20), "white"), 40, ImageFit.pad, mean=MEAN))
+    assert (square[10:30] == 255).all()
+    assert (square[0] == [int(value * 255) for value in MEAN]).all()
+
+
+def test_crop_equals_that_of_clip() -> None:
+    image = picture(64, 48)
+    theirs = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)(image, return_tensors="pt")
+    ours = pixels(fit_square(image, 32, ImageFit.crop), MEAN, STD)
+    torch.testing.assert_close(ours, theirs.pixel_values[0], atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(60, 40), (33, 50), (20, 10)])
+def test_segmenter_pixels_equal_those_of_sam(size: tuple[int, int]) -> None:
+    processor = SamImageProcessor(
+        size={"longest_edge": 32}, pad_size={"height": 32, "width": 32}
+    )
+    theirs = processor(picture(*size), return_tensors="pt").pixel_values[0]
+    ours = segmenter_pixels(picture(*size), 32, processor.image_mean, processor.image_std)
+    torch.testing.assert_close(ours, theirs, atol=0.03, rtol=0)
+
+
+def test_fitted_size_rounds_as_sam_does() -> None:
+    assert fitted_size(1080, 1920, 1024) == (576, 1024)
+    assert fitted_size(427, 640, 1024) == (683, 1024)
+    assert fitted_size(1, 5000, 1024) == (1, 1024)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(20, 90), st.integers(20, 90), st.data())
+def test_masks_survive_the_way_there_and_back(height: int, width: int, data: st.DataObject) -> None:
+    top = data.draw(st.integers(0, height // 2))
+    left = data.draw(st.integers(0, width // 2))
+    mask = np.zeros((1, height, width), dtype=bool)
+    mask[0, top : top + height // 2, left : left + width // 2] = True
+    low = masks_to_segmenter(mask, size=128, resolution=64)
+    back = masks_to_image(low - 0.5, height=height, width=width, size=128)[0].numpy() > 0
+    union = (back | mask[0]).sum()
+    assert (back & mask[0]).sum() / union > 0.8
+
+
+def test_targets_keep_the_area_of_small_objects() -> None:
+    mask = np.zeros((1, 64, 64), dtype=bool)
+    mask[0, 10, 10] = True
+    low = masks_to_segmenter(mask, size=64, resolution=16)
+    assert low.sum().item() == pytest.approx(1 / 16)
+
+
+def test_padding_is_no_part_of_a_mask() -> None:
+    low = masks_to_segmenter(np.ones((1, 32, 64), dtype=bool), size=64, resolution=16)
+    assert (low[0, :8] == 1).all()
+    assert (low[0, 8:] == 0).all()
+
+
+def test_no_masks() -> None:
+    none = np.zeros((0, 32, 64), dtype=bool)
+    assert masks_to_segmenter(none, size=64, resolution=16).shape == (0, 16, 16)
+    assert masks_to_image(torch.zeros(0, 16, 16), height=3, width=5, size=64).shape == (0, 3, 5)

@@ -1,0 +1,107 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixsearch.config import OptimOptions, TrainOptions
+from pixsearch.model import PixSearch
+from pixsearch.training.checkpoint import (
+    OPTIONS_FILE,
+    Checkpoints,
+    load_training_state,
+    resolve,
+    weights_digest,
+)
+from pixsearch.training.optim import build_optimizer
+from tests.tiny import tiny_model
+from tests.training.runs import tiny_options
+
+
+@pytest.fixture(scope="module")
+def model() -> PixSearch:
+    return tiny_model()
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> TrainOptions:
+    return tiny_options(tmp_path)
+
+
+def checkpoints_of(options: TrainOptions, *, keep: int = 1) -> Checkpoints:
+    resolved = resolve(options, num_processes=1)
+    return Checkpoints(Path(options.run.output_dir), resolved, keep=keep)
+
+
+def optimizer_of(model: PixSearch) -> torch.optim.Optimizer:
+    return build_optimizer({"new": list(model.new_rows.parameters())}, OptimOptions())
+
+
+def test_a_checkpoint_holds_all_that_a_run_needs(model: PixSearch, options: TrainOptions) -> None:
+    optimizer = optimizer_of(model)
+    for parameter in model.new_rows.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    folder = checkpoints_of(options).save(7, model, optimizer, position=56)
+    loaded = PixSearch.from_pretrained(folder)
+    restored = optimizer_of(loaded)
+    assert load_training_state(folder, restored) == 7
+    assert json.loads((folder / "state.json").read_text()) == {"step": 7, "position": 56}
+    assert torch.equal(loaded.new_rows.embedding, model.new_rows.embedding)
+    before, after = optimizer.state_dict()["state"], restored.state_dict()["state"]
+    assert all(torch.equal(before[i][name], after[i][name]) for i in before for name in before[i])
+
+
+def test_the_newest_stay_and_what_was_cut_short_is_not_seen(
+    model: PixSearch, options: TrainOptions
+) -> None:
+    checkpoints = checkpoints_of(options, keep=2)
+    for step in (2, 4, 6):
+        checkpoints.save(step, model, optimizer_of(model), position=0)
+    (checkpoints.output_dir / "step-000008.partial").mkdir()
+    names = sorted(path.name for path in checkpoints.output_dir.iterdir())
+    assert names == ["step-000004", "step-000006", "step-000008.partial"]
+    assert checkpoints.latest() == checkpoints.output_dir / "step-000006"
+    assert checkpoints.save_final(8, model) == checkpoints.latest() == checkpoints.final
+    checkpoints.clear()
+    assert checkpoints.latest() is None
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_by_name(
+    model: PixSearch, options: TrainOptions
+) -> None:
+    folder = checkpoints_of(options).save(2, model, optimizer_of(model), position=0)
+    options.stage.optim.lr = 0.5
+    with pytest.raises(ValueError, match=r"stage\.optim\.lr=0\.002, .*=0\.5: set") as error:
+        checkpoints_of(options).latest()
+    assert "\n" not in str(error.value)
+    for named in (str(folder), "run.resume=false", "run.output_dir"):
+        assert named in str(error.value)
+
+
+def test_bookkeeping_may_change_between_runs(model: PixSearch, options: TrainOptions) -> None:
+    checkpoints_of(options).save(2, model, optimizer_of(model), position=0)
+    options.run = replace(options.run, save_every=1, evaluate_every=9, keep_checkpoints=3)
+    assert checkpoints_of(options).latest() is not None
+
+
+def test_other_weights_under_the_same_name_are_noticed(
+    model: PixSearch, options: TrainOptions, tmp_path: Path
+) -> None:
+    options.stage.init_from = str(tmp_path / "before")
+    tiny_model(seed=1).save_pretrained(options.stage.init_from)
+    checkpoints_of(options).save(2, model, optimizer_of(model), position=0)
+    tiny_model(seed=2).save_pretrained(options.stage.init_from)
+    with pytest.raises(ValueError, match=r"weights of stage\.init_from"):
+        checkpoints_of(options).latest()
+
+
+def test_the_digest_of_a_final_checkpoint_is_kept_with_it(
+    model: PixSearch, options: TrainOptions
+) -> None:
+    final = checkpoints_of(options).save_final(4, model)
+    kept = weights_digest(final)
+    (final / "state.json").unlink()
+    assert weights_digest(final) == kept
+    assert json.loads((final / OPTIONS_FILE).read_text())["stage"]["name"] == "tiny"

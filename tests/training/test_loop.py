@@ -1,0 +1,181 @@
+"""Whole runs of the tiny model, through the real readers."""
+
+import json
+import math
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixsearch.config import OptimOptions, TrainOptions
+from pixsearch.datasets.example import Example
+from pixsearch.model import PixSearch
+from pixsearch.training import fit, step
+from tests.training.runs import metrics, start, tiny_options
+
+LOSSES = ("loss", "language", "mask_bce", "mask_overlap", "grad_norm")
+
+
+def run_beside(options: TrainOptions, name: str, **stage: int) -> TrainOptions:
+    """The same run in a folder of its own, with other options of the stage."""
+    output_dir = str(Path(options.run.output_dir).with_name(name))
+    return replace(
+        options,
+        stage=replace(options.stage, **stage),
+        run=replace(options.run, output_dir=output_dir),
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return PixSearch.from_pretrained(folder).state_dict()
+
+
+def test_a_run_writes_what_it_promises(tmp_path: Path) -> None:
+    options = tiny_options(tmp_path, steps=5)
+    final = fit(options)
+    assert final == tmp_path / "run" / "final"
+    lines = metrics(options)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
+    assert all(math.isfinite(line[name]) for line in lines for name in LOSSES)
+    assert lines[0]["learning_rate"] == pytest.approx(1e-3)
+    held_out = (tmp_path / "run" / "held_out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in held_out] == [2, 4, 5]
+    assert sorted(path.name for path in (tmp_path / "run").glob("step-*")) == ["step-000004"]
+    assert json.loads((final / "train_options.json").read_text())["stage"]["steps"] == 5
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
+    options = tiny_options(tmp_path, steps=1)
+    final = fit(options)
+    written = (final / "model.safetensors").stat().st_mtime_ns
+    assert fit(options) == final
+    assert (final / "model.safetensors").stat().st_mtime_ns == written
+    options.run.resume = False
+    fit(options)
+    assert (final / "model.safetensors").stat().st_mtime_ns > written
+
+
+def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
+    options = tiny_options(tmp_path, steps=60, batch_size=4, optim=OptimOptions(lr=1e-2))
+    options.run = replace(options.run, overfit_one_batch=True, evaluate_every=0, save_every=0)
+    options.stage.optim.warmup_steps = 5
+    fit(options)
+    losses = [line["language"] for line in metrics(options)]
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_accumulated_batches_take_the_step_of_a_large_one(tmp_path: Path) -> None:
+    """Rows with and without image and masks make the micro-batches uneven."""
+    whole = tiny_options(tmp_path, batch_size=4, accumulation=1)
+    parts = run_beside(whole, "parts", batch_size=2, accumulation=2)
+    final, same_final = fit(whole), fit(parts)
+    for one, other in zip(metrics(whole), metrics(parts), strict=True):
+        assert other == pytest.approx(one, abs=1e-6, rel=1e-5)
+    for name, tensor in weights(final).items():
+        torch.testing.assert_close(weights(same_final)[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_length_grouping_trains_and_resumes(tmp_path: Path) -> None:
+    options = tiny_options(tmp_path, steps=6, length_window=4)
+    fit(options)
+    assert len(metrics(options)) == 6
+
+
+def test_stages_follow_each_other(tmp_path: Path) -> None:
+    first = tiny_options(tmp_path, steps=1)
+    second = run_beside(first, "second", steps=2)
+    second.stage.init_from = str(fit(first))
+    final = fit(second)
+    name = "new_rows.embedding"
+    assert not torch.equal(weights(final)[name], weights(Path(second.stage.init_from))[name])
+
+
+def test_samples_are_written_at_each_evaluation(tmp_path: Path) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Answer:
+        request_id: str
+        all_text: str = "It is"
+        grounded: tuple = ()
+        searches: tuple = ()
+
+    def answer(model: PixSearch, examples: Sequence[Example]) -> list[Answer]:
+        assert not model.training
+        torch.rand(3)  # an evaluation may draw random numbers and change nothing
+        return [Answer(request_id=example.id) for example in examples]
+
+    watched = tiny_options(tmp_path, steps=3)
+    alone = run_beside(watched, "alone")
+    fit(watched, evaluate=answer)
+    fit(alone)
+    folders = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
+    assert folders == ["step-000002", "step-000003"]
+    assert metrics(watched) == metrics(alone)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = tiny_options(tmp_path, steps=3)
+    monkeypatch.setattr(step, "lr_factor", lambda *_, **__: math.nan)  # spoils the first update
+    with pytest.raises(FloatingPointError, match=r"step 2: .*not_finite_step-000002\.json"):
+        fit(options)
+    ids = json.loads((tmp_path / "run" / "not_finite_step-000002.json").read_text())
+    assert len(ids) == 2
+    assert all(name.startswith(("square-", "words-")) for name in ids)
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """SIGKILL between two checkpoints; LoRA's dropout shows that random numbers resume too."""
+    untouched = tiny_options(tmp_path, steps=9, trainable=["lora", "tokens", "mask_decoder"])
+    untouched.model = replace(untouched.model, lora_rank=4, lora_dropout=0.2)
+    untouched.run = replace(untouched.run, save_every=4)
+    fit_alone(untouched)
+    killed = run_beside(untouched, "killed")
+    process = start(killed)
+    wait_for_step(killed, 6, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "final").exists()
+    fit_alone(killed)
+    assert metrics(killed) == metrics(untouched)
+    ours = weights(tmp_path / "killed" / "final")
+    assert all(torch.equal(ours[k], v) for k, v in weights(tmp_path / "run" / "final").items())
+
+
+def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
+    one = tiny_options(tmp_path, batch_size=4, steps=3)
+    two = run_beside(one, "two", batch_size=2)
+    fit(one)
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0")
+    process = start(two, launcher=launcher)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
+    state = weights(tmp_path / "two" / "final")
+    for name, tensor in weights(tmp_path / "run" / "final").items():
+        torch.testing.assert_close(state[name], tensor, atol=1e-6, rtol=0)
+
+
+def fit_alone(options: TrainOptions) -> None:
+    """`fit` in a process of its own, so that all runs compared have the same number of threads."""
+    process = start(options)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def wait_for_step(options: TrainOptions, last: int, process: "subprocess.Popen[str]") -> None:
+    path = Path(options.run.output_dir) / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text().count("\n") >= last:
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.005)
+    raise AssertionError(f"the run did not reach step {last}")

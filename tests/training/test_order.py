@@ -1,0 +1,39 @@
+import pytest
+
+from pixsearch.training.order import BatchOrder, micro_batches
+
+
+def order(window: int, *, seed: int = 0) -> BatchOrder:
+    lengths = [(index * 37) % 101 for index in range(1000)]
+    return BatchOrder(global_batch=4, window=window, seed=seed, length=lengths.__getitem__)
+
+
+def test_without_grouping_batches_follow_the_mixture() -> None:
+    assert [order(1).indices(step) for step in (0, 2)] == [[0, 1, 2, 3], [8, 9, 10, 11]]
+
+
+def test_a_window_holds_the_same_examples_however_they_are_grouped() -> None:
+    grouped = [index for step in range(8, 16) for index in order(8).indices(step)]
+    assert sorted(grouped) == list(range(32, 64))
+
+
+def test_grouping_brings_like_lengths_together_and_is_the_same_from_any_step() -> None:
+    whole = [order(8).indices(step) for step in range(20)]
+    assert [order(8).indices(step) for step in (13, 5)] == [whole[13], whole[5]]
+    spread = [max(i * 37 % 101 for i in b) - min(i * 37 % 101 for i in b) for b in whole[:8]]
+    assert max(spread) < 30
+
+
+def test_batches_of_a_window_come_in_an_order_of_the_seed() -> None:
+    assert order(8, seed=0).indices(0) != order(8, seed=1).indices(0)
+
+
+@pytest.mark.parametrize(("batch_size", "num_processes"), [(1, 1), (2, 2), (4, 2), (1, 4)])
+def test_processes_share_a_global_batch(batch_size: int, num_processes: int) -> None:
+    indices = list(range(8))
+    shares = [
+        micro_batches(indices, batch_size=batch_size, rank=rank, num_processes=num_processes)
+        for rank in range(num_processes)
+    ]
+    assert sorted(i for share in shares for batch in share for i in batch) == indices
+    assert {len(share) for share in shares} == {8 // (batch_size * num_processes)}
