@@ -147,10 +147,17 @@ class ChatRenderer:
         return rendered
 
     def render_prompt(self, conversation: Conversation) -> Rendered:
-        """The conversation up to the point where the assistant speaks."""
+        """The conversation up to the point where the assistant speaks.
+
+        Earlier answers are part of the prompt: nothing of them counts as generated or supervised.
+        """
         if conversation.messages[-1].role is not Role.USER:
             raise ValueError("a prompt ends with a user's message; this one ends with an answer")
-        return self.render(conversation)
+        history = self.render(conversation)
+        rendered = Rendered()
+        for token, kind in zip(history.input_ids, history.token_kind, strict=True):
+            rendered.extend([token], kind if kind is TokenKind.IMAGE else TokenKind.PROMPT)
+        return rendered
 
     def evidence_ids(
         self, passages: Sequence[Passage], *, max_tokens: int

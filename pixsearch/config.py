@@ -158,7 +158,7 @@ class OptimOptions:
     """AdamW with linear warm-up, then decay to `final_lr_ratio` of the learning rate."""
 
     lr: float = 2e-4
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])  # OmegaConf has no tuples
     weight_decay: float = 0.0
     warmup_steps: int = 100
     decay: Decay = Decay.linear
@@ -315,6 +315,13 @@ class EvaluateOptions:
 
 
 @dataclass
+class ReportOptions(EvaluateOptions):
+    """scripts/report.py: scores what was predicted and writes the report."""
+
+    training: dict[str, str] = field(default_factory=dict)  # stage -> its run's folder, for curves
+
+
+@dataclass
 class InferOptions:
     """scripts/infer.py"""
 
@@ -352,6 +359,17 @@ class BuildTrajectoriesOptions:
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
     policy: PolicyOptions = field(default_factory=PolicyOptions)
     paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class PretrainOptions:
+    """scripts/pretrain_miniature.py"""
+
+    output_dir: str = "assets/miniature"
+    num_entities: int = 1600
+    num_scenes: int = 3200
+    tower_steps: int = 1200
+    segmenter_steps: int = 1200
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """Draw the miniature world: `python scripts/build_world.py miniature.seed=7`."""
 
+from pathlib import Path
+
 import hydra
 from omegaconf import DictConfig
 
@@ -12,9 +14,12 @@ def main(composed: DictConfig) -> None:
     """Import late, so that a misspelt option is told before torch is loaded."""
     with one_line_errors(BuildWorldOptions):
         options = from_omegaconf(BuildWorldOptions, composed)
+        from pixsearch.miniature.foundation.assembly import assemble
         from pixsearch.miniature.world import build_world
 
         build_world(options.miniature)
+        parts = Path(options.paths.miniature) / "parts"
+        assemble(Path(options.paths.foundation), parts, seed=options.miniature.seed)
 
 
 if __name__ == "__main__":

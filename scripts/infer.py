@@ -12,7 +12,7 @@ def main(composed: DictConfig) -> None:
     """Import late, so that a misspelt option is told before torch is loaded."""
     with one_line_errors(InferOptions):
         options = from_omegaconf(InferOptions, composed)
-        from pixsearch.generation import infer
+        from pixsearch.generation.infer import infer
 
         infer(options)
 

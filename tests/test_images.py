@@ -33,23 +33,25 @@ def test_fit_square_is_a_square(fit: ImageFit, size: tuple[int, int]) -> None:
 
 
 def test_pad_shows_all_and_fills_with_the_mean() -> None:
-    square = np.asarray(fit_square(Image.new("RGB", (40, 20), "white"), 40, ImageFit.pad, mean=MEAN))
+    square = np.asarray(
+        fit_square(Image.new("RGB", (40, 20), "white"), 40, ImageFit.pad, mean=MEAN)
+    )
     assert (square[10:30] == 255).all()
     assert (square[0] == [int(value * 255) for value in MEAN]).all()
 
 
 def test_crop_equals_that_of_clip() -> None:
     image = picture(64, 48)
-    theirs = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)(image, return_tensors="pt")
+    theirs = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)(
+        image, return_tensors="pt"
+    )
     ours = pixels(fit_square(image, 32, ImageFit.crop), MEAN, STD)
     torch.testing.assert_close(ours, theirs.pixel_values[0], atol=0.03, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(60, 40), (33, 50), (20, 10)])
 def test_segmenter_pixels_equal_those_of_sam(size: tuple[int, int]) -> None:
-    processor = SamImageProcessor(
-        size={"longest_edge": 32}, pad_size={"height": 32, "width": 32}
-    )
+    processor = SamImageProcessor(size={"longest_edge": 32}, pad_size={"height": 32, "width": 32})
     theirs = processor(picture(*size), return_tensors="pt").pixel_values[0]
     ours = segmenter_pixels(picture(*size), 32, processor.image_mean, processor.image_std)
     torch.testing.assert_close(ours, theirs, atol=0.03, rtol=0)

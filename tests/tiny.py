@@ -1,5 +1,6 @@
 """A real PixSearch in tiny numbers, shared by all tests."""
 
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,17 @@ def write_tiny_parts(folder: Path, *, seed: int = 0, tied: bool = False) -> Mode
 
 
 def tiny_model(seed: int = 0, *, tied: bool = False, **options: Any) -> PixSearch:
-    """A composed model in eval mode; `options` are fields of `ModelOptions`."""
+    """A composed model in eval mode, the caller's own; `options` are fields of `ModelOptions`."""
+    key = (seed, tied, repr(sorted(options.items())))
+    if key not in _composed:
+        _composed[key] = _compose(seed, tied, options)
+    return copy.deepcopy(_composed[key])
+
+
+_composed: dict[tuple[int, bool, str], PixSearch] = {}
+
+
+def _compose(seed: int, tied: bool, options: dict[str, Any]) -> PixSearch:
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         composed = write_tiny_parts(Path(folder), seed=seed, tied=tied)
         for name, value in options.items():

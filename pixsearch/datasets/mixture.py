@@ -38,7 +38,7 @@ class Mixture:
     3. The n-th draw of a dataset is row n mod length of a permutation that is fresh in each pass:
        every example is seen once before any is seen twice.
 
-    Nothing is remembered between draws: workers, processes and a resumed run agree.
+    A draw hangs on no other: workers, processes and a resumed run agree.
 
     Args:
         weights: share of samples drawn, by dataset; they need not sum to one, zero leaves out.
@@ -58,6 +58,7 @@ class Mixture:
         self._quotas = [quotas[name] for name in self._names]
         self._datasets = {name: datasets[name] for name in self._names}
         self._slots = np.repeat(np.arange(len(self._names)), self._quotas)
+        self._last_block: tuple[int, Int64[np.ndarray, " block"]] | None = None
         self._permutations: dict[str, tuple[int, Int64[np.ndarray, " length"]]] = {}
 
     def __getitem__(self, index: int) -> Example:
@@ -69,13 +70,20 @@ class Mixture:
         if index < 0:
             raise IndexError(f"a mixture has no end to count from; index {index} is negative")
         block, place = divmod(index, len(self._slots))
-        slots = self._generator("block", block).permutation(self._slots)
+        slots = self._block(block)
         chosen = int(slots[place])
         nth = block * self._quotas[chosen] + int((slots[:place] == chosen).sum())
         name = self._names[chosen]
         through, place_in_pass = divmod(nth, len(self._datasets[name]))
         row = int(self._permutation(name, through)[place_in_pass])
         return Draw(dataset=name, through=through, row=row)
+
+    def _block(self, number: int) -> Int64[np.ndarray, " block"]:
+        """Place of the dataset in `_names`, for each sample of a block; the last one is kept."""
+        if self._last_block is None or self._last_block[0] != number:
+            shuffled = self._generator("block", number).permutation(self._slots)
+            self._last_block = (number, shuffled)
+        return self._last_block[1]
 
     def _permutation(self, name: str, through: int) -> Int64[np.ndarray, " length"]:
         known = self._permutations.get(name)

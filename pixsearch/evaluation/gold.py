@@ -6,10 +6,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Bool
 from PIL import Image
 
 from pixsearch.datasets.files import JsonLines, require
-from pixsearch.datasets.masks import Rle
+from pixsearch.datasets.masks import Rle, decode_segmentation
 from pixsearch.queries import QueryType
 
 
@@ -139,6 +141,12 @@ def read_scenes(path: Path, load: Callable[[str, str], Image.Image]) -> list[Seg
             )
         )
     return scenes
+
+
+def decode_rle(mask: Rle) -> Bool[np.ndarray, "height width"]:
+    """A mask of its own size."""
+    height, width = mask["size"]
+    return decode_segmentation(mask, height=height, width=width)
 
 
 def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -52,7 +52,7 @@ class Workbench:
 
     @classmethod
     def open(cls, options: EvaluateOptions) -> "Workbench":
-        """Load checkpoint and index; the last ones stay loaded for the next policy of a multirun."""
+        """Load checkpoint and index; they stay loaded for the next policy of a multirun."""
         key = digest([weights_digest(Path(options.checkpoint)), to_dict(options.retrieval)])
         if key not in _opened:
             _opened.clear()
@@ -61,7 +61,7 @@ class Workbench:
         return _opened[key]
 
 
-_opened: dict[str, Workbench] = {}
+_opened: dict[str, Workbench] = {}  # at most one, by content of checkpoint and options
 
 
 def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pixsearch.datasets.masks import Rle, decode_segmentation
-from pixsearch.evaluation.gold import ScenePhrase, SegmentationScene
+from pixsearch.datasets.masks import Rle
+from pixsearch.evaluation.gold import ScenePhrase, SegmentationScene, decode_rle
 from pixsearch.evaluation.metrics.bootstrap import mean_interval
 from pixsearch.evaluation.metrics.segmentation import (
     Mask,
@@ -64,8 +64,8 @@ def teacher_forced_scores(scenes: Sequence[SegmentationScene], lines: Lines) -> 
 
 def _matched(scene: SegmentationScene, masks: Sequence[Rle]) -> tuple[list[_Phrase], int]:
     """The scene's phrases with their overlaps, and the number of surplus masks."""
-    targets = [_decode(phrase.mask) for phrase in scene.phrases]
-    overlaps, surplus = match_in_order([_decode(mask) for mask in masks], targets)
+    targets = [decode_rle(phrase.mask) for phrase in scene.phrases]
+    overlaps, surplus = match_in_order([decode_rle(mask) for mask in masks], targets)
     found = [
         _phrase(scene, phrase, target, overlap)
         for phrase, target, overlap in zip(scene.phrases, targets, overlaps, strict=True)
@@ -83,11 +83,6 @@ def _phrase(
         size=object_size(int(target.sum()), height=height, width=width),
         is_lookalike=phrase.is_lookalike,
     )
-
-
-def _decode(mask: Rle) -> Mask:
-    height, width = mask["size"]
-    return decode_segmentation(mask, height=height, width=width)
 
 
 def _those(phrases: Iterable[_Phrase], keep: Callable[[_Phrase], bool]) -> list[_Phrase]:

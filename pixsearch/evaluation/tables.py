@@ -22,10 +22,10 @@ VERDICTS = {True: "met", False: "NOT MET", None: "not measured"}
 def percent(value: float | None, *, signed: bool = False) -> str:
     """
     >>> percent(0.377), percent(-0.03, signed=True), percent(None)
-    ('37.7', '-3.0', '–')
+    ('37.7', '-3.0', '-')
     """
     if value is None:
-        return "–"
+        return "-"
     return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
 
 
@@ -72,7 +72,7 @@ def _policy_row(name: str, scores: Mapping[str, Any]) -> list[str]:
 
 
 def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -54,7 +54,7 @@ class SlotBatch:
         return left, entered
 
     def forward(self) -> None:
-        """Process all that is pending: new rows, rows with evidence, then one token of the others."""
+        """Process what is pending: new rows, rows with evidence, one token of each other row."""
         entered = [slot for slot, row in enumerate(self.rows) if row.num_processed == 0]
         if entered:
             self._forward(entered)
@@ -130,7 +130,7 @@ class SlotBatch:
         slots: Sequence[int],
         lengths: Sequence[int],
     ) -> None:
-        """Keep the states that predict the next tokens, and those of `<seg>` where they are asked for."""
+        """Keep the states that predict the next tokens, and those of `<seg>` if masks need them."""
         if self._next_states is None:
             self._next_states = states.new_zeros(self._num_slots, states.shape[-1])
         moved = [index for index, length in enumerate(lengths) if length]

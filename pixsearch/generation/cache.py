@@ -108,7 +108,7 @@ class SlotCache(Cache):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> tuple[Int[Tensor, "num_rows chunk"], Float[Tensor, "num_rows 1 chunk width"]]:
-        """Prepare the next forward: row i brings `lengths[i]` tokens of `slots[i]` from `starts[i]` on.
+        """Prepare the next forward: `slots[i]` gets `lengths[i]` tokens from `starts[i]` on.
 
         Shorter rows are padded on the right. A row of length 0 rests: it takes part in the forward
         so that its neighbours' memory need not be copied, and nothing of it is kept.

@@ -36,7 +36,8 @@ class Engine:
     """Answers requests under a policy.
 
         engine = Engine(model, searcher.search, PolicyOptions(), GenerationOptions())
-        trajectories = engine.generate([Request(id="1", question="Who made this cup?", image=image)])
+        request = Request(id="1", question="Who made this cup?", image=image)
+        (trajectory,) = engine.generate([request])
 
     Each round:
         1. finished rows leave their slots, waiting requests enter at once;
@@ -154,8 +155,10 @@ class Engine:
         constraints = self._constraints_of(logits)
         allowed = [allowed_next(row.state, row.limits) for row in rows]
         self._note_wishes(logits, rows, allowed)
-        logits = logits.masked_fill(constraints.banned(allowed), -torch.inf)
-        for index, token in enumerate(self._choose(logits, rows).tolist()):
+        banned = constraints.banned(allowed)
+        tokens = self._choose(logits.masked_fill(banned, -torch.inf), rows)
+        assert not banned.gather(1, tokens[:, None]).any(), "`choose` took a barred token"
+        for index, token in enumerate(tokens.tolist()):
             token_class = constraints.class_of(token)
             rows[index].append(token, token_class)
             if token_class is TokenClass.SEG and self._keeps_predicting_state:
@@ -170,8 +173,8 @@ class Engine:
         """Mark the rows that would now search if they might."""
         wishes = (logits.argmax(dim=-1) == self._model.config.ids.search).tolist()
         for row, wishes_search, classes in zip(rows, wishes, allowed, strict=True):
-            is_barred = row.state.phase is Phase.ANSWER and TokenClass.SEARCH not in classes
-            row.wanted_search |= wishes_search and is_barred
+            if wishes_search and row.state.phase is Phase.ANSWER:
+                row.wanted_search |= TokenClass.SEARCH not in classes
 
     @torch.no_grad()
     def _finish(self, rows: Sequence[Row]) -> list[Trajectory]:

@@ -5,7 +5,7 @@
     search   := "<search>" payload "</search>" "<information>" evidence "</information>"
     payload  := "<region>" | "<whole>" | free text
 
-Pure: no tensors, no tokenizer. `constraints.py` turns what it allows into masks over the vocabulary.
+Pure: no tensors, no tokenizer. `constraints.py` makes masks over the vocabulary of what it allows.
 """
 
 from dataclasses import dataclass, replace
@@ -32,6 +32,14 @@ class TokenClass(IntFlag):
 
 
 NOTHING = TokenClass(0)
+WORDS_OR_END = TokenClass.TEXT | TokenClass.END
+WORDS_OR_CLOSE = TokenClass.TEXT | TokenClass.SEARCH_END
+IN_ANSWER = {  # (may ground, may search) → what may come; composed once, flags are slow to join
+    (False, False): WORDS_OR_END,
+    (False, True): WORDS_OR_END | TokenClass.SEARCH,
+    (True, False): WORDS_OR_END | TokenClass.SEG,
+    (True, True): WORDS_OR_END | TokenClass.SEG | TokenClass.SEARCH,
+}
 
 
 class Phase(Enum):
@@ -145,12 +153,8 @@ def is_last_token(state: GrammarState, limits: Limits) -> bool:
 def _allowed_in_answer(state: GrammarState, limits: Limits) -> TokenClass:
     if is_last_token(state, limits):
         return TokenClass.END
-    allowed = TokenClass.TEXT | TokenClass.END
-    if limits.can_ground and state.words > 0:
-        allowed |= TokenClass.SEG
-    if _may_search(state, limits):
-        allowed |= TokenClass.SEARCH
-    return allowed
+    may_ground = limits.can_ground and state.words > 0
+    return IN_ANSWER[may_ground, _may_search(state, limits)]
 
 
 def _allowed_in_payload(state: GrammarState, limits: Limits) -> TokenClass:
@@ -159,7 +163,7 @@ def _allowed_in_payload(state: GrammarState, limits: Limits) -> TokenClass:
     is_full = state.words >= limits.query_tokens
     if is_full or not _has_room_after_search(state, limits, tokens=2):  # one word more, </search>
         return TokenClass.SEARCH_END
-    return TokenClass.TEXT | TokenClass.SEARCH_END
+    return WORDS_OR_CLOSE
 
 
 def _payload_starts(state: GrammarState, limits: Limits) -> TokenClass:

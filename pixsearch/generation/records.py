@@ -15,7 +15,7 @@ from pixsearch.queries import Passage, QueryType
 
 Mask = Bool[np.ndarray, "height width"]
 RegionOverride = Callable[[int, Mask], Mask]
-"""(how many region searches this answer asked before, the predicted mask) -> the mask to search with."""
+"""(number of region searches earlier in the answer, predicted mask) -> the mask to search with."""
 
 
 class FinishReason(StrEnum):

@@ -85,9 +85,7 @@ class Row:
         return sum(search.type is QueryType.REGION for search in self.searches)
 
     def append(self, token: int, token_class: TokenClass) -> None:
-        """Take a sampled token; a `<seg>` opens a grounded phrase without a state."""
-        allowed = grammar.allowed_next(self.state, self.limits)
-        assert token_class in allowed and token_class, f"{token} sampled where {allowed!r} may come"
+        """Take a sampled token, which may come here; a `<seg>` opens a grounded phrase."""
         position = len(self.rendered)
         if token_class is TokenClass.SEG:
             self.grounded.append(GroundedPhrase(position=position, features=self.features))
@@ -166,7 +164,7 @@ def open_row(
     if needed > options.max_length:
         raise ValueError(
             f"request {request.id}: prompt, forced search and shortest answer take {needed} tokens, "
-            f"generation.max_length is {options.max_length}; raise it or shorten the question"
+            f"generation.max_length={options.max_length}; raise it or shorten the question"
         )
     return row
 

@@ -47,7 +47,8 @@ class Searching:
         Raises:
             ValueError: an empty mask under `policy.on_empty_mask=error`.
         """
-        self._masks.decode(row.grounded[-1] for row in rows if self._type_of(row) is QueryType.REGION)
+        by_region = [row for row in rows if self._type_of(row) is QueryType.REGION]
+        self._masks.decode(row.grounded[-1] for row in by_region)
         asked = [self._ask(row) for row in rows]
         found = self._find([one.query for one in asked if one.query is not None])
         for row, one in zip(rows, asked, strict=True):
@@ -82,9 +83,7 @@ class Searching:
 
     def _ask(self, row: Row) -> _Asked:
         query_type = self._type_of(row)
-        record = SearchRecord(
-            type=query_type, forced=row.is_forced_search, step=row.state.sampled
-        )
+        record = SearchRecord(type=query_type, forced=row.is_forced_search, step=row.state.sampled)
         if query_type is QueryType.REGION:
             return self._ask_region(row, record)
         if query_type is QueryType.IMAGE:
@@ -93,7 +92,7 @@ class Searching:
         return _Asked(record=replace(record, text=text), query=Query.of_text(text))
 
     def _ask_region(self, row: Row, record: SearchRecord) -> _Asked:
-        """A query by the mask of the last grounded phrase, or by what a control puts in its place."""
+        """A query by the mask of the last grounded phrase, or by a control's in its place."""
         image, mask = row.request.image, row.grounded[-1].mask
         if row.request.region_override is not None:
             mask = row.request.region_override(row.num_region_searches, mask)
@@ -103,8 +102,8 @@ class Searching:
         self._stats.empty_masks += 1
         if action is OnEmptyMask.error:
             raise ValueError(
-                f"request {row.request.id}: region search {row.num_region_searches + 1} has an empty "
-                "mask; set policy.on_empty_mask to whole_image or skip to go on"
+                f"request {row.request.id}: region search {row.num_region_searches + 1} has an "
+                "empty mask; set policy.on_empty_mask to whole_image or skip to go on"
             )
         query = Query.of_image(image) if action is OnEmptyMask.whole_image else None
         return _Asked(record=replace(record, mask=mask, empty_mask_action=action), query=query)

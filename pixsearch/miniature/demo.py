@@ -58,12 +58,13 @@ def run_demo(options: DemoOptions) -> int:
     timings = Timings(folder / "timings.json")
     for number, step in enumerate(steps, 1):
         logger.info("[%d/%d] %s", number, len(steps), step.name)
+        timings.write_total(folder / "evaluation" / "runtime.json")
         started = time.monotonic()
         code = subprocess.run(step.command, check=False).returncode
         timings.add(step.name, time.monotonic() - started, finished=code == 0)
         if code != 0:
             return code
-    publish(folder / "evaluation", Path(options.output_dir), _run_facts(options, timings))
+    publish(folder / "evaluation", Path(options.output_dir))
     return 0
 
 
@@ -79,10 +80,8 @@ def plan(options: DemoOptions) -> list[Step]:
         *to_overrides("model", options.model),
         *to_overrides("run", options.run, but=("output_dir",)),
     ]
-    evaluate = [
-        "-m",
+    scored = [
         "benchmark=miniature",
-        f"policy={','.join(options.policies)}",
         f"seed={options.miniature.seed}",
         f"answer={options.answer}",
         *paths,
@@ -91,6 +90,9 @@ def plan(options: DemoOptions) -> list[Step]:
         *retrieval,
         *policy,
     ]
+    runs = {stage: f"{options.paths.miniature}/{stage}" for stage in ("ground", "search")}
+    evaluate = ["-m", f"policy={','.join(options.policies)}", *scored]
+    report = ["policy=full", *scored, *(f"training.{name}={run}" for name, run in runs.items())]
     indexes = ["-m", "retrieval=miniature,miniature_train", *paths, *retrieval]
     ground = ["stage=ground", *train, *to_overrides("stage", options.ground)]
     search = ["stage=search", *train, *to_overrides("stage", options.search)]
@@ -106,7 +108,7 @@ def plan(options: DemoOptions) -> list[Step]:
         Step(name="stage 1: ground", script="train.py", arguments=ground),
         Step(name="stage 2: search", script="train.py", arguments=search),
         Step(name="evaluation", script="evaluate.py", arguments=evaluate),
-        Step(name="report", script="report.py", arguments=[f"run={options.paths.miniature}"]),
+        Step(name="report", script="report.py", arguments=report),
     ]
 
 
@@ -133,26 +135,19 @@ class Timings:
             self._steps[name] = {"seconds": seconds, "finished": finished}
             self._path.write_text(json.dumps(self._steps, indent=2) + "\n")
 
-    @property
-    def total(self) -> float:
-        return round(sum(step["seconds"] for step in self._steps.values()), 1)
+    def write_total(self, path: Path) -> None:
+        """What the results state as their `runtime_seconds`: all steps before the report."""
+        seconds = sum(step["seconds"] for name, step in self._steps.items() if name != "report")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"seconds": round(seconds, 1)}) + "\n")
 
 
-def _run_facts(options: DemoOptions, timings: Timings) -> dict[str, Any]:
-    return {
-        "seed": options.miniature.seed,
-        "preset": options.preset,
-        "runtime_seconds": timings.total,
-    }
-
-
-def publish(evaluation: Path, output: Path, facts: dict[str, Any]) -> None:
-    """Copy a run's results to `output`, in place of those of the run before, with `facts` added."""
+def publish(evaluation: Path, output: Path) -> None:
+    """Copy a run's results to `output`, in place of those of the run before."""
     for name in PUBLISHED:
         source, target = evaluation / name, output / name
-        if target.is_dir():
-            shutil.rmtree(target)
         if source.is_dir():
+            shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(source, target)
-    results = json.loads((evaluation / "results.json").read_text())
-    (output / "results.json").write_text(json.dumps(facts | results, indent=2) + "\n")
+        else:
+            shutil.copy2(source, target)

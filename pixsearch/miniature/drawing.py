@@ -12,6 +12,7 @@ Point = tuple[float, float]
 Polygon = list[Point]
 
 _SUPERSAMPLING = 3
+LABEL_ROWS = 11  # font pixels of a plate: seven of a letter, two of margin above and below
 
 # Outlines in the unit square, (x right, y down): for each kind three silhouettes, each a body polygon,
 # a trim polygon drawn over it, and the emblem's centre and radius.

@@ -8,12 +8,12 @@ from jaxtyping import Bool
 from PIL import Image
 
 from pixsearch.miniature.appearance import Appearance
-from pixsearch.miniature.drawing import draw_background, draw_entity, draw_label, relight
+from pixsearch.miniature.drawing import LABEL_ROWS, draw_background, draw_entity, draw_label, relight
 
 WIDTH, HEIGHT = 320, 240
 EGOCENTRIC_SIDES = (54, 84)  # pixels, smallest and largest entity of a cluttered scene
 PORTRAIT_SIDES = (140, 190)  # of the one entity of a non-egocentric scene
-_LABEL_HEIGHT = {2: 22, 3: 33}  # pixels of a plate, by font scale
+_LABEL_SCALE = {True: 3, False: 4}  # egocentric or not → pixels per pixel of the font
 _TRIES = 40  # spots tried for one entity before the scene is begun anew
 
 
@@ -101,7 +101,7 @@ def draw_scene(scene: Scene) -> DrawnScene:
             member.left, member.left + member.side
         )
         masks[index, rows, columns] = opaque
-        boxes.append(_paste_label(canvas, member, scale=2 if scene.egocentric else 3))
+        boxes.append(_paste_label(canvas, member, scale=_LABEL_SCALE[scene.egocentric]))
     gain, offset = generator.uniform(0.82, 1.08), generator.uniform(-12, 12)
     return DrawnScene(
         image=relight(canvas, gain=float(gain), offset=float(offset)),
@@ -132,7 +132,7 @@ def _find_spot(
     *,
     has_label: bool,
 ) -> tuple[int, int, int] | None:
-    below = max(_LABEL_HEIGHT.values()) if has_label else 0
+    below = LABEL_ROWS * _LABEL_SCALE[sides == EGOCENTRIC_SIDES] if has_label else 0
     tries = generator.integers(sides[0], sides[1] + 1, size=_TRIES).tolist()
     across, down = generator.random((2, _TRIES)).tolist()
     for side, x, y in zip(tries, across, down, strict=True):
@@ -146,7 +146,7 @@ def _find_spot(
 
 def _apart(member: Placed, left: int, top: int, side: int, height: int) -> bool:
     gap = 6
-    other_height = member.side + (_LABEL_HEIGHT[2] if member.label else 0)
+    other_height = member.side + (LABEL_ROWS * _LABEL_SCALE[True] if member.label else 0)
     beside = left + side + gap < member.left or member.left + member.side + gap < left
     above = top + height + gap < member.top or member.top + other_height + gap < top
     return beside or above

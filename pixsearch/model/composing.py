@@ -1,7 +1,7 @@
 """From folders to the parts of a PixSearch, and the checks of what was loaded."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,19 +74,19 @@ def check_checkpoint(folder: str | os.PathLike[str]) -> None:
     Raises:
         ValueError: nothing lies there, or the checkpoint of another kind of model.
     """
-    remedy = "give a folder that PixSearch.save_pretrained wrote"
     try:
         found, _ = PixSearchConfig.get_config_dict(folder)
-    except OSError as error:
-        raise ValueError(f"checkpoint {folder}: it has no config.json; {remedy}") from error
+    except OSError:
+        found = {}
     if found.get("model_type") != PixSearchConfig.model_type:
+        kind = f"is of a {found['model_type']!r} model" if found else "is not there"
         raise ValueError(
-            f"checkpoint {folder}: its config.json is of a {found.get('model_type')!r} model, "
-            f"not {PixSearchConfig.model_type!r}; {remedy}"
+            f"checkpoint {folder}: its config.json {kind}; "
+            "give a folder that PixSearch.save_pretrained wrote"
         )
 
 
-def check_loaded(folder: str | os.PathLike[str], report: Mapping[str, Sequence[Any]]) -> None:
+def check_loaded(folder: str | os.PathLike[str], report: Mapping[str, Collection[Any]]) -> None:
     """See that every weight of the model came from the checkpoint, and every one of it was used.
 
     Args:

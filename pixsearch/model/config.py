@@ -1,6 +1,6 @@
 """What a PixSearch checkpoint says of itself."""
 
-from typing import Any
+from typing import Any, no_type_check
 
 from transformers import AutoConfig, PreTrainedConfig, SamConfig
 
@@ -9,6 +9,7 @@ from pixsearch.config import ImageFit, SegState
 from pixsearch.tokens import SPECIAL_TOKENS, TokenIds
 
 
+@no_type_check  # transformers gives it an __init__ that takes more names than its signature says
 class PixSearchConfig(PreTrainedConfig):
     """Composite configuration, saved as `config.json`.
 

@@ -40,8 +40,8 @@ class Losses:
         self,
         options: LossOptions,
         *,
-        num_tokens: float | None = None,
-        num_masks: float | None = None,
+        num_tokens: int | None = None,
+        num_masks: int | None = None,
     ) -> Float[Tensor, ""]:
         """The weighted sum of means.
 
@@ -118,7 +118,7 @@ def overlap_loss(
 
 def mask_losses(
     logits: MaskPlanes,
-    targets: MaskPlanes | None,
+    targets: Float[Tensor, "num_targets height width"] | None,
     weights: MaskPlanes | None,
     options: LossOptions,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

@@ -38,12 +38,15 @@ def convert_clip(
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
     std: tuple[float, float, float] = (0.5, 0.5, 0.5),
     interpolation: str = "bicubic",
+    resize_mode: str = "longest",
 ) -> None:
     """Write the open_clip folder of a `CLIPVisionModelWithProjection`.
 
     Args:
         mean, std: of the pixels (0 to 1) that the tower was trained on.
         interpolation: how images are resized to the tower's size, "bicubic" or "bilinear".
+        resize_mode: "longest" pads to a square with the mean colour, so that a wide image keeps its
+            sides; "shortest" cuts the middle out, as CLIP was trained; "squash" distorts.
 
     Raises:
         ValueError: an activation that open_clip lacks, or no projection in the state dict.
@@ -53,7 +56,13 @@ def convert_clip(
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
     model.visual.load_state_dict(open_clip_visual(state_dict, config.num_hidden_layers))
-    preprocess = {"mean": list(mean), "std": list(std), "interpolation": interpolation}
+    preprocess = {
+        "mean": list(mean),
+        "std": list(std),
+        "interpolation": interpolation,
+        "resize_mode": resize_mode,
+        "fill_color": [round(channel * 255) for channel in mean],
+    }
     described = {"model_cfg": model_config, "preprocess_cfg": preprocess}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), folder / "model.safetensors")

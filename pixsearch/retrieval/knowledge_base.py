@@ -195,9 +195,7 @@ def _parse(line: bytes) -> Document:
         raise ValueError(f"title is {title!r}, not a text")
     if not isinstance(images, list) or not all(isinstance(path, str) for path in images):
         raise ValueError(f"images is {images!r}, not a list of paths")
-    return Document(
-        id=record["id"], title=title, contents=record["contents"], images=tuple(images)
-    )
+    return Document(id=record["id"], title=title, contents=record["contents"], images=tuple(images))
 
 
 def _reason(error: Exception) -> str:

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+from hypothesis import settings
 from PIL import Image
 
 HEIGHT, WIDTH = 24, 32
+
+briefly = settings(max_examples=25, deadline=None)  # property tests that share a busy machine
 
 
 def save_image(path: Path, *, height: int = HEIGHT, width: int = WIDTH, colour: int = 90) -> Path:

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from pixsearch.datasets import files
 from pixsearch.datasets.files import JsonLines, line_offsets
+from tests.datasets.builders import briefly
 
 
+@briefly
 @given(lines=st.lists(st.binary(max_size=5).map(lambda b: b.replace(b"\n", b"")), min_size=1))
 def test_offsets_are_where_lines_begin(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]

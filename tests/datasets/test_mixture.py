@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from pixsearch.chat import Conversation
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture, block_quotas, rank_indices
+from tests.datasets.builders import briefly
 
 
 def examples(name: str, count: int) -> list[Example]:
@@ -28,6 +29,7 @@ def ids(mixture: Mixture, count: int, start: int = 0) -> list[str]:
     return [mixture[index].id for index in range(start, start + count)]
 
 
+@briefly
 @given(
     weights=st.lists(st.integers(1, 20), min_size=1, max_size=4),
     sizes=st.lists(st.integers(1, 30), min_size=4, max_size=4),
@@ -43,9 +45,10 @@ def test_shares_of_samples_drawn_are_the_weights(
     mixed = Mixture(datasets, named, seed=seed)
     counts = Counter(mixed.locate(index).dataset for index in range(block * blocks))
     for name, weight in named.items():
-        assert Fraction(counts[name], block * blocks) == Fraction(weight, sum(weights))
+        assert Fraction(counts[name], block * blocks) == Fraction(int(weight), sum(weights))
 
 
+@briefly
 @given(sizes=st.tuples(st.integers(1, 12), st.integers(1, 12)), seed=st.integers(0, 99))
 def test_every_pass_is_a_permutation_of_the_dataset(sizes: tuple[int, int], seed: int) -> None:
     mixed = mixture(seed=seed, a=sizes[0], b=sizes[1])
@@ -68,6 +71,7 @@ def test_passes_differ_from_each_other_and_between_seeds() -> None:
     assert first != ids(mixture(seed=1, a=50), 50)
 
 
+@briefly
 @given(start=st.integers(0, 10**12), seed=st.integers(0, 5))
 def test_any_place_is_reached_without_the_places_before(start: int, seed: int) -> None:
     jumped = mixture(seed=seed, a=5, b=7)
@@ -118,6 +122,7 @@ def test_quotas() -> None:
     assert block_quotas({"a": 1.0, "b": 1e-9}) == {"a": 10_000, "b": 0}
 
 
+@briefly
 @given(weights=st.lists(st.floats(0.001, 1e6), min_size=1, max_size=8))
 def test_quotas_are_within_a_sample_of_the_shares(weights: list[float]) -> None:
     quotas = block_quotas({str(place): weight for place, weight in enumerate(weights)})

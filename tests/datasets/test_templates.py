@@ -7,6 +7,7 @@ from pixsearch.chat import Grounded, Text
 from pixsearch.datasets.grammar import check_conversation, grounded_phrases
 from pixsearch.datasets.grounding import grounding_conversation
 from pixsearch.datasets.templates import ANSWERS, QUESTIONS, ask, pick, reply
+from tests.datasets.builders import briefly
 
 phrases = st.lists(st.text("abc {}", min_size=1).filter(str.strip), min_size=1, max_size=12)
 
@@ -28,6 +29,7 @@ def test_several_phrases_are_listed() -> None:
     assert "a, b and c" in ask(["a", "b", "c"], key="x")
 
 
+@briefly
 @given(phrases=phrases, key=st.text())
 def test_an_answer_grounds_its_phrases_in_order(phrases: list[str], key: str) -> None:
     parts = reply(phrases, key=key)
@@ -35,6 +37,7 @@ def test_an_answer_grounds_its_phrases_in_order(phrases: list[str], key: str) ->
     assert all(part.text for part in parts if isinstance(part, Text))
 
 
+@briefly
 @given(phrases=phrases, key=st.text())
 def test_a_conversation_asks_for_every_phrase_once(phrases: list[str], key: str) -> None:
     conversation = grounding_conversation(phrases, key=key)

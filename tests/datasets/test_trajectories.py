@@ -12,7 +12,7 @@ from pixsearch.datasets import trajectories
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
 from pixsearch.queries import Passage, QueryType
-from tests.datasets.builders import save_image
+from tests.datasets.builders import briefly, save_image
 
 PASSAGE = Passage(id="velmora", title="Velmora cup", text="The Velmora cup is made in Tarnwick.")
 CUP = Grounded(phrase="the cup")
@@ -154,6 +154,7 @@ parts = st.one_of(st.builds(Text, text=words), st.builds(Grounded, phrase=words)
 
 # Type checks at run time draw which item of a tuple they look at.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+@briefly
 @given(answer=st.lists(parts, max_size=5), end=words)
 def test_json_round_trip(answer: list[Part], end: str) -> None:
     count = sum(isinstance(part, Grounded) for part in answer)

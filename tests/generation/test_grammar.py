@@ -1,7 +1,7 @@
 import re
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixsearch.generation.grammar import (
@@ -58,12 +58,14 @@ def walk(limits: Limits, choices: Sequence[int], prompt_length: int) -> tuple[st
 walks = st.tuples(limits, st.lists(st.integers(0, 59), min_size=1, max_size=40), st.integers(1, 25))
 
 
+@settings(max_examples=50, deadline=None)
 @given(walks)
 def test_every_admitted_trajectory_parses(drawn: tuple[Limits, list[int], int]) -> None:
     written, _ = walk(*drawn)
     assert GRAMMAR.fullmatch(written), written
 
 
+@settings(max_examples=50, deadline=None)
 @given(walks)
 def test_no_limit_is_exceeded(drawn: tuple[Limits, list[int], int]) -> None:
     limits, _, _ = drawn
@@ -74,6 +76,7 @@ def test_no_limit_is_exceeded(drawn: tuple[Limits, list[int], int]) -> None:
     assert all(len(words) <= limits.query_tokens for words in re.findall(r"<(t+)>", written))
 
 
+@settings(max_examples=50, deadline=None)
 @given(walks)
 def test_barred_types_are_never_asked(drawn: tuple[Limits, list[int], int]) -> None:
     limits, _, _ = drawn
@@ -85,10 +88,11 @@ def test_barred_types_are_never_asked(drawn: tuple[Limits, list[int], int]) -> N
     assert first_region < 0 or "g" in written[:first_region]
 
 
+@settings(max_examples=50, deadline=None)
 @given(walks)
 def test_room_for_the_answer_is_kept_after_a_search(drawn: tuple[Limits, list[int], int]) -> None:
     limits, _, _ = drawn
-    written, state = walk(*drawn)
+    written, _ = walk(*drawn)
     before = written[: written.rfind(EVIDENCE) + 1].replace(EVIDENCE, "")
     kept_back = max(1, limits.answer_tokens)
     assert not before or limits.max_new_tokens - len(before) >= kept_back
@@ -106,6 +110,7 @@ def test_a_forced_search_counts() -> None:
         max_length=100,
     )
     state = force_search(GrammarState(length=10), 3)
-    assert state.phase is Phase.EVIDENCE and state.sampled == 0 and state.length == 13
+    assert state.phase is Phase.EVIDENCE
+    assert (state.sampled, state.length) == (0, 13)
     state = inject_evidence(state, 8)
     assert TokenClass.SEARCH not in allowed_next(state, limits)

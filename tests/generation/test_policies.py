@@ -25,15 +25,13 @@ class Eager:
 
     def __call__(self, logits, rows):
         allowed = logits.isfinite()
-        return torch.tensor(
-            [next(token for token in self._order if row[token]) for row in allowed]
-        )
+        return torch.tensor([next(token for token in self._order if row[token]) for row in allowed])
 
 
 def search_whenever_allowed(
     model: PixSearch, policy: PolicyOptions, options: GenerationOptions, **request
 ) -> tuple[Trajectory, RecordingSearch]:
-    """The trajectory of a model that searches by words wherever it may, and never ends by itself."""
+    """What comes of a model that searches by words wherever it may and never ends by itself."""
     ids = model.config.ids
     word = model.renderer.plain_ids("cup")[0]
     search = RecordingSearch()
@@ -255,7 +253,7 @@ def empty_mask_request() -> Request:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     pieces=st.lists(

@@ -92,7 +92,12 @@ def test_a_row_can_move_to_another_slot(language_model: LlamaModel) -> None:
 def test_nothing_of_a_cleared_row_reaches_the_next(language_model: LlamaModel) -> None:
     row = torch.randn(3, 32)
     cache = SlotCache(num_slots=2, capacity=12)
-    process(language_model, cache, {0: torch.full((10, 32), torch.nan), 1: torch.randn(12, 32)}, {0: 0, 1: 0})
+    process(
+        language_model,
+        cache,
+        {0: torch.full((10, 32), torch.nan), 1: torch.randn(12, 32)},
+        {0: 0, 1: 0},
+    )
     cache.clear(0, length=10)
     states = process(language_model, cache, {0: row, 1: torch.randn(0, 32)}, {0: 0, 1: 12})[0]
     assert torch.allclose(states, from_scratch(language_model, row), atol=TOLERANCE)

@@ -32,9 +32,7 @@ CONVERSATIONS = (
         has_image=False,
     ),
     conversation(Text(text="There are three.")),
-    conversation(
-        Grounded(phrase="the lamp"), Searched(type=QueryType.REGION, passages=(PASSAGE,))
-    ),
+    conversation(Grounded(phrase="the lamp"), Searched(type=QueryType.REGION, passages=(PASSAGE,))),
 )
 IMAGE_INDEX = (1, -1, 0, 0)
 

@@ -15,7 +15,12 @@ from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.convert_clip import convert_clip
 from pixsearch.retrieval.crops import MEAN_COLOUR
 
-COLOURS = {"red": (220, 30, 30), "green": (30, 170, 40), "blue": (30, 60, 220), "gold": (235, 200, 20)}
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 170, 40),
+    "blue": (30, 60, 220),
+    "gold": (235, 200, 20),
+}
 SHAPES = ("disc", "box", "cross")
 NAMES = (
     "Vexlin Orbander Quillory Tamaresk Zophiel Brundage Kestrova Ilmarin Fodderick Wyncote "
@@ -59,7 +64,9 @@ def write_world(folder: Path) -> Path:
         for variant, background in enumerate((MEAN_COLOUR, (70, 70, 70))):
             images.append(f"images/{number}_{variant}.png")
             draw_thing(colour, shape, background).save(folder / images[-1])
-        contents = f"The {name} is a {shape} painted {colour}. It was first made in {1900 + number}."
+        contents = (
+            f"The {name} is a {shape} painted {colour}. It was first made in {1900 + number}."
+        )
         records.append({"id": f"e{number}", "title": name, "contents": contents, "images": images})
     return write_corpus(folder, records)
 

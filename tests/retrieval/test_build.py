@@ -84,18 +84,21 @@ def corrupt_manifest(options, tmp_path):
     return options
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (misfit_text_prefix, "prefix is '' there, 'query: ' here"),
-    (misfit_dimension, "dimension is 256 there, 128 here"),
-    (misfit_factory, "factory is 'Flat' there, 'HNSW8' here"),
-    (misfit_weights, "image does not fit: fingerprint is '"),
-    (misfit_corpus, "corpus_sha256 is '"),
-    (misfit_image, "image does not fit: corpus_sha256 is '"),
-    (misfit_lexical, "bm25/manifest.json is missing"),
-    (corrupt_vectors, "text cannot be read"),
-    (corrupt_rows, "(12, 3, 256), its manifest says (12, 12, 256)"),
-    (corrupt_manifest, "is not the manifest of an index"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (misfit_text_prefix, "prefix is '' there, 'query: ' here"),
+        (misfit_dimension, "dimension is 256 there, 128 here"),
+        (misfit_factory, "factory is 'Flat' there, 'HNSW8' here"),
+        (misfit_weights, "image does not fit: fingerprint is '"),
+        (misfit_corpus, "corpus_sha256 is '"),
+        (misfit_image, "image does not fit: corpus_sha256 is '"),
+        (misfit_lexical, "bm25/manifest.json is missing"),
+        (corrupt_vectors, "text cannot be read"),
+        (corrupt_rows, "(12, 3, 256), its manifest says (12, 12, 256)"),
+        (corrupt_manifest, "is not the manifest of an index"),
+    ],
+)
 def test_misfit_is_refused_and_a_new_build_mends_it(change, message, own, tmp_path):
     options = change(own, tmp_path)
     with pytest.raises(ValueError, match=r"rebuild with scripts/build_index\.py") as caught:

@@ -12,11 +12,19 @@ from pixsearch.retrieval.encoders import open_image_encoder
 from .conftest import SIDE, tiny_clip
 
 
-@pytest.mark.parametrize("changes", [
-    {},
-    {"hidden_act": "gelu", "layer_norm_eps": 1e-3},
-    {"intermediate_size": 100, "num_attention_heads": 3, "patch_size": 16, "projection_dim": 48},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"hidden_act": "gelu", "layer_norm_eps": 1e-3},
+        {
+            "intermediate_size": 100,
+            "num_attention_heads": 3,
+            "patch_size": 16,
+            "projection_dim": 48,
+        },
+    ],
+)
 def test_same_vectors_as_transformers(changes, tmp_path):
     """At most 1e-5 apart (measured: 3e-7), through files, preprocessing and all."""
     model = tiny_clip(**changes)
@@ -24,9 +32,14 @@ def test_same_vectors_as_transformers(changes, tmp_path):
         torch.nn.init.normal_(parameter, std=0.3)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     convert_clip(model.state_dict(), model.config, tmp_path, mean=mean, std=std)
-    encoder = open_image_encoder(EncoderOptions(
-        name="open_clip", model=str(tmp_path), dimension=model.config.projection_dim, batch_size=2,
-    ))
+    encoder = open_image_encoder(
+        EncoderOptions(
+            name="open_clip",
+            model=str(tmp_path),
+            dimension=model.config.projection_dim,
+            batch_size=2,
+        )
+    )
     noise = np.random.default_rng(0).integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
 
     pixels = torch.tensor(noise).permute(0, 3, 1, 2) / 255

@@ -34,9 +34,7 @@ def test_masked_crop_keeps_the_mask_and_fills_the_rest(image):
 
 
 def test_padded_box_replaces_nothing_and_adds_a_margin(image):
-    crop = region_image(
-        image, box_mask(20, 10, 40, 30), crop=RegionCrop.padded_box, margin=0.25
-    )
+    crop = region_image(image, box_mask(20, 10, 40, 30), crop=RegionCrop.padded_box, margin=0.25)
     np.testing.assert_array_equal(crop, np.asarray(image)[5:35, 15:45])
 
 

@@ -42,6 +42,19 @@ def test_image_encoder_takes_any_mode_and_shape(clip_folder):
     assert open_image_encoder(options).encode_image([]).shape == (0, 24)
 
 
+def test_wide_image_is_padded_not_cut(clip_folder):
+    """The left third decides the vector as it would in a square padded with the mean colour."""
+    options = EncoderOptions(name="open_clip", model=str(clip_folder), dimension=24)
+    wide = Image.new("RGB", (96, 32), (20, 200, 40))
+    wide.paste((250, 10, 10), (0, 0, 32, 32))
+    square = Image.new("RGB", (96, 96), (128, 128, 128))
+    square.paste(wide, (0, 32))
+    cut = Image.new("RGB", (32, 32), (20, 200, 40))
+    vectors = open_image_encoder(options).encode_image([wide, square, cut])
+    assert vectors[0] @ vectors[1] > 0.999
+    assert vectors[0] @ vectors[2] < 0.99
+
+
 def test_fingerprint_follows_weights_and_preprocessing(clip_folder, tmp_path):
     def fingerprint(folder):
         options = EncoderOptions(name="open_clip", model=str(folder), dimension=24)
@@ -57,11 +70,14 @@ def test_fingerprint_follows_weights_and_preprocessing(clip_folder, tmp_path):
     assert fingerprint(tmp_path / "weights") != fingerprint(clip_folder)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"name": "word2vec"}, "'word2vec' is unknown: choose from hashed_ngrams, open_clip"),
-    ({"name": "open_clip"}, "open_clip_config.json is missing"),
-    ({"pooling": "mean"}, "set 'none'"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "word2vec"}, "'word2vec' is unknown: choose from hashed_ngrams, open_clip"),
+        ({"name": "open_clip"}, "open_clip_config.json is missing"),
+        ({"pooling": "mean"}, "set 'none'"),
+    ],
+)
 def test_options_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         open_text_encoder(replace(HASHED, **changes))

@@ -32,16 +32,22 @@ def test_blank_lines_and_a_missing_last_newline_do_no_harm(tmp_path):
     assert KnowledgeBase(tmp_path)["a"].contents == "First letter."
 
 
-@pytest.mark.parametrize(("line", "reason"), [
-    ('{"id": "c", "contents": ', "Expecting value"),
-    ('{"id": "c"}', "contents is missing"),
-    ('{"id": 3, "contents": "x"}', "id is 3, not a text"),
-    ('{"id": "c", "contents": " "}', "contents is ' ', not a text"),
-    ('{"id": "c", "title": null, "contents": "x"}', "title is None, not a text"),
-    ('{"id": "c", "contents": "x", "images": "c.png"}', "images is 'c.png', not a list of paths"),
-    ("[1, 2]", "a line is"),
-    ("\udcff", "a line is"),
-])
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"id": "c", "contents": ', "Expecting value"),
+        ('{"id": "c"}', "contents is missing"),
+        ('{"id": 3, "contents": "x"}', "id is 3, not a text"),
+        ('{"id": "c", "contents": " "}', "contents is ' ', not a text"),
+        ('{"id": "c", "title": null, "contents": "x"}', "title is None, not a text"),
+        (
+            '{"id": "c", "contents": "x", "images": "c.png"}',
+            "images is 'c.png', not a list of paths",
+        ),
+        ("[1, 2]", "a line is"),
+        ("\udcff", "a line is"),
+    ],
+)
 def test_broken_line_is_named(line, reason, tmp_path):
     path = write_corpus(tmp_path, RECORDS) / "corpus.jsonl"
     with path.open("a", encoding="utf-8", errors="surrogateescape") as file:

@@ -41,7 +41,9 @@ def image_queries():
 
 
 def region_queries():
-    return [Query.of_region(*scene_with(number, 96 - 8 * number, 5 * number)) for number in range(12)]
+    return [
+        Query.of_region(*scene_with(number, 96 - 8 * number, 5 * number)) for number in range(12)
+    ]
 
 
 @pytest.mark.parametrize("queries", [text_queries, image_queries, region_queries])
@@ -63,7 +65,9 @@ def test_mixed_batch_keeps_the_order_and_equals_single_searches(searcher):
     ]
     together = searcher.search(queries)
     alone = [searcher.search([query])[0] for query in queries]
-    assert [[p.id for p in found] for found in together] == [[p.id for p in found] for found in alone]
+    assert [[p.id for p in found] for found in together] == [
+        [p.id for p in found] for found in alone
+    ]
     assert all(len(found) == 5 for found in together)
 
 
@@ -81,15 +85,15 @@ def test_images_and_regions_are_encoded_in_one_call(searcher, monkeypatch):
 
 def test_region_crops_differ(searcher):
     query = region_queries()[4]
-    scores = [
-        searcher.search([query], k=1, region_crop=crop)[0][0].score for crop in RegionCrop
-    ]
+    scores = [searcher.search([query], k=1, region_crop=crop)[0][0].score for crop in RegionCrop]
     assert len(set(scores)) == 3
 
 
 def test_no_queries_and_queries_without_words(searcher):
     assert searcher.search([]) == []
-    assert searcher.search([Query.of_text(""), Query.of_text(" \n"), Query.of_text("?")]) == [[]] * 3
+    assert (
+        searcher.search([Query.of_text(""), Query.of_text(" \n"), Query.of_text("?")]) == [[]] * 3
+    )
 
 
 def test_k(searcher):

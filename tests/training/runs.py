@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
@@ -78,15 +81,24 @@ def metrics(options: TrainOptions) -> list[dict[str, Any]]:
     return [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in parsed]
 
 
-def start(options: TrainOptions, *, launcher: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-    """Run `fit` in a process of its own, or as many as the launcher starts."""
+@contextmanager
+def started(
+    options: TrainOptions, *, launcher: tuple[str, ...] = ()
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run `fit` in a process of its own, or in as many as the launcher starts.
+
+    With as many threads as here, so that sums are taken in the same order.
+    """
     options_file = Path(options.run.output_dir).with_suffix(".json")
     options_file.write_text(json.dumps(to_dict(options)))
     command = [sys.executable, *launcher, "-m", "tests.training.runs", str(options_file)]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
+    threads = str(torch.get_num_threads())
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": threads}
+    with subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True
-    )
+    ) as process:
+        yield process
+        process.kill()  # nothing to do unless the test gave up on it
 
 
 def main(options_file: str) -> None:

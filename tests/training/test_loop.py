@@ -16,8 +16,9 @@ from pixsearch.config import OptimOptions, TrainOptions
 from pixsearch.datasets.example import Example
 from pixsearch.model import PixSearch
 from pixsearch.training import fit, step
-from tests.training.runs import metrics, start, tiny_options
+from tests.training.runs import metrics, started, tiny_options
 
+PATIENCE = 400  # seconds for a run in a process of its own, on a busy machine
 LOSSES = ("loss", "language", "mask_bce", "mask_overlap", "grad_norm")
 
 
@@ -134,15 +135,14 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     untouched = tiny_options(tmp_path, steps=9, trainable=["lora", "tokens", "mask_decoder"])
     untouched.model = replace(untouched.model, lora_rank=4, lora_dropout=0.2)
     untouched.run = replace(untouched.run, save_every=4)
-    fit_alone(untouched)
+    fit(untouched)
     killed = run_beside(untouched, "killed")
-    process = start(killed)
-    wait_for_step(killed, 6, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    with started(killed) as process:
+        wait_for_step(killed, 6, process)
+        process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "final").exists()
-    fit_alone(killed)
+    fit(killed)
     assert metrics(killed) == metrics(untouched)
     ours = weights(tmp_path / "killed" / "final")
     assert all(torch.equal(ours[k], v) for k, v in weights(tmp_path / "run" / "final").items())
@@ -153,8 +153,8 @@ def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
     two = run_beside(one, "two", batch_size=2)
     fit(one)
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0")
-    process = start(two, launcher=launcher)
-    _, errors = process.communicate(timeout=120)
+    with started(two, launcher=launcher) as process:
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     for alone, together in zip(metrics(one), metrics(two), strict=True):
         assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
@@ -163,16 +163,9 @@ def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
         torch.testing.assert_close(state[name], tensor, atol=1e-6, rtol=0)
 
 
-def fit_alone(options: TrainOptions) -> None:
-    """`fit` in a process of its own, so that all runs compared have the same number of threads."""
-    process = start(options)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-
-
 def wait_for_step(options: TrainOptions, last: int, process: "subprocess.Popen[str]") -> None:
     path = Path(options.run.output_dir) / "metrics.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if path.exists() and path.read_text().count("\n") >= last:
             return

@@ -62,7 +62,8 @@ def test_samples_are_written_with_and_without_an_image(tmp_path: Path) -> None:
         Answer(request_id="b", all_text="I don't know."),
     ]
     write_samples(tmp_path / "step", examples, answers)
-    lines = [json.loads(line) for line in (tmp_path / "step" / "samples.jsonl").open()]
+    written = (tmp_path / "step" / "samples.jsonl").read_text()
+    lines = [json.loads(line) for line in written.splitlines()]
     assert [line["picture"] for line in lines] == ["000.png", None]
     assert lines[0]["searches"] == ["[search text: cup]"]
     assert lines[0]["conversation"] == ["user: What is this?"]

@@ -32,7 +32,7 @@ def mean_interval(
     >>> mean_interval([1.0, 1.0, 1.0], ["a", "a", "b"])
     Interval(estimate=1.0, low=1.0, high=1.0)
     """
-    series = [values, np.ones(len(values))]
+    series = [values, [1.0] * len(values)]
     return _bootstrap(series, clusters, lambda sums: sums[:, 0] / sums[:, 1], seed, level)
 
 
@@ -45,7 +45,7 @@ def difference_interval(
     level: float = 0.95,
 ) -> Interval:
     """Interval of mean(first) - mean(second), paired: the same samples are drawn for both."""
-    series = [first, second, np.ones(len(first))]
+    series = [first, second, [1.0] * len(first)]
     return _bootstrap(
         series, clusters, lambda sums: (sums[:, 0] - sums[:, 1]) / sums[:, 2], seed, level
     )
@@ -61,7 +61,7 @@ def ratio_interval(
 ) -> Interval:
     """Interval of mean(first) / mean(second), paired.
 
-    >>> ratio_interval([1, 1, 1, 1], [1, 0, 1, 0], ["a", "a", "b", "b"])
+    >>> ratio_interval([1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 1.0, 0.0], ["a", "a", "b", "b"])
     Interval(estimate=2.0, low=2.0, high=2.0)
     """
     return _bootstrap([first, second], clusters, _ratio, seed, level)

@@ -55,7 +55,9 @@ def object_size(area: int, *, height: int, width: int) -> ObjectSize:
     return ObjectSize.MEDIUM if share < 0.1 else ObjectSize.LARGE
 
 
-def overlap(prediction: Mask | None, target: Mask) -> Overlap:
+def overlap(
+    prediction: Mask | None, target: Bool[np.ndarray, "target_height target_width"]
+) -> Overlap:
     """Overlap of one phrase; a missing prediction is an empty mask, whose union is the target.
 
     Raises:

@@ -176,7 +176,7 @@ def _draw_labelled_scene(
     labels = {
         str(number): str(generator.choice(LABEL_WORDS))
         for number in numbers
-        if generator.random() < 0.35
+        if generator.random() < 0.5
     }
     placed = arrange(generator, members, egocentric=egocentric, labels=labels)
     drawn = draw_scene(Scene(id="", egocentric=egocentric, placed=placed, seed=seed))

@@ -12,6 +12,7 @@ from transformers import SamConfig, SamModel
 from pixsearch.miniature.foundation.bank import SceneBank
 from pixsearch.miniature.foundation.loop import StepLosses, pretrain
 from pixsearch.miniature.scenes import HEIGHT, WIDTH
+from pixsearch.model.segmenter import init_positional_matrix
 
 IMAGE_SIZE = 128
 _LOW_RESOLUTION = IMAGE_SIZE // 8 * 4  # the decoder's masks: four times the embedding's side
@@ -53,17 +54,10 @@ def segmenter_config() -> SamConfig:
 
 
 def build_segmenter(seed: int) -> SamModel:
-    """A SAM from scratch with the positional matrix that SAM itself draws, N(0, 1).
-
-    transformers draws it with a deviation of half the width, with which no two places look alike
-    and nothing is learned.
-    """
+    """A SAM from scratch, its positional matrix drawn as SAM itself draws it."""
     torch.manual_seed(seed)
     segmenter = SamModel(segmenter_config())
-    torch.nn.init.normal_(segmenter.shared_image_embedding.positional_embedding)
-    segmenter.prompt_encoder.shared_embedding.positional_embedding = (
-        segmenter.shared_image_embedding.positional_embedding
-    )
+    init_positional_matrix(segmenter)
     return segmenter
 
 

@@ -20,8 +20,8 @@ from pixsearch.miniature.foundation.bank import ATTRIBUTES, NOTHING, EntityBank,
 from pixsearch.miniature.foundation.loop import StepLosses, pretrain
 from pixsearch.miniature.vocabulary import LABEL_WORDS
 
-_SCENES_PER_STEP = 32
-_ENTITIES_PER_STEP = 48
+_SCENES_PER_STEP = 64
+_ENTITIES_PER_STEP = 32
 _SCENE_WEIGHT = 0.2  # a cluttered scene should match its entities' photos only weakly
 
 
@@ -49,6 +49,9 @@ class TowerWithHeads(nn.Module):
         sizes = {name: len(values) for name, values in ATTRIBUTES.items()}
         sizes |= {"presence": len(KINDS) + 1, "word": len(LABEL_WORDS) + 1}
         self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
+        self.whole_heads = nn.ModuleDict(
+            {name: nn.Linear(config.projection_dim, len(v)) for name, v in ATTRIBUTES.items()}
+        )
         self.norm = nn.LayerNorm(width)
         self.register_buffer("pixel_mean", torch.tensor(OPENAI_CLIP_MEAN), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(OPENAI_CLIP_STD), persistent=False)
@@ -57,11 +60,10 @@ class TowerWithHeads(nn.Module):
     def forward(
         self, images: UInt8[Tensor, "batch side side 3"]
     ) -> tuple[Float[Tensor, "batch patches width"], Float[Tensor, "batch dimension"]]:
-        """Patch states of the last layer, and unit vectors of the whole images."""
+        """Patch states of the last layer, and projected class tokens of the whole images."""
         pixels = (images.float() / 255 - self.pixel_mean) / self.pixel_std
         output = self.tower(pixel_values=pixels.permute(0, 3, 1, 2))
-        vectors = functional.normalize(output.image_embeds, dim=-1)
-        return self.norm(output.last_hidden_state[:, 1:]), vectors
+        return self.norm(output.last_hidden_state[:, 1:]), output.image_embeds
 
 
 def train_tower(
@@ -98,6 +100,7 @@ def _step_losses(
     )
     scale = module.log_scale.exp().clamp(max=100.0)
     losses = _dense_losses(module, scenes, chosen, patches[: len(chosen)])
+    losses["whole"] = _whole_loss(module, torch.cat([photo_vectors, crop_vectors]), entities, numbers)
     losses["crop"] = _contrast(crop_vectors, photo_vectors, scale)
     members = torch.from_numpy(scenes.members[chosen])
     losses["scene"] = _SCENE_WEIGHT * _contrast_scenes(
@@ -109,9 +112,10 @@ def _step_losses(
 def _choose_entities(
     scenes: SceneBank, entities: EntityBank, chosen: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """One entity of each scene, their look-alikes, and others up to the batch's size."""
+    """Entities of the first scenes, their look-alikes, and others up to the batch's size."""
     counts = (scenes.members[chosen] >= 0).sum(1)
-    picked = scenes.members[chosen, generator.integers(counts)]
+    some = chosen[: _ENTITIES_PER_STEP // 2]
+    picked = scenes.members[some, generator.integers(counts[: len(some)])]
     twins = entities.look_alike[picked]
     others = generator.permutation(len(entities.appearances))
     ordered = np.concatenate([picked, twins[twins >= 0], others])
@@ -137,10 +141,29 @@ def _dense_losses(
     }
 
 
+def _whole_loss(
+    module: TowerWithHeads,
+    vectors: Float[Tensor, "num_views dimension"],
+    entities: EntityBank,
+    numbers: np.ndarray,
+) -> Float[Tensor, ""]:
+    """Attributes of the one entity of a photo or crop, from its class token."""
+    looks = [entities.appearances[number] for number in numbers]
+    losses = []
+    for name, values in ATTRIBUTES.items():
+        classes = torch.tensor([values.index(getattr(look, name)) for look in looks]).repeat(2)
+        losses.append(functional.cross_entropy(module.whole_heads[name](vectors), classes))
+    return torch.stack(losses).mean()
+
+
+def _unit(vectors: Float[Tensor, "batch dimension"]) -> Float[Tensor, "batch dimension"]:
+    return functional.normalize(vectors, dim=-1)
+
+
 def _contrast(
     left: Float[Tensor, "batch dimension"], right: Float[Tensor, "batch dimension"], scale: Tensor
 ) -> Float[Tensor, ""]:
-    similarity = scale * left @ right.T
+    similarity = scale * _unit(left) @ _unit(right).T
     target = torch.arange(len(left))
     return (
         functional.cross_entropy(similarity, target)
@@ -156,16 +179,17 @@ def _contrast_scenes(
     numbers: Int[Tensor, " num_photos"],
 ) -> Float[Tensor, ""]:
     """Cross-entropy of each scene against all photos, any of its own entities being right."""
-    log_shares = (scale * scene_vectors @ photo_vectors.T).log_softmax(-1)
+    log_shares = (scale * _unit(scene_vectors) @ _unit(photo_vectors).T).log_softmax(-1)
     right = (members[:, :, None] == numbers).any(1)
-    return -log_shares.masked_fill(~right, -torch.inf).logsumexp(-1).mean()
+    shown = right.any(-1)  # scenes of which an entity is in the batch
+    return -log_shares[shown].masked_fill(~right[shown], -torch.inf).logsumexp(-1).mean()
 
 
 @torch.inference_mode()
 def measure_tower(
     module: TowerWithHeads, scenes: SceneBank, entities: EntityBank
 ) -> dict[str, float]:
-    """Figures on held-out pictures: accuracy per patch attribute, recall of crops among all photos."""
+    """On held-out pictures: accuracy per patch attribute, recall of crops among all photos."""
     module.eval()
     patches, _ = module(torch.from_numpy(scenes.squares))
     targets = dict(scenes.attributes) | {"presence": scenes.kinds_or_empty, "word": scenes.words}
@@ -174,8 +198,10 @@ def measure_tower(
         guess = module.heads[name](patches).argmax(-1).numpy()
         applies = labels > 0 if name == "word" else labels != NOTHING
         figures[f"{name}_accuracy"] = float((guess == labels)[applies].mean())
-    photos = torch.cat([module(batch)[1] for batch in torch.from_numpy(entities.photos[:, 0]).split(64)])
-    crops = torch.cat([module(batch)[1] for batch in torch.from_numpy(entities.crops[:, 0]).split(64)])
+    photos, crops = (
+        torch.cat([_unit(module(part)[1]) for part in torch.from_numpy(views[:, 0]).split(64)])
+        for views in (entities.photos, entities.crops)
+    )
     ranks = (crops @ photos.T).argsort(-1, descending=True) == torch.arange(len(crops))[:, None]
     figures["crop_recall_at_1"] = float(ranks[:, 0].float().mean())
     figures["crop_recall_at_5"] = float(ranks[:, :5].any(-1).float().mean())

@@ -14,11 +14,13 @@ from jaxtyping import Float
 from pixsearch.config import EncoderOptions
 
 NGRAM_LENGTHS = (3, 4)
-NGRAM_WEIGHT = 0.35  # against 1 for the whole word: a misspelt name still finds its document
+NGRAM_WEIGHT = 1.0  # of a word's n-grams together, against 1 for the word: for misspelt names
 # Without document frequencies the commonest words would outweigh a name; they are left out.
-COMMON = """a an and are as at be been by can did do does for from had has have he how i in into is it
-its me of on or she that the their them there these they this to was were what when where which who
-whom whose why will with you your"""
+COMMON = """
+a an and are as at be been by can did do does for from had has have he how i in into is it its me of
+on or she that the their them there these they this to was were what when where which who whom whose
+why will with you your
+"""
 STOP_WORDS = frozenset(COMMON.split())
 
 

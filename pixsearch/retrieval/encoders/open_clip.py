@@ -39,7 +39,9 @@ class OpenClip:
         """Unit vectors, computed in batches of `batch_size`."""
         vectors = np.empty((len(images), self.dimension), dtype=np.float32)
         for batch in self._batches(len(images)):
-            pixels = torch.stack([self._preprocess(image) for image in images[batch]])
+            pixels = torch.stack(
+                [self._preprocess(image.convert("RGB")) for image in images[batch]]
+            )
             encoded = self._model.encode_image(pixels.to(self._device), normalize=True)
             vectors[batch] = encoded.float().cpu().numpy()
         return vectors

@@ -1,0 +1,198 @@
+"""The report: one HTML file that opens from disk, with nothing to be fetched."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pixsearch.config import AnswerSpan, PolicyOptions, RetrievalOptions
+from pixsearch.evaluation.benchmark import Benchmark
+from pixsearch.evaluation.claims import Claim, claims
+from pixsearch.evaluation.paper import GROUPS, SCORES, paper_score
+from pixsearch.evaluation.report_curves import curves, thinned
+from pixsearch.evaluation.report_html import escape, page, table, text
+from pixsearch.evaluation.report_trajectories import RIVALS, TrajectoryView
+from pixsearch.evaluation.score import read_saved
+from pixsearch.evaluation.tables import VERDICTS, percent
+from pixsearch.retrieval.knowledge_base import KnowledgeBase
+
+REPORT = "report/index.html"
+TRAJECTORIES = 36
+LOSSES = ("loss", "language", "mask_bce", "mask_overlap")
+
+
+def write_report(
+    output_dir: Path,
+    results: Mapping[str, Any],
+    benchmark: Benchmark,
+    *,
+    policy: PolicyOptions,
+    retrieval: RetrievalOptions,
+    training: Mapping[str, Path],
+) -> Path:
+    """Write `report/index.html` beside results.json and return its path.
+
+    Args:
+        policy: that of `full`; its crop is the one that was searched.
+        training: name of each stage → the output folder of its run, for the loss curves.
+    """
+    saved = read_saved(output_dir, benchmark)
+    shown = "full" if "full" in saved.policies else next(iter(saved.policies))
+    view = TrajectoryView(
+        KnowledgeBase(retrieval.knowledge_base),
+        policy,
+        retrieval,
+        rivals={name: saved.policies[name] for name in RIVALS if name in saved.policies},
+        span=AnswerSpan(results["protocol"]["answer_span"]),
+    )
+    chosen = view.choose(benchmark.samples, saved.policies[shown], most=TRAJECTORIES)
+    body = [
+        _summary(results),
+        text("Policies", tag="h2"),
+        policy_section(results),
+        text("Claims", tag="h2"),
+        claims_section(claims(results)),
+        text("How it searched", tag="h2"),
+        search_section(results["policies"][shown]),
+        text("Masks", tag="h2"),
+        masks_section(results),
+        text("Training", tag="h2"),
+        *(training_section(stage, folder) for stage, folder in training.items()),
+        text(f"{len(chosen)} trajectories of policy {shown}", tag="h2"),
+        *(view.show(sample, saved.policies[shown][sample.id]) for sample in chosen),
+        text("Protocol", tag="h2"),
+        text(json.dumps(results["protocol"], indent=2), "note", "pre"),
+    ]
+    path = output_dir / REPORT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(f"PixSearch: {benchmark.name}", body), encoding="utf-8")
+    return path
+
+
+def policy_section(results: Mapping[str, Any]) -> str:
+    """The policies' scores; the paper's figure below each of ours."""
+    heading = ["policy", *(f"{score}, {group}" for group in GROUPS for score in SCORES), "n"]
+    rows = [
+        [
+            escape(name),
+            *(_beside(name, scores, group, score) for group in GROUPS for score in SCORES),
+            str(scores["overall"]["n"]),
+        ]
+        for name, scores in results["policies"].items()
+    ]
+    note = "Percent; 95 % interval when pointed at; the paper's figure on CRAG-MM in grey."
+    return text(note, "note", "p") + table(heading, rows)
+
+
+def claims_section(rows: Sequence[Claim]) -> str:
+    classes = {True: "met", False: "unmet", None: "note"}
+    return table(
+        ["claim", "value", "asked", ""],
+        [
+            [
+                escape(claim.name),
+                _figure(claim.value),
+                f"{claim.relation.value} {_figure(claim.threshold)}",
+                text(VERDICTS[claim.met], classes[claim.met]),
+            ]
+            for claim in rows
+        ],
+    )
+
+
+def search_section(scores: Mapping[str, Any]) -> str:
+    """Calls, recall and the confusion of query types of one policy."""
+    calls = scores["calls_per_sample"]
+    types = list(calls["overall"])
+    confusion = scores["query_confusion"]
+    predicted = sorted({name for row in confusion.values() for name in row})
+    recall = scores["recall_at_k"]["overall"]
+    return "".join(
+        [
+            text("Searches per sample", tag="h3"),
+            table(
+                ["", *types],
+                [
+                    [escape(kind), *(f"{row[name]:.2f}" for name in types)]
+                    for kind, row in calls.items()
+                ],
+            ),
+            text("Query types: gold (row) against asked (column), by place", tag="h3"),
+            table(
+                ["gold", *predicted],
+                [
+                    [escape(name), *(str(row.get(column, 0)) for column in predicted)]
+                    for name, row in confusion.items()
+                ],
+            ),
+            text("Recall@5 of the gold document", tag="h3"),
+            table(
+                ["query", "recall", "n"],
+                [
+                    [escape(name), percent(row["recall"]), str(row["n"])]
+                    for name, row in recall.items()
+                ],
+            ),
+        ]
+    )
+
+
+def masks_section(results: Mapping[str, Any]) -> str:
+    """gIoU and cIoU, free-running and, apart, teacher-forced."""
+    found = results["segmentation"]
+    rows = {
+        "free-running": found,
+        **{f"free-running, {size} objects": row for size, row in found["by_size"].items()},
+        "free-running, look-alikes": found["lookalikes"],
+        "teacher-forced (not comparable)": results["teacher_forced_segmentation"],
+    }
+    return table(
+        ["masks", "gIoU", "cIoU", "phrases"],
+        [
+            [escape(name), percent(row["giou"]), percent(row["ciou"]), str(row["n"])]
+            for name, row in rows.items()
+        ],
+    )
+
+
+def training_section(stage: str, folder: Path) -> str:
+    """The losses of a run over its steps, with those on held-out examples."""
+    train, held_out = (_read_metrics(folder / name) for name in ("metrics.jsonl", "held_out.jsonl"))
+    figures = [
+        curves(
+            f"{stage}: {name}",
+            {
+                label: thinned([(float(line["step"]), float(line[name])) for line in lines])
+                for label, lines in (("training", train), ("held out", held_out))
+                if lines
+            },
+        )
+        for name in LOSSES
+    ]
+    return "".join(figures) or text(f"{stage}: no metrics in {folder}", "note", "p")
+
+
+def _summary(results: Mapping[str, Any]) -> str:
+    seconds = results["runtime_seconds"]
+    minutes = "not recorded" if seconds is None else f"{seconds / 60:.1f} minutes"
+    return text(f"Seed {results['seed']}; whole run: {minutes}.", "note", "p")
+
+
+def _beside(policy: str, scores: Mapping[str, Any], group: str, score: str) -> str:
+    """Our figure, its interval as a hint, and the paper's."""
+    signed = score == "truthfulness"
+    interval = scores[group].get(f"{score}_interval")
+    hint = " to ".join(percent(bound, signed=signed) for bound in interval) if interval else ""
+    ours = f'<span title="{escape(hint)}">{percent(scores[group][score], signed=signed)}</span>'
+    theirs = paper_score(policy, group, score)
+    return ours if theirs is None else f"{ours}<br>{text(percent(theirs, signed=signed), 'paper')}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _read_metrics(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

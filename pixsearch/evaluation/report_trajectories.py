@@ -1,0 +1,140 @@
+"""Trajectories to look at: image, masks, the crop that was searched, passages, answer."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import chain, zip_longest
+
+from PIL import Image
+
+from pixsearch.config import AnswerSpan, PolicyOptions, RegionCrop, RetrievalOptions
+from pixsearch.evaluation.gold import Sample, decode_rle
+from pixsearch.evaluation.policy_scores import Predictions
+from pixsearch.evaluation.prediction import AskedQuery, Prediction, verdict_on
+from pixsearch.evaluation.report_html import escape, picture, text
+from pixsearch.queries import QueryType
+from pixsearch.retrieval.crops import region_image
+from pixsearch.retrieval.knowledge_base import KnowledgeBase
+from pixsearch.training.samples import overlay
+
+SHOWN_CHARACTERS = 220  # of a passage
+RIVALS = ("no_search", "text_query", "whole_image")  # their answers stand beside those of `full`
+
+
+class TrajectoryView:
+    """Shows predictions of one policy as HTML.
+
+    Args:
+        rivals: predictions of other policies, whose answers are shown beside.
+    """
+
+    def __init__(
+        self,
+        knowledge_base: KnowledgeBase,
+        policy: PolicyOptions,
+        retrieval: RetrievalOptions,
+        *,
+        rivals: Mapping[str, Predictions],
+        span: AnswerSpan,
+    ) -> None:
+        self._knowledge_base = knowledge_base
+        self._crop = RegionCrop(policy.region_crop)
+        self._retrieval = retrieval
+        self._rivals = rivals
+        self._span = span
+
+    def show(self, sample: Sample, prediction: Prediction) -> str:
+        """One question with all that happened until its answer."""
+        image = sample.load_image() if sample.load_image else None
+        queries = [
+            self._query(sample, query, place, image)
+            for place, query in enumerate(prediction.queries)
+        ]
+        rivals = [
+            self._answer(sample, name, predictions[sample.id])
+            for name, predictions in self._rivals.items()
+            if sample.id in predictions
+        ]
+        kind = f"{sample.gold.scene_kind.value}, {sample.gold.question_type}"
+        return (
+            f"<article><div>{self._picture(image, prediction)}</div><div>"
+            f"<strong>{escape(sample.question)}</strong> {text(kind, 'note')}"
+            f"{''.join(queries) or text('no search', 'note', 'p')}"
+            f"<p>{self._answer(sample, 'full', prediction)}<br>"
+            f"gold: {escape(sample.gold.answer)}</p>"
+            f"<p class='note'>{'<br>'.join(rivals)}</p>"
+            f"{text(prediction.all_text, 'note', 'p')}</div></article>"
+        )
+
+    def choose(
+        self, samples: Sequence[Sample], predictions: Predictions, *, most: int
+    ) -> list[Sample]:
+        """A varied choice in a fixed order: one of each verdict and kind of question in turn.
+
+        So failures are among them wherever there are any.
+        """
+        kinds: dict[tuple[str, str, str], list[Sample]] = defaultdict(list)
+        for sample in samples:
+            if sample.id in predictions:
+                verdict, gold = self._verdict(sample, predictions[sample.id]), sample.gold
+                kinds[verdict, gold.question_type, gold.scene_kind.value].append(sample)
+        in_turn = chain.from_iterable(zip_longest(*(kinds[kind] for kind in sorted(kinds))))
+        return [sample for sample in in_turn if sample is not None][:most]
+
+    def _picture(self, image: Image.Image | None, prediction: Prediction) -> str:
+        if image is None:
+            return text("a question without an image", "note")
+        masks = [decode_rle(each.mask) for each in prediction.grounded]
+        phrases = ", ".join(each.phrase for each in prediction.grounded)
+        caption = f"grounded: {phrases}" if phrases else "nothing grounded"
+        return picture(overlay(image, masks), caption) + text(caption, "note", "p")
+
+    def _query(
+        self, sample: Sample, query: AskedQuery, place: int, image: Image.Image | None
+    ) -> str:
+        searches = sample.gold.searches
+        gold_id = searches[place].entity_id if place < len(searches) else None
+        passages = "".join(
+            self._passage(id, score, is_gold=id == gold_id)
+            for id, score in zip(query.passage_ids, query.scores, strict=True)
+        )
+        notes = [
+            *(["written by the engine"] if query.forced else []),
+            *([f"empty mask: {query.empty_mask}"] if query.empty_mask else []),
+            f"{query.num_injected} of {len(query.passage_ids)} passages read",
+        ]
+        return (
+            f'<div class="query">{self._searched(query, image)}{text(query.type.value, "tag")} '
+            f"{escape(query.text or '')} {text('; '.join(notes), 'note')}<ol>{passages}</ol></div>"
+        )
+
+    def _searched(self, query: AskedQuery, image: Image.Image | None) -> str:
+        """The image that the searcher saw; nothing for a text query."""
+        if query.type is QueryType.TEXT or image is None:
+            return ""
+        mask = decode_rle(query.mask) if query.mask else None
+        if mask is None or not mask.any():
+            return picture(image, "the whole image", "crop")
+        options = self._retrieval
+        crop = region_image(
+            image,
+            mask,
+            crop=self._crop,
+            min_side=options.min_region_side,
+            margin=options.region_margin,
+        )
+        return picture(crop, "the region that was searched", "crop")
+
+    def _passage(self, id: str, score: float, *, is_gold: bool) -> str:
+        document = self._knowledge_base[id]
+        words = document.contents[:SHOWN_CHARACTERS]
+        marked = ' class="gold"' if is_gold else ""
+        title = f"<strong>{escape(document.title)}</strong>"
+        return f"<li{marked}>{title} {score:.3f} {escape(words)}</li>"
+
+    def _answer(self, sample: Sample, policy: str, prediction: Prediction) -> str:
+        verdict = self._verdict(sample, prediction)
+        said = prediction.scored_text(self._span) or "(nothing)"
+        return f"{escape(policy)}: {text(said, verdict)} {text(verdict, 'tag')}"
+
+    def _verdict(self, sample: Sample, prediction: Prediction) -> str:
+        return verdict_on(sample.gold, prediction.scored_text(self._span))

@@ -1,0 +1,198 @@
+"""Turns the world's training questions into search-interleaved answers, with evidence really retrieved.
+
+The gold plan says what is searched; the index of training entities answers. Where a search does not
+bring the document that the answer needs, the trajectory ends with "I don't know": the evidence decides,
+not the annotation. Some answers begin with a search that was forced upon them (not supervised), so that
+policies which force the first query meet a model that knows what to do with what came back.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pixsearch.config import BuildTrajectoriesOptions
+from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
+from pixsearch.datasets.masks import Rle, decode_masks
+from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
+from pixsearch.miniature.questions import Question, QuestionType, Step
+from pixsearch.miniature.scenes import HEIGHT, WIDTH
+from pixsearch.miniature.templates import DONT_KNOW
+from pixsearch.miniature.writing_training import read_questions
+from pixsearch.queries import Passage, Query, QueryType
+from pixsearch.retrieval.searcher import Searcher
+
+logger = logging.getLogger(__name__)
+
+_REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
+_FORCED_SHARES = {QueryType.IMAGE: 0.15, QueryType.TEXT: 0.08}
+_QUERIES_PER_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSearch:
+    """A search of one draft: how it asks, and which document has to come back."""
+
+    type: QueryType
+    entity_id: str
+    step: Step
+    forced: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A question with the searches that its answer will hold."""
+
+    id: str
+    question: Question
+    searches: tuple[PlannedSearch, ...]
+
+
+def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
+    """Write ROOT/trajectories/train.jsonl; a finished file is kept.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: the world or the index is missing.
+    """
+    root = Path(options.miniature.root)
+    path = root / "trajectories" / "train.jsonl"
+    if path.is_file():
+        logger.info("%s: reused", path)
+        return path
+    if not (root / "manifest.json").is_file():
+        raise ValueError(f"{root}: no world is there; run scripts/build_world.py first")
+    questions = read_questions(root / "questions" / "train.jsonl")
+    masks: dict[str, list[Rle]] = json.loads((root / "questions" / "masks.json").read_text())
+    generator = np.random.default_rng([options.miniature.seed, 18])
+    drafts = list(_draft(questions, masks, generator))
+    evidence = _Evidence(root, masks, Searcher.open(options.retrieval), k=options.policy.k)
+    passages = evidence.of(drafts)
+    stored = [
+        _finish(draft, found, masks) for draft, found in zip(drafts, passages, strict=True)
+    ]
+    count = write_trajectories(path, stored)
+    (path.parent / "images").symlink_to("../images")
+    logger.info("%s: %d trajectories", path, count)
+    return path
+
+
+def _draft(
+    questions: Sequence[Question], masks: dict[str, list[Rle]], generator: np.random.Generator
+) -> Iterator[Draft]:
+    """Each question with its gold plan; some a second time with a forced first search."""
+    for question in questions:
+        single = question.scene_id is not None and len(masks[question.scene_id]) == 1
+        visual = QueryType.IMAGE if single else QueryType.REGION
+        if single and generator.random() < _REGION_SHARE:
+            visual = QueryType.REGION
+        searches = tuple(
+            PlannedSearch(
+                type=QueryType.TEXT if step.text else visual, entity_id=step.entity_id, step=step
+            )
+            for step in question.steps
+        )
+        yield Draft(id=question.id, question=question, searches=searches)
+        for type, share in _FORCED_SHARES.items():
+            if generator.random() < share and (type is QueryType.TEXT or question.scene_id):
+                yield _forced(question, type)
+
+
+def _forced(question: Question, type: QueryType) -> Draft:
+    needed = question.steps[0].entity_id if question.steps else ""
+    step = Step(entity_id=needed, text=question.text if type is QueryType.TEXT else None)
+    search = PlannedSearch(type=type, entity_id=needed, step=step, forced=True)
+    return Draft(id=f"{question.id}-forced-{type}", question=question, searches=(search,))
+
+
+class _Evidence:
+    """Asks the searcher for all drafts at once, in batches."""
+
+    def __init__(
+        self, root: Path, masks: dict[str, list[Rle]], searcher: Searcher, *, k: int
+    ) -> None:
+        self.images = root / "images"
+        self.masks = masks
+        self.searcher = searcher
+        self.k = k
+
+    def of(self, drafts: Sequence[Draft]) -> list[list[list[Passage]]]:
+        """For each draft and each of its searches the passages."""
+        planned = [(draft, search) for draft in drafts for search in draft.searches]
+        found: list[list[Passage]] = []
+        for start in range(0, len(planned), _QUERIES_PER_BATCH):
+            part = planned[start : start + _QUERIES_PER_BATCH]
+            queries = [self._query(draft.question, search) for draft, search in part]
+            found.extend(self.searcher.search(queries, self.k))
+        results = iter(found)
+        return [[next(results) for _ in draft.searches] for draft in drafts]
+
+    def _query(self, question: Question, search: PlannedSearch) -> Query:
+        if search.type is QueryType.TEXT:
+            return Query.of_text(str(search.step.text))
+        with Image.open(self.images / f"{question.scene_id}.png") as file:
+            image = file.convert("RGB")
+        if search.type is QueryType.IMAGE:
+            return Query.of_image(image)
+        rle = self.masks[str(question.scene_id)][_place(search.step)]
+        mask = decode_masks([[rle]], height=HEIGHT, width=WIDTH, example=question.id)[0]
+        return Query.of_region(image, mask)
+
+
+def _finish(
+    draft: Draft, found: Sequence[Sequence[Passage]], masks: dict[str, list[Rle]]
+) -> StoredTrajectory:
+    """The trajectory, which ends at the first search that does not support the answer."""
+    parts: list[Part] = []
+    grounded: list[Rle] = []
+    supported = True
+    for search, passages in zip(draft.searches, found, strict=True):
+        if search.step.phrase is not None:
+            parts.append(Grounded(phrase=search.step.phrase))
+            grounded.append(masks[str(draft.question.scene_id)][_place(search.step)])
+        parts.append(
+            Searched(
+                type=search.type,
+                text=search.step.text,
+                passages=tuple(replace(passage, score=0.0) for passage in passages),
+                supervised=not search.forced,
+            )
+        )
+        if not _supports(search, draft.question, passages):
+            supported = False
+            break
+    parts.append(Text(text=draft.question.answer if supported else DONT_KNOW))
+    return StoredTrajectory(
+        id=draft.id,
+        conversation=_conversation(draft.question, parts),
+        image=None if draft.question.scene_id is None else f"{draft.question.scene_id}.png",
+        masks=tuple(grounded),
+    )
+
+
+def _supports(search: PlannedSearch, question: Question, passages: Sequence[Passage]) -> bool:
+    """Whether one can go on from these passages to the question's answer."""
+    if not question.needs_search:
+        return True
+    is_there = any(passage.id == search.entity_id for passage in passages)
+    if not search.forced:
+        return is_there
+    one_document = question.type in (QuestionType.identification, QuestionType.factoid)
+    return is_there and one_document
+
+
+def _conversation(question: Question, parts: Sequence[Part]) -> Conversation:
+    asked = Message(role=Role.USER, parts=(Text(text=question.text),))
+    answered = Message(role=Role.ASSISTANT, parts=tuple(parts))
+    return Conversation(messages=(asked, answered), has_image=question.scene_id is not None)
+
+
+def _place(step: Step) -> int:
+    assert step.place is not None
+    return step.place

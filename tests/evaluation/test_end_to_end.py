@@ -1,0 +1,222 @@
+"""A tiny model over a tiny world, through every policy's path, killed and gone on with."""
+
+import json
+from dataclasses import replace
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from pixsearch.config import (
+    BenchmarkOptions,
+    Control,
+    EncoderOptions,
+    EvaluateOptions,
+    ForcedFirst,
+    GenerationOptions,
+    PolicyOptions,
+    RetrievalOptions,
+)
+from pixsearch.datasets.crag_mm import CragMMQuestion
+from pixsearch.datasets.crag_mm_writer import CragMMSession, write_crag_mm
+from pixsearch.datasets.masks import encode_rle
+from pixsearch.evaluation import Workbench, evaluate, open_benchmark
+from pixsearch.evaluation.segmentation import teacher_forced_masks
+from pixsearch.model import PixSearch
+from pixsearch.retrieval.build import build_indexes
+from pixsearch.retrieval.convert_clip import convert_clip
+from tests.evaluation.worlds import SIDE, box
+from tests.retrieval.conftest import tiny_clip, write_world
+from tests.tiny import tiny_model_folder
+
+QUESTIONS = {"a": "Who made this?", "b": "What is it?", "c": "How many lamps are there?"}
+
+
+def write_questions(root):
+    buffer = BytesIO()
+    Image.new("RGB", (SIDE, SIDE), (200, 30, 30)).save(buffer, format="PNG")
+    labels = {
+        "domain": "other",
+        "query_category": "simple-knowledge",
+        "dynamism": "static",
+        "image_quality": "normal",
+    }
+    sessions = [
+        CragMMSession(
+            session_id=name,
+            turns=(
+                CragMMQuestion(interaction_id=name, question=question, answer="Osmeth", **labels),
+            ),
+            image=None if name == "c" else buffer.getvalue(),
+        )
+        for name, question in QUESTIONS.items()
+    ]
+    write_crag_mm(sessions, root / "crag_mm" / "validation.parquet")
+    (root / "image.png").write_bytes(buffer.getvalue())
+
+
+def write_gold(root):
+    mask = encode_rle(box(4, 4, 10, 10))
+    search = {"type": "region", "entity_id": "e1", "mask": mask, "text": None}
+    lines = [
+        {
+            "interaction_id": name,
+            "image_id": None if name == "c" else "scene1",
+            "scene_kind": "none" if name == "c" else "egocentric",
+            "question_type": "factoid",
+            "needs_search": name != "c",
+            "answerable": True,
+            "answer": "Osmeth",
+            "aliases": [],
+            "searches": [] if name == "c" else [search],
+            "pair_id": None,
+            "answer_kind": "country",
+        }
+        for name in QUESTIONS
+    ]
+    write_lines(root / "diagnostics.jsonl", lines)
+    phrases = [
+        {"phrase": name, "mask": mask, "entity_id": name, "lookalike": False, "area": 100}
+        for name in ("e1", "e2", "e3")
+    ]
+    scene = {
+        "image_id": "scene1",
+        "image": "image.png",
+        "question": "Mark all.",
+        "phrases": phrases,
+    }
+    write_lines(root / "segmentation.jsonl", [scene])
+
+
+def write_lines(path, lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    root = tmp_path_factory.mktemp("evaluation")
+    write_questions(root)
+    write_gold(root)
+    clip = tiny_clip()
+    convert_clip(clip.state_dict(), clip.config, root / "clip")
+    retrieval = RetrievalOptions(
+        knowledge_base=str(write_world(root / "knowledge_base")),
+        index=str(root / "index"),
+        text_encoder=EncoderOptions(name="hashed_ngrams", dimension=64),
+        image_encoder=EncoderOptions(name="open_clip", model=str(root / "clip"), dimension=24),
+    )
+    build_indexes(retrieval, progress=False)
+    return EvaluateOptions(
+        checkpoint=str(tiny_model_folder(root / "checkpoint")),
+        output_dir=str(root / "output"),
+        benchmark=BenchmarkOptions(name="crag_mm_miniature", root=str(root)),
+        policy=PolicyOptions(name="whole_image", allow=[], forced_first=ForcedFirst.whole_image),
+        generation=GenerationOptions(max_new_tokens=12, answer_tokens=4, batch_size=2),
+        retrieval=retrieval,
+        seed=7,
+    )
+
+
+@pytest.fixture
+def own(options, tmp_path):
+    return replace(options, output_dir=str(tmp_path))
+
+
+def files(options):
+    predictions = options.output_dir + f"/predictions/{options.policy.name}.jsonl"
+    return predictions, options.output_dir + "/results.json"
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def without_time(path):
+    return [
+        {name: value for name, value in json.loads(line).items() if name != "seconds"}
+        for line in read(path).splitlines()
+    ]
+
+
+def test_answers_are_written_scored_and_rebuilt(own):
+    results = evaluate(own)
+    scores = results["policies"]["whole_image"]
+    assert scores["overall"]["n"] == 3
+    assert scores["no_image"]["n"] == 1
+    assert scores["calls_per_sample"]["egocentric"]["image"] == 1
+    assert scores["calls_per_sample"]["none"]["all"] == 0
+    assert results["seed"] == 7
+    assert results["segmentation"]["n"] == results["teacher_forced_segmentation"]["n"] == 3
+    predictions, path = files(own)
+    first = read(path)
+    evaluate(replace(own, score="only", checkpoint="/nowhere"))
+    assert read(path) == first
+    lines = without_time(predictions)
+    assert {line["interaction_id"] for line in lines} == set(QUESTIONS)
+    assert all(len(line["queries"]) == (line["image_id"] is not None) for line in lines)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(own):
+    evaluate(own)
+    predictions, _ = files(own)
+    whole = without_time(predictions)
+    content = read(predictions)
+    with open(predictions, "wb") as file:
+        file.write(content[: len(content) // 2])
+    evaluate(own)
+    resumed = without_time(predictions)
+    by_id = {line["interaction_id"]: line for line in whole}
+    assert {line["interaction_id"]: line for line in resumed} == by_id
+
+
+def test_another_checkpoint_starts_afresh(own, tmp_path):
+    evaluate(own)
+    other = tiny_model_folder(tmp_path / "other", seed=1)
+    evaluate(replace(own, checkpoint=str(other)))
+    predictions, _ = files(own)
+    assert len(read(predictions).splitlines()) == 3
+    superseded = tmp_path / "predictions" / "superseded"
+    assert [path.name for path in superseded.rglob("*.jsonl")] == ["whole_image.jsonl"]
+
+
+@pytest.mark.parametrize("control", [Control.gold_region, Control.random_region])
+def test_region_controls_run(own, control):
+    policy = PolicyOptions(name=control.value, control=control)
+    assert evaluate(replace(own, policy=policy))["policies"][control.value]["overall"]["n"] == 3
+
+
+def test_policies_share_one_workbench(own):
+    assert Workbench.open(own) is Workbench.open(own)
+
+
+def test_teacher_forced_masks_have_the_images_size(own):
+    model = PixSearch.from_pretrained(own.checkpoint).eval()
+    scene = open_benchmark(own.benchmark).scenes[0]
+    features = {}
+    masks = teacher_forced_masks(model, scene, features)
+    assert masks.shape == (3, SIDE, SIDE)
+    assert "scene1" in features
+
+
+def test_an_unknown_benchmark_is_named(own):
+    with pytest.raises(ValueError, match="no benchmark 'x'; there are: crag_mm_miniature"):
+        evaluate(replace(own, benchmark=replace(own.benchmark, name="x")))
+
+
+def test_a_question_without_gold_is_named(own, tmp_path):
+    write_questions(tmp_path)
+    write_gold(tmp_path)
+    path = tmp_path / "diagnostics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(ValueError, match="no gold for 'a'"):
+        open_benchmark(replace(own.benchmark, root=str(tmp_path)))
+
+
+def test_a_broken_line_of_gold_is_named(own, tmp_path):
+    write_questions(tmp_path)
+    write_gold(tmp_path)
+    path = tmp_path / "diagnostics.jsonl"
+    path.write_text(path.read_text().replace('"answerable"', '"answerabel"', 1))
+    with pytest.raises(ValueError, match=r"diagnostics\.jsonl:1: not gold"):
+        open_benchmark(replace(own.benchmark, root=str(tmp_path)))

@@ -1,0 +1,88 @@
+import json
+
+import pytest
+
+from pixsearch.evaluation.store import SUPERSEDED, LineStore, manifest_path, read_lines
+
+RUN = {"checkpoint": "one", "seed": 0}
+
+
+def open_store(path, *, run=RUN, policy="full"):
+    return LineStore(path, id_field="id", manifest={"run": run, "policy": {"name": policy}})
+
+
+def test_lines_are_kept_and_not_done_again(tmp_path):
+    path = tmp_path / "full.jsonl"
+    open_store(path).append({"id": "a", "text": "tom\u2028jerry\n"})
+    again = open_store(path)
+    assert again.done == {"a"}
+    again.append({"id": "b"})
+    assert [line["id"] for line in read_lines(path, id_field="id")] == ["a", "b"]
+    assert next(read_lines(path, id_field="id"))["text"] == "tom\u2028jerry\n"
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_a_line_cut_by_a_kill_is_done_again(tmp_path, cut):
+    path = tmp_path / "full.jsonl"
+    store = open_store(path)
+    store.append({"id": "a"})
+    store.append({"id": "b"})
+    content = path.read_bytes()
+    path.write_bytes(content[:-cut])
+    assert [line["id"] for line in read_lines(path, id_field="id")] == ["a"]
+    again = open_store(path)
+    assert again.done == {"a"}
+    again.append({"id": "b"})
+    assert path.read_bytes() == content
+
+
+def test_a_broken_line_in_the_middle_is_named(tmp_path):
+    path = tmp_path / "full.jsonl"
+    open_store(path)
+    path.write_text('{"id": "a"}\n{"id": \n{"id": "c"}\n')
+    with pytest.raises(ValueError, match=r"full\.jsonl:2: not a prediction"):
+        open_store(path)
+
+
+def test_an_id_twice_is_named(tmp_path):
+    path = tmp_path / "full.jsonl"
+    open_store(path)
+    path.write_text('{"id": "a"}\n{"id": "a"}\n')
+    with pytest.raises(ValueError, match=r"full\.jsonl:2: 'a' occurs twice"):
+        open_store(path)
+
+
+def test_another_checkpoint_never_reuses_an_answer_of_any_policy(tmp_path):
+    for policy in ("full", "no_search"):
+        open_store(tmp_path / f"{policy}.jsonl", policy=policy).append({"id": "a"})
+    other = open_store(tmp_path / "full.jsonl", run=RUN | {"checkpoint": "two"})
+    assert other.done == set()
+    assert not (tmp_path / "no_search.jsonl").exists()
+    kept = sorted(path.name for path in (tmp_path / SUPERSEDED).rglob("*.jsonl"))
+    assert kept == ["full.jsonl", "no_search.jsonl"]
+
+
+def test_another_policy_of_the_same_name_leaves_its_neighbours(tmp_path):
+    open_store(tmp_path / "no_search.jsonl", policy="no_search").append({"id": "a"})
+    open_store(tmp_path / "full.jsonl").append({"id": "a"})
+    changed = LineStore(
+        tmp_path / "full.jsonl",
+        id_field="id",
+        manifest={"run": RUN, "policy": {"name": "full", "k": 3}},
+    )
+    assert changed.done == set()
+    assert (tmp_path / "no_search.jsonl").exists()
+
+
+def test_lines_without_a_manifest_are_refused(tmp_path):
+    path = tmp_path / "full.jsonl"
+    open_store(path).append({"id": "a"})
+    manifest_path(path).unlink()
+    with pytest.raises(ValueError, match=r"full\.manifest\.json is missing"):
+        open_store(path)
+
+
+def test_the_manifest_is_plain_json(tmp_path):
+    path = tmp_path / "full.jsonl"
+    open_store(path)
+    assert json.loads(manifest_path(path).read_text())["run"] == RUN
