@@ -19,6 +19,10 @@ PACKAGE = ROOT / "pixsearch"
 EXCEPTIONS = {
     # `model.answer(image, question, searcher)` in Python is worth one import inside the function
     ("model", "generation"),
+    # the options, `ImageFit` among them, are all defined in config.py
+    ("images", "config"),
+    # a search in a conversation names its `QueryType`
+    ("chat", "queries"),
 }
 
 

@@ -1,5 +1,6 @@
 """Rules that hold for the repository as a whole."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -10,7 +11,7 @@ import pytest
 from pixsearch.tokens import SPECIAL_TOKENS
 
 ROOT = Path(__file__).parents[1]
-OWNERS_OF_TOKENS = {"tokens.py"}
+LONG = {"config.py"}  # the one list of all options
 TEXT = {".py", ".yaml", ".toml", ".txt", ".md", ".svg", ""}
 PRIVATE = re.compile(r"(?<![\w.])/(?:work|home|root|Users|mnt|scratch/\w+)/\w")
 HOSTS = re.compile(r"https?://[^\s)>\"']+")
@@ -69,11 +70,11 @@ def test_scripts_are_short():
 
 
 def test_special_tokens_are_spelled_in_one_module():
-    """As string literals: docstrings and comments may show them."""
-    literal = re.compile(r"""["'](%s)["']""" % "|".join(map(re.escape, SPECIAL_TOKENS)))
+    """As strings of the code: docstrings and comments may show them."""
     for path in (ROOT / "pixsearch").rglob("*.py"):
-        if path.name not in OWNERS_OF_TOKENS:
-            assert not literal.search(path.read_text()), path
+        nodes = ast.walk(ast.parse(path.read_text()))
+        strings = {node.value for node in nodes if isinstance(node, ast.Constant)}
+        assert path.name == "tokens.py" or not strings & set(SPECIAL_TOKENS), path
 
 
 def test_no_file_is_large():
@@ -84,7 +85,7 @@ def test_no_file_is_large():
 
 def test_files_can_be_read_in_one_go():
     for path in (ROOT / "pixsearch").rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= 400, path
+        assert path.name in LONG or len(path.read_text().splitlines()) <= 350, path
 
 
 def test_readme_links_lead_somewhere():

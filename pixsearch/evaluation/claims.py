@@ -14,7 +14,7 @@ from pixsearch.evaluation.score import correct_answers, read_saved
 
 PAPER_RATIO = 1.197  # accuracy of full over that of whole image in the paper, 37.7 / 31.5
 POINTS = 0.03  # by how much a control may pass what it is compared with
-RANDOM_FACTOR = 10  # how much better than chance a whole-image search must be
+RANDOM_FACTOR = 10.0  # how much better than chance a whole-image search must be
 MAIN_POLICIES = ("no_search", "text_query", "whole_image", "full")
 
 Results = Mapping[str, Any]
@@ -96,7 +96,7 @@ def pooled_ratio(
 def _quality(results: Results) -> list[Claim]:
     decision = ("search_decision",)
     return [
-        _at_least("answers scored", _find(results, *_scores("full"), "n"), 300),
+        _at_least("answers scored", _find(results, *_scores("full"), "n"), 300.0),
         _at_least("gIoU, free-running", _find(results, "segmentation", "giou"), 0.75),
         _at_least("search decision, precision", _find(results, *decision, "precision"), 0.95),
         _at_least("search decision, recall", _find(results, *decision, "recall"), 0.95),
@@ -200,7 +200,7 @@ def _find(results: Results, *path: str) -> float | None:
         if not isinstance(found, Mapping) or name not in found:
             return None
         found = found[name]
-    return found
+    return None if found is None else float(found)
 
 
 def _scores(policy: str) -> tuple[str, str, str]:

@@ -1,6 +1,7 @@
 """The report: one HTML file that opens from disk, with nothing to be fetched."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from pixsearch.evaluation.report_curves import curves, thinned
 from pixsearch.evaluation.report_html import escape, page, table, text
 from pixsearch.evaluation.report_trajectories import RIVALS, TrajectoryView
 from pixsearch.evaluation.score import read_saved
-from pixsearch.evaluation.tables import VERDICTS, percent
+from pixsearch.evaluation.tables import VERDICTS, claims_table, percent, policy_table
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
+
+logger = logging.getLogger(__name__)
 
 REPORT = "report/index.html"
 TRAJECTORIES = 36
@@ -30,7 +33,7 @@ def write_report(
     retrieval: RetrievalOptions,
     training: Mapping[str, Path],
 ) -> Path:
-    """Write `report/index.html` beside results.json and return its path.
+    """Write `report/index.html` beside results.json, log the tables, and return its path.
 
     Args:
         policy: that of `full`; its crop is the one that was searched.
@@ -46,12 +49,13 @@ def write_report(
         span=AnswerSpan(results["protocol"]["answer_span"]),
     )
     chosen = view.choose(benchmark.samples, saved.policies[shown], most=TRAJECTORIES)
+    found = claims(results)
     body = [
         _summary(results),
         text("Policies", tag="h2"),
         policy_section(results),
         text("Claims", tag="h2"),
-        claims_section(claims(results)),
+        claims_section(found),
         text("How it searched", tag="h2"),
         search_section(results["policies"][shown]),
         text("Masks", tag="h2"),
@@ -66,6 +70,7 @@ def write_report(
     path = output_dir / REPORT
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(f"PixSearch: {benchmark.name}", body), encoding="utf-8")
+    logger.info("%s\n%s\n%s", path, policy_table(results), claims_table(found))
     return path
 
 

@@ -78,8 +78,10 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
     benchmark = open_benchmark(options.benchmark)
     if options.score == "after":
         generate(options, benchmark, workbench or Workbench.open(options))
-    results = write_results(Path(options.output_dir), benchmark, span=options.answer)
-    logger.info("%s\n%s", Path(options.output_dir) / RESULTS, policy_table(results))
+    output_dir = Path(options.output_dir)
+    results = write_results(output_dir, benchmark, span=options.answer)
+    only = options.policy.name if options.score == "after" else None
+    logger.info("%s\n%s", output_dir / RESULTS, policy_table(results, only=only))
     return results
 
 

@@ -29,10 +29,15 @@ def percent(value: float | None, *, signed: bool = False) -> str:
     return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
 
 
-def policy_table(results: Mapping[str, Any]) -> str:
-    """One row per policy: our figures in percent, the paper's (on CRAG-MM) in brackets."""
+def policy_table(results: Mapping[str, Any], *, only: str | None = None) -> str:
+    """One row per policy: our figures in percent, the paper's (on CRAG-MM) in brackets.
+
+    Args:
+        only: this policy's row alone.
+    """
     heading = ["policy", *(title for _, _, title in COLUMNS), "searches"]
-    rows = [_policy_row(name, scores) for name, scores in results["policies"].items()]
+    policies = results["policies"]
+    rows = [_policy_row(name, policies[name]) for name in ([only] if only else policies)]
     protocol = results["protocol"]
     note = (
         f"percent; (paper, CRAG-MM); n = {protocol['num_answerable']} answerable, "

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import Cache
+from transformers import Cache, PreTrainedConfig
 from transformers.cache_utils import CacheLayerMixin
 
 NewStates = Float[Tensor, "num_rows num_heads chunk head_width"]
@@ -139,6 +139,22 @@ class SlotCache(Cache):
             layer.keys[target, :, :length] = layer.keys[source, :, :length]
             layer.values[target, :, :length] = layer.values[source, :, :length]
         self.clear(source, length=length)
+
+
+def check_attention(config: PreTrainedConfig) -> None:
+    """See that a language model looks at all that stands before, as the masks made here do.
+
+    Raises:
+        ValueError: it has layers that look through a window, or that keep no keys and values.
+    """
+    layer_types = set(getattr(config, "layer_types", None) or []) - {"full_attention"}
+    window = getattr(config, "sliding_window", None)
+    if layer_types or window is not None:
+        found = ", ".join(sorted(layer_types)) or f"sliding_window={window}"
+        raise ValueError(
+            f"model.language_model: its {config.model_type} has {found}; generation supports "
+            "full attention alone, choose another backbone"
+        )
 
 
 def _as_slice(slots: Sequence[int]) -> slice | None:

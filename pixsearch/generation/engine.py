@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pixsearch.config import GenerationOptions, PolicyOptions, SegState
 from pixsearch.generation.batch import SlotBatch
+from pixsearch.generation.cache import check_attention
 from pixsearch.generation.constraints import VocabularyConstraints
 from pixsearch.generation.features import IMAGES_PER_BATCH, RecentFeatures, RequestImages
 from pixsearch.generation.grammar import Phase, TokenClass, allowed_next
@@ -52,6 +53,9 @@ class Engine:
             default only the most recent images are kept.
         choose: how the next ids are drawn from the logits.
 
+    Raises:
+        ValueError: the language model does not look at all that stands before.
+
     Attributes:
         stats: what was processed since the engine was made.
     """
@@ -66,6 +70,7 @@ class Engine:
         feature_cache: MutableMapping[str, ImageFeatures] | None = None,
         choose: Choose = greedy,
     ) -> None:
+        check_attention(model.config.backbone.get_text_config())
         self.stats = EngineStats()
         self._model = model
         self._policy = policy

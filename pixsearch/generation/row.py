@@ -163,7 +163,7 @@ def open_row(
     needed = len(row.rendered) + evidence + max(1, options.answer_tokens)
     if needed > options.max_length:
         raise ValueError(
-            f"request {request.id}: prompt, forced search and shortest answer take {needed} tokens, "
+            f"request {request.id}: prompt, forced search, shortest answer take {needed} tokens, "
             f"generation.max_length={options.max_length}; raise it or shorten the question"
         )
     return row

@@ -1,6 +1,8 @@
 """Writes the evaluation side of a world: CRAG-MM's columns, and the gold that scoring alone reads."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ _CATEGORIES = {
 
 
 def write_evaluation(plan: WorldPlan, masks: dict[str, list[Rle]], root: Path) -> None:
-    """The parquet file, diagnostics.jsonl and segmentation.jsonl of the evaluation split."""
+    """The parquet file of the evaluation split, its gold, and the training split's majority answers."""
     split = plan.splits[Split.eval]
     scenes = {scene.id: scene for scene in split.scenes}
     folder = root / "crag_mm"
@@ -41,10 +43,25 @@ def write_evaluation(plan: WorldPlan, masks: dict[str, list[Rle]], root: Path) -
         folder / "validation.parquet",
     )
     diagnostics = [_diagnosis(question, scenes, masks) for question in split.questions]
-    _write_lines(folder / "diagnostics.jsonl", diagnostics)
+    _write_lines(root / "diagnostics.jsonl", diagnostics)
     generator = np.random.default_rng([split.scenes[0].seed[0], 17])
     segmentation = [_segmentation(scene, plan, masks, generator) for scene in split.scenes]
-    _write_lines(folder / "segmentation.jsonl", [record for record in segmentation if record])
+    _write_lines(root / "segmentation.jsonl", [record for record in segmentation if record])
+    majority = majority_answers(plan.splits[Split.train].questions)
+    _write_lines(root / "majority_answers.jsonl", majority)
+
+
+def majority_answers(questions: Sequence[Question]) -> list[dict[str, Any]]:
+    """The commonest answer of each sort of question that needs a search: what guessing can reach."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for question in questions:
+        if question.needs_search and question.answerable:
+            sort = (str(question.type), question.answer_kind)
+            counts.setdefault(sort, Counter())[question.answer] += 1
+    return [
+        {"question_type": type, "answer_kind": kind, "answer": counter.most_common(1)[0][0]}
+        for (type, kind), counter in sorted(counts.items())
+    ]
 
 
 def _session(question: Question, scenes: dict[str, Scene], root: Path) -> CragMMSession:

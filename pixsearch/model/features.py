@@ -70,7 +70,7 @@ def encode_images(
 ) -> ImageFeatures:
     """Run the vision tower and the segmenter's encoder over the images, in one batch."""
     device, dtype = backbone.device, backbone.dtype
-    seen = [_tower_pixels(image, config) for image in images]
+    seen = [tower_pixels(image, config) for image in images]
     segmented = [
         segmenter_pixels(image, config.segmenter_size, config.segmenter_mean, config.segmenter_std)
         for image in images
@@ -84,7 +84,8 @@ def encode_images(
     )
 
 
-def _tower_pixels(image: Image.Image, config: PixSearchConfig) -> Float[Tensor, "3 size size"]:
+def tower_pixels(image: Image.Image, config: PixSearchConfig) -> Float[Tensor, "3 size size"]:
+    """The vision tower's input."""
     fit = ImageFit(config.image_fit)
     square = fit_square(image, config.image_size, fit, mean=config.vision_mean)
     return pixels(square, config.vision_mean, config.vision_std)

@@ -4,15 +4,14 @@ import logging
 from pathlib import Path
 
 from accelerate import Accelerator
-from accelerate.state import PartialState
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate.utils import set_seed
 
-from pixsearch.config import Precision, TrainOptions
+from pixsearch.config import TrainOptions
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.trainable import set_trainable
 from pixsearch.training.checkpoint import Checkpoints, load_training_state, resolve
 from pixsearch.training.data import open_training_data
-from pixsearch.training.precision import mixed_precision
+from pixsearch.training.engine import build_accelerator
 from pixsearch.training.report import Report, due
 from pixsearch.training.samples import Evaluate
 from pixsearch.training.step import Trainer
@@ -55,19 +54,6 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
             if due(step + 1, options.run.save_every) and step + 1 < options.stage.steps:
                 report.save(step + 1, trainer)
         return report.save_final(trainer)
-
-
-def build_accelerator(precision: Precision) -> Accelerator:
-    """Accelerate's engine for this process: one process under plain python, else what launched it.
-
-    Parts of the model may have nothing to do in a micro-batch (no image, no mask, no new token), on
-    one rank or on all: hence `find_unused_parameters`.
-    """
-    device = PartialState().device
-    return Accelerator(
-        mixed_precision=mixed_precision(precision, device),
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
 
 
 def open_checkpoints(options: TrainOptions, accelerator: Accelerator) -> Checkpoints:

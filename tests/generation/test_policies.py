@@ -101,16 +101,12 @@ def test_max_length_bounds_prompt_evidence_and_answer(model: PixSearch) -> None:
     assert trajectory.finish_reason is FinishReason.length
 
 
-def test_an_answer_is_forced_where_the_model_wanted_to_search(model: PixSearch) -> None:
+def test_an_answer_is_forced_where_the_model_wanted_to_search(
+    model: PixSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = model.config.ids
-    wishes = [ids.search]
-
-    def next_logits(states):
-        logits = original(states)
-        logits[:, wishes] += 100
-        return logits
-
-    original = model.next_logits
+    wish = 100.0 * torch.nn.functional.one_hot(torch.tensor(ids.search), ids.seg + 1)
+    monkeypatch.setattr(model, "next_logits", lambda states: wish.expand(len(states), -1))
     engine = Engine(
         model,
         RecordingSearch(),
@@ -118,11 +114,7 @@ def test_an_answer_is_forced_where_the_model_wanted_to_search(model: PixSearch) 
         GenerationOptions(max_new_tokens=8, answer_tokens=2),
         choose=Eager(otherwise=ids.end),
     )
-    model.next_logits = next_logits
-    try:
-        (trajectory,) = engine.generate([Request(id="one", question=QUESTION)])
-    finally:
-        del model.next_logits
+    (trajectory,) = engine.generate([Request(id="one", question=QUESTION)])
     assert trajectory.finish_reason is FinishReason.forced_answer
 
 
@@ -264,9 +256,11 @@ def empty_mask_request() -> Request:
 )
 def test_hostile_words_cannot_leave_their_block(model: PixSearch, pieces: list[str]) -> None:
     hostile = "".join(pieces) or "cup"
-    request = Request(id="one", question=hostile, image=picture())
     trajectory = run_script(
-        model, *REGION_SEARCH, search=RecordingSearch(hostile, hostile), request=request
+        model,
+        *(":search", "cup", ":search_end", "Velmora"),
+        search=RecordingSearch(hostile, hostile),
+        request=Request(id="one", question=hostile),
     )
     ids = model.config.ids
     by_kind = {kind: [] for kind in TokenKind}

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaModel
+from transformers import LlamaConfig, LlamaModel, MistralConfig
 
-from pixsearch.generation.cache import SlotCache
+from pixsearch.generation.cache import SlotCache, check_attention
 
 TOLERANCE = 1e-5  # fp32; the worst seen is 1e-6
 
@@ -101,3 +101,9 @@ def test_nothing_of_a_cleared_row_reaches_the_next(language_model: LlamaModel) -
     cache.clear(0, length=10)
     states = process(language_model, cache, {0: row, 1: torch.randn(0, 32)}, {0: 0, 1: 12})[0]
     assert torch.allclose(states, from_scratch(language_model, row), atol=TOLERANCE)
+
+
+def test_a_model_with_a_window_is_an_error() -> None:
+    check_attention(LlamaConfig())
+    with pytest.raises(ValueError, match="sliding_window=16"):
+        check_attention(MistralConfig(sliding_window=16))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from pixsearch.config import SegState
 from pixsearch.model import PixSearch
+from pixsearch.model.features import tower_pixels
 from tests.model.examples import CONVERSATIONS, batch, picture
 from tests.tiny import tiny_model, tiny_model_folder, write_tiny_parts
 
@@ -67,16 +67,10 @@ def test_logits_equal_those_of_transformers(options: dict[str, object]) -> None:
     theirs = reference(
         input_ids=inputs["input_ids"],
         attention_mask=inputs["attention_mask"],
-        pixel_values=tower_pixels(model, seen),
+        pixel_values=torch.stack([tower_pixels(image, model.config) for image in seen]),
     ).logits
     is_target = every[:, 1:] != -100
     torch.testing.assert_close(ours, theirs[:, :-1][is_target], atol=1e-5, rtol=0)
-
-
-def tower_pixels(model: PixSearch, images: list[object]) -> Tensor:
-    from pixsearch.model.features import _tower_pixels
-
-    return torch.stack([_tower_pixels(image, model.config) for image in images])
 
 
 def test_masks_equal_those_of_transformers(

@@ -152,7 +152,7 @@ def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
     one = tiny_options(tmp_path, batch_size=4, steps=3)
     two = run_beside(one, "two", batch_size=2)
     fit(one)
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     with started(two, launcher=launcher) as process:
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors

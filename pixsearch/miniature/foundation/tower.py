@@ -9,14 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from pixsearch.miniature.appearance import KINDS
-from pixsearch.miniature.foundation.bank import ATTRIBUTES, NOTHING, EntityBank, SceneBank
+from pixsearch.miniature.foundation.bank import (
+    ATTRIBUTES,
+    NOTHING,
+    PATCHES_PER_SIDE,
+    EntityBank,
+    SceneBank,
+)
 from pixsearch.miniature.foundation.loop import StepLosses, pretrain
 from pixsearch.miniature.vocabulary import LABEL_WORDS
 
@@ -48,6 +54,8 @@ class TowerWithHeads(nn.Module):
         width = config.hidden_size
         sizes = {name: len(values) for name, values in ATTRIBUTES.items()}
         sizes |= {"presence": len(KINDS) + 1, "word": len(LABEL_WORDS) + 1}
+        # A patch has to know where it is: nothing else here asks for it, but grounding will.
+        sizes |= {"row": PATCHES_PER_SIDE, "column": PATCHES_PER_SIDE}
         self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
         self.whole_heads = nn.ModuleDict(
             {name: nn.Linear(config.projection_dim, len(v)) for name, v in ATTRIBUTES.items()}
@@ -129,8 +137,7 @@ def _dense_losses(
     chosen: np.ndarray,
     patches: Float[Tensor, "batch patches width"],
 ) -> StepLosses:
-    targets = {name: labels[chosen] for name, labels in scenes.attributes.items()}
-    targets |= {"presence": scenes.kinds_or_empty[chosen], "word": scenes.words[chosen]}
+    targets = {name: labels[chosen] for name, labels in _dense_targets(scenes).items()}
     return {
         name: functional.cross_entropy(
             module.heads[name](patches).flatten(0, 1),
@@ -138,6 +145,18 @@ def _dense_losses(
             ignore_index=NOTHING,
         )
         for name, labels in targets.items()
+    }
+
+
+def _dense_targets(scenes: SceneBank) -> dict[str, Int64[np.ndarray, "num_scenes num_patches"]]:
+    """For each head of the patches its classes."""
+    shape = scenes.words.shape
+    rows, columns = np.divmod(np.arange(shape[1]), PATCHES_PER_SIDE)
+    return dict(scenes.attributes) | {
+        "presence": scenes.kinds_or_empty,
+        "word": scenes.words,
+        "row": np.broadcast_to(rows, shape).copy(),
+        "column": np.broadcast_to(columns, shape).copy(),
     }
 
 
@@ -192,9 +211,8 @@ def measure_tower(
     """On held-out pictures: accuracy per patch attribute, recall of crops among all photos."""
     module.eval()
     patches, _ = module(torch.from_numpy(scenes.squares))
-    targets = dict(scenes.attributes) | {"presence": scenes.kinds_or_empty, "word": scenes.words}
     figures = {}
-    for name, labels in targets.items():
+    for name, labels in _dense_targets(scenes).items():
         guess = module.heads[name](patches).argmax(-1).numpy()
         applies = labels > 0 if name == "word" else labels != NOTHING
         figures[f"{name}_accuracy"] = float((guess == labels)[applies].mean())

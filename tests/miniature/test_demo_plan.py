@@ -1,0 +1,56 @@
+"""The demo hands on every option in a form that the other scripts accept."""
+
+import pytest
+
+from pixsearch.miniature.demo import plan
+from pixsearch.miniature.overrides import to_overrides
+from tests.test_configs import composed
+
+ARGUMENTS = ("foundation=scratch", "miniature.seed=7", "preset=smoke", "policy.k=3")
+
+
+def taken(step):
+    """The options that a step's script makes of its arguments; of a sweep, the first job's."""
+    sweeps = ("policy=", "retrieval=")
+    single = [
+        argument.split(",")[0] if argument.startswith(sweeps) else argument
+        for argument in step.arguments
+        if argument != "-m"
+    ]
+    return composed(step.script.removesuffix(".py"), *single)
+
+
+@pytest.fixture(scope="module")
+def steps():
+    return {step.name: step for step in plan(composed("demo", *ARGUMENTS))}
+
+
+def test_stages_get_their_own_options(steps):
+    options = composed("demo", *ARGUMENTS)
+    ground, search = taken(steps["stage 1: ground"]), taken(steps["stage 2: search"])
+    assert ground.stage == options.ground
+    assert search.stage == options.search
+    assert search.stage.init_from == f"{ground.run.output_dir}/final"
+
+
+def test_every_step_stays_in_its_folder(steps):
+    assert {
+        taken(step).paths.miniature for name, step in steps.items() if name != "foundation"
+    } == {"outputs/miniature/runs/seed7-smoke"}
+    assert taken(steps["foundation"]).output_dir == "outputs/miniature/runs/seed7-smoke/foundation"
+
+
+def test_policies_share_what_was_overridden(steps):
+    assert taken(steps["evaluation"]).policy.k == taken(steps["trajectories"]).policy.k == 3
+    assert taken(steps["evaluation"]).seed == 7
+
+
+@pytest.mark.parametrize("text", ["a b", "it's", "back\\slash", "", "null", "1", "[x]", "${y}=,"])
+def test_text_survives_hydras_grammar(text):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from pixsearch.config import BenchmarkOptions
+
+    lines = to_overrides("benchmark", BenchmarkOptions(name=text, root="r"))
+    parsed = OverridesParser.create().parse_overrides(lines)
+    assert parsed[0].value() == text
