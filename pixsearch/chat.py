@@ -69,7 +69,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """Turns of user and assistant, the first by the user. The image, if any, stands in the first."""
+    """Turns of user and assistant, the user's first; the image, if any, stands in the first."""
 
     messages: tuple[Message, ...]
     has_image: bool

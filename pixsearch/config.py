@@ -1,4 +1,4 @@
-"""Every option of the project: name, type, default and a line of meaning. YAML files hold values only.
+"""Every option of the project: name, type, default, a line of meaning. YAML holds values only.
 
 `from_omegaconf` is the bridge: what Hydra composed is merged into these dataclasses, so that an
 unknown name or a wrong type fails before any model is loaded.
@@ -252,8 +252,8 @@ class MiniatureOptions:
 
     root: str = "outputs/miniature/world"
     seed: int = 0  # below 1,000,000: higher seeds are those of the pre-trained parts
-    num_train_scenes: int = 1600
-    num_eval_scenes: int = 240
+    num_train_scenes: int = 1200
+    num_eval_scenes: int = 160
     num_entities: int = 480
 
 
@@ -353,7 +353,7 @@ class BuildWorldOptions:
 
 @dataclass
 class BuildTrajectoriesOptions:
-    """scripts/build_trajectories.py: evidence is searched in the knowledge base of training entities."""
+    """scripts/build_trajectories.py: evidence comes from the knowledge of training entities."""
 
     miniature: MiniatureOptions = field(default_factory=MiniatureOptions)
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
@@ -374,7 +374,7 @@ class PretrainOptions:
 
 @dataclass
 class DemoOptions:
-    """scripts/demo.py: the whole miniature run. Every section goes on to the scripts that have it."""
+    """scripts/demo.py: the miniature run. Each section goes on to the scripts that have it."""
 
     output_dir: str = "outputs/miniature"
     preset: str = "default"  # key of configs/preset/
@@ -409,11 +409,12 @@ def from_omegaconf(options: type[Options], composed: DictConfig | dict[str, Any]
         reason = str(error).splitlines()[0]
         where = getattr(error, "full_key", None)
         raise ValueError(
-            f"configuration: {reason}" + (f" (option: {where})" if where else "")
+            f"configuration: {reason}"
+            + (f" (option: {where})" if where else "")
             + f"; the options of {options.__name__} are listed in pixsearch/config.py"
         ) from error
 
 
 def to_dict(options: Any) -> dict[str, Any]:
-    """The plain, JSON-ready form of an options object, as saved beside every checkpoint and result."""
+    """The plain, JSON-ready form of an options object, saved beside every checkpoint and result."""
     return OmegaConf.to_container(OmegaConf.structured(options), resolve=True, enum_to_str=True)  # type: ignore[return-value]

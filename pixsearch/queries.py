@@ -1,4 +1,4 @@
-"""What is asked of the knowledge source, and what comes back. Generation and retrieval meet here alone."""
+"""What is asked of the knowledge source, and what comes back: where generation meets retrieval."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

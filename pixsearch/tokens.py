@@ -60,7 +60,7 @@ def add_special_tokens(tokenizer: PreTrainedTokenizerFast) -> int:
     """Add the special tokens in their fixed order; return how many rows the vocabulary grew by.
 
     Raises:
-        ValueError: the vocabulary already holds one of them, so that two meanings would share an id.
+        ValueError: the vocabulary already holds one of them: two meanings would share an id.
     """
     vocabulary = tokenizer.get_vocab()
     taken = [token for token in SPECIAL_TOKENS if token in vocabulary]
@@ -87,9 +87,7 @@ def find_token_ids(tokenizer: PreTrainedTokenizerFast, *, image_token_id: int) -
     if tokenizer.eos_token_id is None or tokenizer.pad_token_id is None:
         raise ValueError("the tokenizer needs an eos and a pad token; one of them is not set")
     names = ("search", "search_end", "region", "whole", "information", "information_end", "seg")
-    found = {
-        name: vocabulary[token] for name, token in zip(names, SPECIAL_TOKENS, strict=True)
-    }
+    found = {name: vocabulary[token] for name, token in zip(names, SPECIAL_TOKENS, strict=True)}
     return TokenIds(
         **found, end=tokenizer.eos_token_id, pad=tokenizer.pad_token_id, image=image_token_id
     )

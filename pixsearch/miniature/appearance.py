@@ -1,8 +1,8 @@
 """How an entity looks: the space of appearances, and who may draw from which part of it.
 
-The miniature's pre-trained parts see worlds of seeds >= `FOUNDATION_SEED` only, and those draw their
-appearances from one half of the space; evaluated worlds draw from the other half. So the tower and
-the segmenter know the drawing style and none of the entities.
+The miniature's pre-trained parts see worlds of seeds >= `FOUNDATION_SEED` only, and those draw
+their appearances from one half of the space; evaluated worlds draw from the other half. So the tower
+and the segmenter know the drawing style and none of the entities.
 """
 
 import zlib
@@ -42,7 +42,7 @@ class Appearance:
 
     @property
     def is_for_foundation(self) -> bool:
-        """True in the half of the space that pre-training may draw (by a checksum, so it is fixed)."""
+        """True in the half of the space that pre-training draws (by a checksum, so it is fixed)."""
         return zlib.crc32("/".join(map(str, astuple(self))).encode()) % 2 == 0
 
     def with_emblem(self, emblem: str) -> "Appearance":
@@ -78,7 +78,7 @@ def draw_appearance(
 def draw_look_alike(
     generator: np.random.Generator, appearance: Appearance, taken: set[Appearance]
 ) -> Appearance | None:
-    """The same silhouette and colours with another emblem, from the same half; None if all are taken."""
+    """Another emblem, all else the same, from the same half; None if all are taken."""
     for emblem in generator.permutation(EMBLEMS):
         candidate = appearance.with_emblem(str(emblem))
         same_half = candidate.is_for_foundation == appearance.is_for_foundation

@@ -14,8 +14,8 @@ Polygon = list[Point]
 _SUPERSAMPLING = 3
 LABEL_ROWS = 11  # font pixels of a plate: seven of a letter, two of margin above and below
 
-# Outlines in the unit square, (x right, y down): for each kind three silhouettes, each a body polygon,
-# a trim polygon drawn over it, and the emblem's centre and radius.
+# Outlines in the unit square (x right, y down): for each kind three silhouettes, each a body
+# polygon, a trim polygon drawn over it, and the emblem's centre and radius.
 _SHAPES: dict[str, list[tuple[Polygon, Polygon, Point, float]]] = {
     "boat": [
         (
@@ -52,8 +52,16 @@ _SHAPES: dict[str, list[tuple[Polygon, Polygon, Point, float]]] = {
         ),
         (
             [(0.18, 0.3), (0.82, 0.3), (0.82, 1.0), (0.18, 1.0)],
-            [(0.18, 0.05), (0.38, 0.05), (0.38, 0.2), (0.62, 0.2), (0.62, 0.05), (0.82, 0.05),
-             (0.82, 0.34), (0.18, 0.34)],
+            [
+                (0.18, 0.05),
+                (0.38, 0.05),
+                (0.38, 0.2),
+                (0.62, 0.2),
+                (0.62, 0.05),
+                (0.82, 0.05),
+                (0.82, 0.34),
+                (0.18, 0.34),
+            ],
             (0.5, 0.67),
             0.21,
         ),
@@ -80,7 +88,15 @@ _SHAPES: dict[str, list[tuple[Polygon, Polygon, Point, float]]] = {
     ],
     "fish": [
         (
-            [(0.0, 0.5), (0.2, 0.28), (0.5, 0.2), (0.75, 0.38), (0.75, 0.62), (0.5, 0.82), (0.2, 0.74)],
+            [
+                (0.0, 0.5),
+                (0.2, 0.28),
+                (0.5, 0.2),
+                (0.75, 0.38),
+                (0.75, 0.62),
+                (0.5, 0.82),
+                (0.2, 0.74),
+            ],
             [(0.7, 0.5), (1.0, 0.2), (1.0, 0.8)],
             (0.4, 0.51),
             0.2,
@@ -188,7 +204,9 @@ def draw_background(
         box = (int(left), int(upper), int(left + across), int(upper + down))
         (pen.ellipse if generator.random() < 0.5 else pen.rectangle)(box, fill=tint)
     noise = generator.integers(-6, 7, size=(height, width, 1))
-    return Image.fromarray(np.clip(np.asarray(canvas, dtype=np.int16) + noise, 0, 255).astype(np.uint8))
+    return Image.fromarray(
+        np.clip(np.asarray(canvas, dtype=np.int16) + noise, 0, 255).astype(np.uint8)
+    )
 
 
 def relight(image: Image.Image, *, gain: float, offset: float) -> Image.Image:
@@ -218,7 +236,9 @@ def _draw_emblem(
             pen.ellipse(bite, fill=COLOURS[appearance.colour])
         case "bars":
             for shift in (-0.75, 0.0, 0.75):
-                pen.rectangle((x + (shift - 0.2) * r, y - r, x + (shift + 0.2) * r, y + r), fill=ink)
+                pen.rectangle(
+                    (x + (shift - 0.2) * r, y - r, x + (shift + 0.2) * r, y + r), fill=ink
+                )
         case _:
             outline = _emblem_outline(appearance.emblem)
             pen.polygon([(x + u * r, y + v * r) for u, v in outline], fill=ink)
@@ -242,6 +262,14 @@ def _emblem_outline(emblem: str) -> Polygon:
         case "triangle":
             return [(0, -1), (1, 0.85), (-1, 0.85)]
         case "heart":
-            return [(0, 1), (-1, -0.1), (-0.9, -0.7), (-0.45, -0.95), (0, -0.5), (0.45, -0.95),
-                    (0.9, -0.7), (1, -0.1)]
+            return [
+                (0, 1),
+                (-1, -0.1),
+                (-0.9, -0.7),
+                (-0.45, -0.95),
+                (0, -0.5),
+                (0.45, -0.95),
+                (0.9, -0.7),
+                (1, -0.1),
+            ]
     raise ValueError(f"no emblem is called {emblem!r}; known are those of appearance.EMBLEMS")

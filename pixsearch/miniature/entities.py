@@ -1,4 +1,4 @@
-"""The invented entities of a world: names, appearances, facts that refer to each other, articles."""
+"""The invented entities of a world: names, looks, facts that refer to each other, articles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,26 @@ from pixsearch.miniature.vocabulary import COUNTRIES, MATERIALS
 GUILD_KIND = "banner"  # a guild is seen by its banner
 THING_KINDS = tuple(kind for kind in KINDS if kind != GUILD_KIND)
 
-_ONSETS = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "dr", "tr", "st")
+_ONSETS = (
+    "b",
+    "d",
+    "f",
+    "g",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "z",
+    "br",
+    "dr",
+    "tr",
+    "st",
+)
 _VOWELS = ("a", "e", "i", "o", "u")
 _CODAS = ("l", "n", "r", "s", "k", "m")
 _LOOK_ALIKE_SHARE = 0.3
@@ -60,9 +79,9 @@ class Entity:
 
 
 def draw_entities(*, seed: int, count: int) -> dict[str, Entity]:
-    """All entities of a world by id: `count` known ones, half of each split, and one in ten more unknown.
+    """All entities of a world by id: `count` known ones, half of each split, a tenth more unknown.
 
-    Guilds come first, because things name them as their makers; a maker is of the thing's own split.
+    Guilds come first, because things name them as makers; a maker is of the thing's own split.
     """
     generator = np.random.default_rng([seed, 11])
     names = _draw_names(generator, 2 * count)
@@ -73,7 +92,9 @@ def draw_entities(*, seed: int, count: int) -> dict[str, Entity]:
             num_guilds = round(number * _GUILD_SHARE) if known else 0
             for place in range(number):
                 kind = GUILD_KIND if place < num_guilds else str(generator.choice(THING_KINDS))
-                appearance, twin_id = _draw_appearance(generator, kind, taken, entities, split, known)
+                appearance, twin_id = _draw_appearance(
+                    generator, kind, taken, entities, split, known
+                )
                 entity_id = f"{'g' if kind == GUILD_KIND else 't'}{len(entities):04d}"
                 entities[entity_id] = _draw_entity(
                     generator, entity_id, names[len(entities)], split, known, appearance, entities
@@ -110,7 +131,9 @@ def _draw_names(generator: np.random.Generator, count: int) -> list[str]:
     reserved = {*COUNTRIES, *(material.capitalize() for material in MATERIALS)}
     while len(names) < count:
         syllables = [
-            str(generator.choice(_ONSETS)) + str(generator.choice(_VOWELS)) + str(generator.choice(_CODAS))
+            str(generator.choice(_ONSETS))
+            + str(generator.choice(_VOWELS))
+            + str(generator.choice(_CODAS))
             for _ in range(2)
         ]
         name = "".join(syllables).capitalize()
@@ -166,9 +189,7 @@ def _draw_entity(
     )
 
 
-def _choose_maker(
-    generator: np.random.Generator, entities: dict[str, Entity], split: Split
-) -> str:
+def _choose_maker(generator: np.random.Generator, entities: dict[str, Entity], split: Split) -> str:
     guilds: Sequence[str] = [e.id for e in of_split(entities, split, known=True) if e.is_guild]
     return guilds[int(generator.integers(len(guilds)))]
 

@@ -87,7 +87,9 @@ def _relation(scene: Sequence[Placed], same_kind: list[int], target: int) -> str
         look = member.appearance
         unique = _matches(
             scene,
-            lambda p, look=look: (p.appearance.kind, p.appearance.colour) == (look.kind, look.colour),
+            lambda p, look=look: (
+                (p.appearance.kind, p.appearance.colour) == (look.kind, look.colour)
+            ),
         ) == [anchor]
         if anchor in same_kind or not unique:
             continue

@@ -1,4 +1,4 @@
-"""A pixel font of capital letters, five wide and seven high, so that labels look the same everywhere."""
+"""A pixel font of capitals, five wide and seven high, so that labels look the same everywhere."""
 
 import numpy as np
 from jaxtyping import Bool

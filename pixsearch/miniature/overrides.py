@@ -46,5 +46,6 @@ def _written(value: Any) -> str:
     is_plain = not isinstance(value, str) or PLAIN.fullmatch(text)
     if is_plain and text.lower() not in RESERVED:
         return text
-    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{quoted}'"
+    # Hydra reads a backslash as an escape before a quote alone, the closing one included
+    escaped = re.sub(r"\\+(?='|$)", lambda slashes: slashes[0] * 2, text).replace("'", "\\'")
+    return f"'{escaped}'"

@@ -43,8 +43,8 @@ def plan_world(options: MiniatureOptions) -> WorldPlan:
     """
     if not 0 <= options.seed < FOUNDATION_SEED:
         raise ValueError(
-            f"miniature.seed={options.seed}: seeds from {FOUNDATION_SEED} on drew the worlds of the "
-            "pre-trained parts; choose a lower one"
+            f"miniature.seed={options.seed}: seeds from {FOUNDATION_SEED} on drew the worlds of "
+            "the pre-trained parts; choose a lower one"
         )
     entities = draw_entities(seed=options.seed, count=options.num_entities)
     counts = {Split.train: options.num_train_scenes, Split.eval: options.num_eval_scenes}

@@ -234,7 +234,9 @@ class Asker:
             kind = str(self.generator.choice(KINDS))
             kind = kind if self.generator.random() < 0.3 else str(self.generator.choice(looks).kind)
             count = sum(look.kind == kind for look in looks)
-            return self._plain(scene, id, "count", _PLURALS[kind], str(count), QuestionType.counting)
+            return self._plain(
+                scene, id, "count", _PLURALS[kind], str(count), QuestionType.counting
+            )
         colour = str(self.generator.choice(looks).colour)
         count = sum(look.colour == colour for look in looks)
         return self._plain(
@@ -313,7 +315,7 @@ def label_word(entity: Entity, topic: str) -> str:
 
 
 def gold_types(question: Question, *, egocentric: bool) -> tuple[QueryType, ...]:
-    """The query types of the gold plan: a region in a cluttered scene, the image where there is one thing."""
+    """Query types of the gold plan: region in a cluttered scene, image where there is one thing."""
     visual = QueryType.REGION if egocentric else QueryType.IMAGE
     return tuple(QueryType.TEXT if step.text else visual for step in question.steps)
 
@@ -324,4 +326,3 @@ def _answer_kind(topic: str) -> str:
 
 def _with_pair(question: Question, pair: str) -> Question:
     return replace(question, pair=pair)
-

@@ -8,7 +8,13 @@ from jaxtyping import Bool
 from PIL import Image
 
 from pixsearch.miniature.appearance import Appearance
-from pixsearch.miniature.drawing import LABEL_ROWS, draw_background, draw_entity, draw_label, relight
+from pixsearch.miniature.drawing import (
+    LABEL_ROWS,
+    draw_background,
+    draw_entity,
+    draw_label,
+    relight,
+)
 
 WIDTH, HEIGHT = 320, 240
 EGOCENTRIC_SIDES = (54, 84)  # pixels, smallest and largest entity of a cluttered scene
@@ -97,8 +103,9 @@ def draw_scene(scene: Scene) -> DrawnScene:
         drawing = draw_entity(member.appearance, side=member.side, rotation=member.rotation)
         canvas.paste(drawing, (member.left, member.top), drawing)
         opaque = np.asarray(drawing)[..., 3] > 127
-        rows, columns = slice(member.top, member.top + member.side), slice(
-            member.left, member.left + member.side
+        rows, columns = (
+            slice(member.top, member.top + member.side),
+            slice(member.left, member.left + member.side),
         )
         masks[index, rows, columns] = opaque
         boxes.append(_paste_label(canvas, member, scale=_LABEL_SCALE[scene.egocentric]))
@@ -116,7 +123,9 @@ def draw_photo(appearance: Appearance, seed: Sequence[int], *, side: int = 128) 
     Background, scale, rotation and light vary more than in a scene.
     """
     generator = np.random.default_rng(list(seed))
-    canvas = draw_background(generator, width=side, height=side, clutter=int(generator.integers(0, 3)))
+    canvas = draw_background(
+        generator, width=side, height=side, clutter=int(generator.integers(0, 3))
+    )
     size = int(generator.uniform(0.62, 0.95) * side)
     drawing = draw_entity(appearance, side=size, rotation=float(generator.uniform(-22, 22)))
     left, top = (int(value) for value in generator.integers(0, side - size + 1, size=2))

@@ -119,7 +119,10 @@ QUESTIONS: dict[str, dict[Split, tuple[str, ...]]] = {
             "Tell me the word on the label of {x}.",
             "What is the word that the label of {x} says?",
         ),
-        Split.eval: ("What is the word on the label of {x}?", "Tell me what the label of {x} says."),
+        Split.eval: (
+            "What is the word on the label of {x}?",
+            "Tell me what the label of {x} says.",
+        ),
     },
 }
 

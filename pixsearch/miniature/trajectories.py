@@ -1,9 +1,10 @@
-"""Turns the world's training questions into search-interleaved answers, with evidence really retrieved.
+"""Turns training questions into search-interleaved answers, with evidence really retrieved.
 
 The gold plan says what is searched; the index of training entities answers. Where a search does not
-bring the document that the answer needs, the trajectory ends with "I don't know": the evidence decides,
-not the annotation. Some answers begin with a search that was forced upon them (not supervised), so that
-policies which force the first query meet a model that knows what to do with what came back.
+bring the document that the answer needs, the trajectory ends with "I don't know": the evidence
+decides, not the annotation. Some answers begin with a search that was forced upon them (not
+supervised), so that policies which force the first query meet a model that knows what to do with
+what came back.
 """
 
 import json
@@ -15,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pixsearch.config import BuildTrajectoriesOptions
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
+from pixsearch.config import BuildTrajectoriesOptions
 from pixsearch.datasets.masks import Rle, decode_masks
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
 from pixsearch.miniature.questions import Question, QuestionType, Step
@@ -74,9 +75,7 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
     drafts = list(_draft(questions, masks, generator))
     evidence = _Evidence(root, masks, Searcher.open(options.retrieval), k=options.policy.k)
     passages = evidence.of(drafts)
-    stored = [
-        _finish(draft, found, masks) for draft, found in zip(drafts, passages, strict=True)
-    ]
+    stored = [_finish(draft, found, masks) for draft, found in zip(drafts, passages, strict=True)]
     count = write_trajectories(path, stored)
     (path.parent / "images").symlink_to("../images")
     logger.info("%s: %d trajectories", path, count)

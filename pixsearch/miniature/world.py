@@ -1,16 +1,16 @@
-"""Draws a world and writes it to disk in the official formats, so that the ordinary readers read it.
+"""Draws a world and writes it to disk in the official formats, for the ordinary readers.
 
-    ROOT/manifest.json                      the options; a world that fits is reused
-    ROOT/images/                            scenes of both splits
-    ROOT/photos/                            reference photos of every known entity
-    ROOT/knowledge_base/                    corpus.jsonl and images/: every known entity
-    ROOT/knowledge_base_train/              those of the training split alone
-    ROOT/refcoco/                           instances.json, refs(unc).p   (training scenes)
-    ROOT/llava/train.json                   questions that need no search (training scenes)
-    ROOT/questions/train.jsonl              questions with their gold plans, for the trajectories
-    ROOT/crag_mm/validation.parquet         the evaluation in CRAG-MM's columns
-    ROOT/diagnostics.jsonl, segmentation.jsonl   its gold, which scoring alone reads
-    ROOT/majority_answers.jsonl             commonest answers of the training questions
+ROOT/manifest.json                      the options; a world that fits is reused
+ROOT/images/                            scenes of both splits
+ROOT/photos/                            reference photos of every known entity
+ROOT/knowledge_base/                    corpus.jsonl and images/: every known entity
+ROOT/knowledge_base_train/              those of the training split alone
+ROOT/refcoco/                           instances.json, refs(unc).p   (training scenes)
+ROOT/llava/train.json                   questions that need no search (training scenes)
+ROOT/questions/train.jsonl              questions with their gold plans, for the trajectories
+ROOT/crag_mm/validation.parquet         the evaluation in CRAG-MM's columns
+ROOT/diagnostics.jsonl, segmentation.jsonl   its gold, which scoring alone reads
+ROOT/majority_answers.jsonl             commonest answers of the training questions
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Writes the evaluation side of a world: CRAG-MM's columns, and the gold that scoring alone reads."""
+"""Writes the evaluation of a world: CRAG-MM's columns, and the gold that scoring alone reads."""
 
 import json
 from collections import Counter
@@ -32,7 +32,7 @@ _CATEGORIES = {
 
 
 def write_evaluation(plan: WorldPlan, masks: dict[str, list[Rle]], root: Path) -> None:
-    """The parquet file of the evaluation split, its gold, and the training split's majority answers."""
+    """The evaluation's parquet file and gold, and the training split's majority answers."""
     split = plan.splits[Split.eval]
     scenes = {scene.id: scene for scene in split.scenes}
     folder = root / "crag_mm"
@@ -52,7 +52,7 @@ def write_evaluation(plan: WorldPlan, masks: dict[str, list[Rle]], root: Path) -
 
 
 def majority_answers(questions: Sequence[Question]) -> list[dict[str, Any]]:
-    """The commonest answer of each sort of question that needs a search: what guessing can reach."""
+    """The commonest answer of each sort of question that needs a search: what a guess can reach."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for question in questions:
         if question.needs_search and question.answerable:

@@ -52,7 +52,7 @@ def write_questions(root):
         for name, question in QUESTIONS.items()
     ]
     write_crag_mm(sessions, root / "crag_mm" / "validation.parquet")
-    (root / "crag_mm" / "image.png").write_bytes(buffer.getvalue())
+    (root / "image.png").write_bytes(buffer.getvalue())
 
 
 def write_gold(root):
@@ -74,7 +74,7 @@ def write_gold(root):
         }
         for name in QUESTIONS
     ]
-    write_lines(root / "crag_mm" / "diagnostics.jsonl", lines)
+    write_lines(root / "diagnostics.jsonl", lines)
     phrases = [
         {"phrase": name, "mask": mask, "entity_id": name, "lookalike": False, "area": 100}
         for name in ("e1", "e2", "e3")
@@ -85,16 +85,9 @@ def write_gold(root):
         "question": "Mark all.",
         "phrases": phrases,
     }
-    write_lines(root / "crag_mm" / "segmentation.jsonl", [scene])
-
-
-def write_training_questions(root):
-    question = {"type": "factoid", "answer_kind": "country", "answerable": True, "steps": [{}]}
-    (root / "questions").mkdir()
-    answers = ("Tarn", "Osmeth", "Osmeth", "Tarn", "Velm")
-    lines = [{**question, "answer": answer} for answer in answers]
-    unanswerable = {**question, "answer": "I don't know", "answerable": False}
-    write_lines(root / "questions" / "train.jsonl", [*lines, *[unanswerable] * 3])
+    write_lines(root / "segmentation.jsonl", [scene])
+    majority = {"question_type": "factoid", "answer_kind": "country", "answer": "Osmeth"}
+    write_lines(root / "majority_answers.jsonl", [majority])
 
 
 def write_lines(path, lines):
@@ -106,7 +99,6 @@ def options(tmp_path_factory):
     root = tmp_path_factory.mktemp("evaluation")
     write_questions(root)
     write_gold(root)
-    write_training_questions(root)
     clip = tiny_clip()
     convert_clip(clip.state_dict(), clip.config, root / "clip")
     retrieval = RetrievalOptions(
@@ -157,6 +149,7 @@ def test_answers_are_written_scored_and_rebuilt(own):
     assert scores["calls_per_sample"]["egocentric"]["image"] == 1
     assert scores["calls_per_sample"]["none"]["all"] == 0
     assert results["seed"] == 7
+    assert results["majority_answer"] == {"accuracy": 1.0, "n": 2}
     assert results["segmentation"]["n"] == results["teacher_forced_segmentation"]["n"] == 3
     predictions, path = files(own)
     first = read(path)
@@ -196,11 +189,6 @@ def test_region_controls_run(own, control):
     assert evaluate(replace(own, policy=policy))["policies"][control.value]["overall"]["n"] == 3
 
 
-def test_majority_answers_are_of_answerable_training_questions(own):
-    majority = open_benchmark(own.benchmark).majority_answers
-    assert majority == {("factoid", "country"): "Osmeth"}
-
-
 def test_policies_share_one_workbench(own):
     assert Workbench.open(own) is Workbench.open(own)
 
@@ -222,7 +210,7 @@ def test_an_unknown_benchmark_is_named(own):
 def test_a_question_without_gold_is_named(own, tmp_path):
     write_questions(tmp_path)
     write_gold(tmp_path)
-    path = tmp_path / "crag_mm" / "diagnostics.jsonl"
+    path = tmp_path / "diagnostics.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
     with pytest.raises(ValueError, match="no gold for 'a'"):
         open_benchmark(replace(own.benchmark, root=str(tmp_path)))
@@ -231,7 +219,7 @@ def test_a_question_without_gold_is_named(own, tmp_path):
 def test_a_broken_line_of_gold_is_named(own, tmp_path):
     write_questions(tmp_path)
     write_gold(tmp_path)
-    path = tmp_path / "crag_mm" / "diagnostics.jsonl"
+    path = tmp_path / "diagnostics.jsonl"
     path.write_text(path.read_text().replace('"answerable"', '"answerabel"', 1))
     with pytest.raises(ValueError, match=r"diagnostics\.jsonl:1: not gold"):
         open_benchmark(replace(own.benchmark, root=str(tmp_path)))

@@ -45,7 +45,9 @@ def test_policies_share_what_was_overridden(steps):
     assert taken(steps["evaluation"]).seed == 7
 
 
-@pytest.mark.parametrize("text", ["a b", "it's", "back\\slash", "", "null", "1", "[x]", "${y}=,"])
+@pytest.mark.parametrize(
+    "text", ["a b", "it's", "back\\slash", "end\\", "\\'", "", "null", "1", "[x]", "${y}=,"]
+)
 def test_text_survives_hydras_grammar(text):
     from hydra.core.override_parser.overrides_parser import OverridesParser
 

@@ -109,8 +109,12 @@ def test_every_type_of_question_occurs(plan: WorldPlan) -> None:
 
 
 def test_wordings_of_the_evaluation_are_not_trained_but_their_words_are() -> None:
-    trained = {word for forms in QUESTIONS.values() for form in forms[Split.train]
-               for word in form.replace("?", "").replace(".", "").replace(",", "").split()}
+    trained = {
+        word
+        for forms in QUESTIONS.values()
+        for form in forms[Split.train]
+        for word in form.replace("?", "").replace(".", "").replace(",", "").split()
+    }
     for forms in QUESTIONS.values():
         assert not set(forms[Split.train]) & set(forms[Split.eval])
         for form in forms[Split.eval]:
@@ -133,7 +137,8 @@ def test_masks_fit_their_pictures_and_do_not_overlap(plan: WorldPlan) -> None:
 def test_the_ordinary_readers_read_the_training_files(root: Path) -> None:
     grounding = READERS["refcoco"](root / "refcoco", "train")
     example = grounding[0]
-    assert example.load_image is not None and example.load_masks is not None
+    assert example.load_image is not None
+    assert example.load_masks is not None
     assert example.load_image().size == (WIDTH, HEIGHT)
     assert example.load_masks().any((1, 2)).all()
     talk = READERS["llava"](root / "llava", "train")
@@ -159,7 +164,9 @@ def test_gold_masks_are_those_of_the_scenes(root: Path) -> None:
         assert len(record["phrases"]) >= 3
         masks = decode_masks(
             [[phrase["mask"]] for phrase in record["phrases"]],
-            height=HEIGHT, width=WIDTH, example=record["image_id"],
+            height=HEIGHT,
+            width=WIDTH,
+            example=record["image_id"],
         )
         available = [mask.tobytes() for mask in drawn[record["image_id"]]]
         assert all(mask.tobytes() in available for mask in masks)
@@ -179,7 +186,9 @@ def test_seeds_of_the_foundation_are_refused() -> None:
 
 
 def test_photos_differ_from_view_to_view(plan: WorldPlan) -> None:
-    appearance = plan.entities["t0100"].appearance if "t0100" in plan.entities else next(
-        iter(plan.entities.values())
-    ).appearance
+    appearance = (
+        plan.entities["t0100"].appearance
+        if "t0100" in plan.entities
+        else next(iter(plan.entities.values())).appearance
+    )
     assert draw_photo(appearance, (1, 2)).tobytes() != draw_photo(appearance, (1, 3)).tobytes()

@@ -1,8 +1,8 @@
 """From the pre-trained parts to the folders that the ordinary scripts start from.
 
-    PARTS/language_model/   a LLaVA: the tower, and a projector and language model from scratch
-    PARTS/segmenter/        the SAM
-    PARTS/open_clip/        the tower again, as the retriever's image encoder
+PARTS/language_model/   a LLaVA: the tower, and a projector and language model from scratch
+PARTS/segmenter/        the SAM
+PARTS/open_clip/        the tower again, as the retriever's image encoder
 """
 
 import logging
@@ -45,8 +45,8 @@ def assemble(foundation: Path, parts: Path, *, seed: int) -> None:
     """
     if not (foundation / "tower" / "config.json").is_file():
         raise ValueError(
-            f"{foundation}: the pre-trained parts are not there; run scripts/pretrain_miniature.py, "
-            "or set paths.foundation"
+            f"{foundation}: the pre-trained parts are not there; "
+            "run scripts/pretrain_miniature.py, or set paths.foundation"
         )
     if parts.is_dir():
         logger.info("%s: reused", parts)

@@ -1,4 +1,4 @@
-"""The small loop that pre-trains a part: AdamW, cosine decay, a progress bar, resumed where it stopped."""
+"""The small loop that pre-trains a part: AdamW, cosine decay, a progress bar, resumable."""
 
 import logging
 import math
@@ -57,7 +57,9 @@ def _factor(step: int, steps: int, warmup: int = 100) -> float:
 def _save(module: nn.Module, optimizer: torch.optim.Optimizer, step: int, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".tmp")
-    torch.save({"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, aside)
+    torch.save(
+        {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, aside
+    )
     aside.rename(path)
 
 

@@ -1,4 +1,4 @@
-"""Pre-trains the miniature's parts and writes them with a model card: `scripts/pretrain_miniature.py`."""
+"""Pre-trains the miniature's parts and writes them with a model card."""
 
 import hashlib
 import json
@@ -94,8 +94,8 @@ def write_card(output: Path, options: PretrainOptions, figures: dict[str, float]
 
 _CARD = """# The miniature's pre-trained parts
 
-A vision tower (`CLIPVisionModelWithProjection`), a promptable segmenter (`SamModel`) and a tokenizer.
-They know the miniature's drawing style and none of its entities: they were trained on a world of seed
+A vision tower (`CLIPVisionModelWithProjection`), a promptable segmenter (`SamModel`), a tokenizer.
+They know the miniature's drawing style and none of its entities: they saw a world of seed
 {training}, which `miniature.seed` refuses, in one half of the space of appearances, from which no
 evaluated world draws. Weights are fp16.
 
@@ -113,6 +113,6 @@ Measured on held-out pictures of seed {held_out} (fp32 weights, before rounding 
 |---|---|
 {rows}
 
-`*_accuracy` is per patch that shows the thing; `crop_recall_at_k` is the share of region crops whose
+`*_accuracy` is per patch that shows the thing; `crop_recall_at_k` is the share of crops whose
 entity's photo is among the k nearest of 300; `mask_iou` is by one point or one box.
 """

@@ -1,4 +1,4 @@
-"""Pre-trains the promptable segmenter: a stock, tiny SAM that separates drawings by point and by box."""
+"""Pre-trains the segmenter: a stock, tiny SAM that separates drawings by point and by box."""
 
 from pathlib import Path
 

@@ -1,7 +1,8 @@
 """Pre-trains the vision tower: a stock CLIP vision transformer that knows the drawing style.
 
-Dense labels teach the patches what they show; a contrastive loss teaches the projected class token to
-tell entities apart by photo, by the crop of a region query and, weakly, by a scene that they stand in.
+Dense labels teach the patches what they show and where they are; a contrastive loss teaches the
+projected class token to tell entities apart by photo, by the crop of a region query and, weakly, by
+a scene that they stand in.
 """
 
 import math
@@ -108,7 +109,9 @@ def _step_losses(
     )
     scale = module.log_scale.exp().clamp(max=100.0)
     losses = _dense_losses(module, scenes, chosen, patches[: len(chosen)])
-    losses["whole"] = _whole_loss(module, torch.cat([photo_vectors, crop_vectors]), entities, numbers)
+    losses["whole"] = _whole_loss(
+        module, torch.cat([photo_vectors, crop_vectors]), entities, numbers
+    )
     losses["crop"] = _contrast(crop_vectors, photo_vectors, scale)
     members = torch.from_numpy(scenes.members[chosen])
     losses["scene"] = _SCENE_WEIGHT * _contrast_scenes(
