@@ -1,8 +1,8 @@
 """How an entity looks: the space of appearances, and who may draw from which part of it.
 
 The miniature's pre-trained parts see worlds of seeds >= `FOUNDATION_SEED` only, and those draw
-their appearances from one half of the space; evaluated worlds draw from the other half. So the tower
-and the segmenter know the drawing style and none of the entities.
+their appearances from one half of the space; evaluated worlds draw from the other half. So the
+tower and the segmenter know the drawing style and none of the entities.
 """
 
 import zlib

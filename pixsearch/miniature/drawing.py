@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from pixsearch.miniature.appearance import COLOURS, INKS, Appearance
 from pixsearch.miniature.font import text_bitmap
 
-Point = tuple[float, float]
+Point = tuple[float | int, float | int]
 Polygon = list[Point]
 
 _SUPERSAMPLING = 3
@@ -215,12 +215,12 @@ def relight(image: Image.Image, *, gain: float, offset: float) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def _scaled(polygon: Polygon, scale: float) -> Polygon:
+def _scaled(polygon: Polygon, scale: int) -> Polygon:
     return [(x * scale, y * scale) for x, y in polygon]
 
 
 def _draw_emblem(
-    pen: ImageDraw.ImageDraw, appearance: Appearance, *, centre: Point, radius: float, scale: float
+    pen: ImageDraw.ImageDraw, appearance: Appearance, *, centre: Point, radius: float, scale: int
 ) -> None:
     x, y, r = centre[0] * scale, centre[1] * scale, radius * scale
     ink = INKS[appearance.ink]

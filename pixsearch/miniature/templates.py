@@ -8,7 +8,7 @@ QUESTIONS: dict[str, dict[Split, tuple[str, ...]]] = {
             "What is the name of {x}?",
             "What is {x} called?",
             "Tell me the name of {x}.",
-            "Tell me which name {x} has.",
+            "Tell me what the name of {x} is.",
             "Which name does {x} have?",
         ),
         Split.eval: ("What name does {x} have?", "Tell me what {x} is called."),

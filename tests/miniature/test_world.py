@@ -147,7 +147,7 @@ def test_the_ordinary_readers_read_the_training_files(root: Path) -> None:
 
 def test_the_evaluation_reads_back_in_crag_mm_columns(root: Path) -> None:
     turns = load_turns(root / "crag_mm", "validation")
-    gold = [json.loads(line) for line in (root / "diagnostics.jsonl").open()]
+    gold = [json.loads(line) for line in (root / "diagnostics.jsonl").read_text().splitlines()]
     assert [turn.interaction_id for turn in turns] == [line["interaction_id"] for line in gold]
     for turn, line in zip(turns, gold, strict=True):
         assert turn.answer == line["answer"]
@@ -159,7 +159,7 @@ def test_the_evaluation_reads_back_in_crag_mm_columns(root: Path) -> None:
 def test_gold_masks_are_those_of_the_scenes(root: Path) -> None:
     plan = plan_world(SMALL)
     drawn = {scene.id: draw_scene(scene).masks for scene in plan.splits[Split.eval].scenes}
-    for line in (root / "segmentation.jsonl").open():
+    for line in (root / "segmentation.jsonl").read_text().splitlines():
         record = json.loads(line)
         assert len(record["phrases"]) >= 3
         masks = decode_masks(

@@ -4,7 +4,12 @@ All of it comes from a world of seed >= `FOUNDATION_SEED` and from the foundatio
 appearances, so that no entity of an evaluated world is among it.
 """
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
@@ -41,15 +46,19 @@ from pixsearch.miniature.scenes import (
 from pixsearch.miniature.vocabulary import LABEL_WORDS
 from pixsearch.retrieval.crops import region_image
 
-PATCHES_PER_SIDE = 8
+Item = TypeVar("Item")
+Drawn = TypeVar("Drawn")
+
+_EGOCENTRIC_SHARE = 0.8
+_LABEL_SHARE = 0.5
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "kind": KINDS,
     "colour": tuple(COLOURS),
     "trim": tuple(COLOURS),
     "emblem": EMBLEMS,
 }
-NOTHING = -100  # label of a patch to which the attribute does not apply
-_COVERED = 0.12  # of a patch's area, from which on it counts as showing the thing
+MOST_MEMBERS = 6
+NOBODY = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,21 +67,21 @@ class SceneBank:
 
     Attributes:
         squares: padded to a square, at the tower's size.
+        places: for each pixel of `squares` the place in the scene's list of entities plus one.
+        words: for each pixel of `squares` the label's word plus one.
+        looks: for each place the class of each attribute; NOBODY beyond the last entity.
+        members: for each place the entity's number; NOBODY beyond the last.
         wide: at the segmenter's size, longest side fitted; bottom left empty.
-        instances: for each pixel of `wide` the place in the scene's list of entities plus one.
-        attributes: for each attribute and patch its class, or NOTHING.
-        kinds_or_empty: for each patch the kind plus one, 0 where it shows no entity.
-        words: for each patch the label's word plus one, 0 where it shows no label.
-        members: entity numbers of each scene, -1 padded.
+        instances: like `places`, in the scene's own pixels.
     """
 
     squares: UInt8[np.ndarray, "num_scenes side side 3"]
+    places: UInt8[np.ndarray, "num_scenes side side"]
+    words: UInt8[np.ndarray, "num_scenes side side"]
+    looks: Int64[np.ndarray, "num_scenes most_members num_attributes"]
+    members: Int64[np.ndarray, "num_scenes most_members"]
     wide: UInt8[np.ndarray, "num_scenes height width 3"]
     instances: UInt8[np.ndarray, "num_scenes full_height full_width"]
-    attributes: dict[str, Int64[np.ndarray, "num_scenes num_patches"]]
-    kinds_or_empty: Int64[np.ndarray, "num_scenes num_patches"]
-    words: Int64[np.ndarray, "num_scenes num_patches"]
-    members: Int64[np.ndarray, "num_scenes most_members"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,27 +102,27 @@ def build_entities(*, num_entities: int, seed: int, side: int, num_views: int = 
     """Draw the appearances (every third one a look-alike of the one before) and their views."""
     generator = np.random.default_rng([_checked(seed), 1])
     appearances, look_alike = _draw_appearances(generator, num_entities)
-    shape = (num_entities, num_views, side, side, 3)
-    photos, crops = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    for number, appearance in enumerate(tqdm(appearances, desc="entity views")):
-        for view in range(num_views):
-            photos[number, view] = draw_photo(appearance, (seed, 2, number, view), side=side)
-            crops[number, view] = _draw_crop(generator, appearance, side)
+    draw = partial(_draw_views, seed=seed, side=side, num_views=num_views)
+    views = _map(draw, list(enumerate(appearances)), "entity views")
     return EntityBank(
-        appearances=tuple(appearances), photos=photos, crops=crops, look_alike=look_alike
+        appearances=tuple(appearances),
+        photos=np.stack([photos for photos, _ in views]),
+        crops=np.stack([crops for _, crops in views]),
+        look_alike=look_alike,
     )
 
 
 def build_scenes(entities: EntityBank, *, num_scenes: int, seed: int, side: int) -> SceneBank:
     """Draw scenes of the bank's entities, one in five of a single large one."""
-    generator = np.random.default_rng([_checked(seed), 3])
-    records = [
-        _draw_labelled_scene(generator, entities, (seed, 4, number), side)
-        for number in tqdm(range(num_scenes), desc="scenes")
-    ]
-    stacked = {key: np.stack([record[key] for record in records]) for key in records[0]}
-    attributes = {name: stacked.pop(name) for name in ATTRIBUTES}
-    return SceneBank(attributes=attributes, **stacked)
+    draw = partial(_draw_labelled_scene, entities.appearances, seed=_checked(seed), side=side)
+    records = _map(draw, list(range(num_scenes)), "scenes")
+    return SceneBank(**{name: np.stack([r[name] for r in records]) for name in records[0]})
+
+
+def _map(function: Callable[[Item], Drawn], items: list[Item], title: str) -> list[Drawn]:
+    """The function of every item, on all cores, with a bar."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        return list(tqdm(pool.map(function, items, chunksize=32), total=len(items), desc=title))
 
 
 def _checked(seed: int) -> int:
@@ -142,6 +151,16 @@ def _draw_appearances(
     return appearances, look_alike
 
 
+def _draw_views(
+    numbered: tuple[int, Appearance], *, seed: int, side: int, num_views: int
+) -> tuple[UInt8[np.ndarray, "views side side 3"], UInt8[np.ndarray, "views side side 3"]]:
+    number, appearance = numbered
+    generator = np.random.default_rng([seed, 2, number])
+    photos = [draw_photo(appearance, (seed, 2, number, v), side=side) for v in range(num_views)]
+    crops = [_draw_crop(generator, appearance, side) for _ in range(num_views)]
+    return np.stack([np.asarray(i) for i in photos]), np.stack([np.asarray(i) for i in crops])
+
+
 def _draw_crop(generator: np.random.Generator, appearance: Appearance, side: int) -> Image.Image:
     """A region query of the entity, its mask a little too wide or too narrow."""
     sides = EGOCENTRIC_SIDES if generator.random() < 0.7 else PORTRAIT_SIDES
@@ -167,52 +186,61 @@ def _loosened(alpha: Image.Image, generator: np.random.Generator) -> Image.Image
 
 
 def _draw_labelled_scene(
-    generator: np.random.Generator, entities: EntityBank, seed: tuple[int, ...], side: int
+    appearances: Sequence[Appearance], number: int, *, seed: int, side: int
 ) -> dict[str, np.ndarray]:
-    egocentric = bool(generator.random() < 0.8)
-    count = int(generator.integers(3, 7)) if egocentric else 1
-    numbers = generator.choice(len(entities.appearances), size=count, replace=False)
-    members = [(str(number), entities.appearances[number]) for number in numbers]
+    """The fields of `SceneBank` for one scene."""
+    generator = np.random.default_rng([seed, 3, number])
+    egocentric = bool(generator.random() < _EGOCENTRIC_SHARE)
+    count = int(generator.integers(3, MOST_MEMBERS + 1)) if egocentric else 1
+    numbers = generator.choice(len(appearances), size=count, replace=False)
     labels = {
-        str(number): str(generator.choice(LABEL_WORDS))
-        for number in numbers
-        if generator.random() < 0.5
+        str(chosen): str(generator.choice(LABEL_WORDS))
+        for chosen in numbers
+        if generator.random() < _LABEL_SHARE
     }
+    members = [(str(chosen), appearances[chosen]) for chosen in numbers]
     placed = arrange(generator, members, egocentric=egocentric, labels=labels)
-    drawn = draw_scene(Scene(id="", egocentric=egocentric, placed=placed, seed=seed))
-    record = _patch_labels(placed, drawn)
-    square = fit_square(drawn.image, side, ImageFit.pad, mean=OPENAI_CLIP_MEAN)
-    record["squares"] = np.asarray(square)
-    record["wide"] = np.asarray(
-        drawn.image.resize((side, side * HEIGHT // WIDTH), Image.Resampling.BILINEAR)
-    )
-    numbered = drawn.masks * np.arange(1, count + 1, dtype=np.uint8)[:, None, None]
-    record["instances"] = numbered.sum(0, dtype=np.uint8)
-    record["members"] = np.pad(numbers, (0, 6 - count), constant_values=-1)
-    return record
+    drawn = draw_scene(Scene(id="", egocentric=egocentric, placed=placed, seed=(seed, 4, number)))
+    instances = _numbered(drawn.masks)
+    wide = drawn.image.resize((side, side * HEIGHT // WIDTH), Image.Resampling.BILINEAR)
+    beyond = (0, MOST_MEMBERS - count)
+    return {
+        "squares": np.asarray(fit_square(drawn.image, side, ImageFit.pad, mean=OPENAI_CLIP_MEAN)),
+        "places": _in_square(instances, side),
+        "words": _in_square(_plates(placed, drawn), side),
+        "looks": np.pad(_classes(placed), (beyond, (0, 0)), constant_values=NOBODY),
+        "members": np.pad(numbers, beyond, constant_values=NOBODY),
+        "wide": np.asarray(wide),
+        "instances": instances,
+    }
 
 
-def _patch_labels(placed: tuple[Placed, ...], drawn: DrawnScene) -> dict[str, np.ndarray]:
-    shares = np.stack([_patch_shares(mask) for mask in drawn.masks])
-    winner, covered = shares.argmax(0), shares.max(0) > _COVERED
-    record: dict[str, np.ndarray] = {}
-    for name, values in ATTRIBUTES.items():
-        classes = np.array([values.index(getattr(member.appearance, name)) for member in placed])
-        record[name] = np.where(covered, classes[winner], NOTHING)
-    record["kinds_or_empty"] = np.where(covered, record["kind"] + 1, 0)
-    record["words"] = np.zeros(PATCHES_PER_SIDE**2, dtype=np.int64)
+def _numbered(masks: Bool[np.ndarray, "num height width"]) -> UInt8[np.ndarray, "height width"]:
+    numbers = np.arange(1, len(masks) + 1, dtype=np.uint8)
+    return (masks * numbers[:, None, None]).sum(0, dtype=np.uint8)
+
+
+def _plates(placed: Sequence[Placed], drawn: DrawnScene) -> UInt8[np.ndarray, "height width"]:
+    plates = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
     for member, box in zip(placed, drawn.label_boxes, strict=True):
-        if box is None:
-            continue
-        plate = np.zeros((HEIGHT, WIDTH), dtype=bool)
-        plate[box[1] : box[3], box[0] : box[2]] = True
-        record["words"][_patch_shares(plate) > _COVERED] = LABEL_WORDS.index(str(member.label)) + 1
-    return record
+        if box is not None:
+            word = LABEL_WORDS.index(str(member.label)) + 1
+            plates[box[1] : box[3], box[0] : box[2]] = word
+    return plates
 
 
-def _patch_shares(mask: Bool[np.ndarray, "height width"]) -> np.ndarray:
-    """Share of each patch of the padded square that the mask covers."""
+def _classes(placed: Sequence[Placed]) -> Int64[np.ndarray, "num_members num_attributes"]:
+    looks = [member.appearance for member in placed]
+    return np.array(
+        [[v.index(getattr(look, name)) for name, v in ATTRIBUTES.items()] for look in looks]
+    )
+
+
+def _in_square(
+    plane: UInt8[np.ndarray, "height width"], side: int
+) -> UInt8[np.ndarray, "side side"]:
+    """The plane padded and shrunk as `fit_square` does the picture, by the nearest pixel."""
     above = (WIDTH - HEIGHT) // 2
-    square = np.pad(mask, ((above, WIDTH - HEIGHT - above), (0, 0)))
-    cell = WIDTH // PATCHES_PER_SIDE
-    return square.reshape(PATCHES_PER_SIDE, cell, PATCHES_PER_SIDE, cell).mean((1, 3)).reshape(-1)
+    square = np.pad(plane, ((above, WIDTH - HEIGHT - above), (0, 0)))
+    middle = ((np.arange(side) + 0.5) * WIDTH / side).astype(int)
+    return square[np.ix_(middle, middle)]

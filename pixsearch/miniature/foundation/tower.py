@@ -10,23 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from pixsearch.miniature.appearance import KINDS
-from pixsearch.miniature.foundation.bank import (
-    ATTRIBUTES,
-    NOTHING,
-    PATCHES_PER_SIDE,
-    EntityBank,
-    SceneBank,
-)
+from pixsearch.miniature.foundation.augmentation import augment
+from pixsearch.miniature.foundation.bank import ATTRIBUTES, MOST_MEMBERS, EntityBank, SceneBank
 from pixsearch.miniature.foundation.loop import StepLosses, pretrain
 from pixsearch.miniature.vocabulary import LABEL_WORDS
 
+PATCH = 16  # pixels of a patch's side
+NOTHING = -100  # class of a patch to which an attribute does not apply
+_COVERED = 0.12  # of a patch's area, from which on it counts as showing the thing
 _SCENES_PER_STEP = 64
 _ENTITIES_PER_STEP = 32
 _SCENE_WEIGHT = 0.2  # a cluttered scene should match its entities' photos only weakly
@@ -41,7 +39,7 @@ def tower_config() -> CLIPVisionConfig:
         num_hidden_layers=5,
         num_attention_heads=5,
         image_size=128,
-        patch_size=16,
+        patch_size=PATCH,
         hidden_act="gelu",
     )
 
@@ -56,22 +54,26 @@ class TowerWithHeads(nn.Module):
         sizes = {name: len(values) for name, values in ATTRIBUTES.items()}
         sizes |= {"presence": len(KINDS) + 1, "word": len(LABEL_WORDS) + 1}
         # A patch has to know where it is: nothing else here asks for it, but grounding will.
-        sizes |= {"row": PATCHES_PER_SIDE, "column": PATCHES_PER_SIDE}
+        per_side = config.image_size // PATCH
+        sizes |= {"row": per_side, "column": per_side}
         self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
         self.whole_heads = nn.ModuleDict(
             {name: nn.Linear(config.projection_dim, len(v)) for name, v in ATTRIBUTES.items()}
         )
         self.norm = nn.LayerNorm(width)
-        self.register_buffer("pixel_mean", torch.tensor(OPENAI_CLIP_MEAN), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(OPENAI_CLIP_STD), persistent=False)
+        self.register_buffer(
+            "pixel_mean", torch.tensor(OPENAI_CLIP_MEAN).view(3, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "pixel_std", torch.tensor(OPENAI_CLIP_STD).view(3, 1, 1), persistent=False
+        )
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
 
     def forward(
-        self, images: UInt8[Tensor, "batch side side 3"]
+        self, images: Float[Tensor, "batch 3 side side"]
     ) -> tuple[Float[Tensor, "batch patches width"], Float[Tensor, "batch dimension"]]:
         """Patch states of the last layer, and projected class tokens of the whole images."""
-        pixels = (images.float() / 255 - self.pixel_mean) / self.pixel_std
-        output = self.tower(pixel_values=pixels.permute(0, 3, 1, 2))
+        output = self.tower(pixel_values=(images / 255 - self.pixel_mean) / self.pixel_std)
         return self.norm(output.last_hidden_state[:, 1:]), output.image_embeds
 
 
@@ -96,19 +98,23 @@ def _step_losses(
     chosen = generator.choice(len(scenes.squares), size=_SCENES_PER_STEP, replace=False)
     numbers = _choose_entities(scenes, entities, chosen, generator)
     views = generator.integers(entities.photos.shape[1], size=(2, len(numbers)))
-    pictures = np.concatenate(
-        [
-            scenes.squares[chosen],
-            entities.photos[numbers, views[0]],
-            entities.crops[numbers, views[1]],
-        ]
+    random = torch.Generator().manual_seed(int(generator.integers(2**31)))
+    planes = np.stack([scenes.places[chosen], scenes.words[chosen]], axis=1)
+    pictures, labels = augment(
+        torch.from_numpy(scenes.squares[chosen]), torch.from_numpy(planes), random
     )
-    patches, vectors = module(torch.from_numpy(pictures))
+    views_of_one = np.concatenate(
+        [entities.photos[numbers, views[0]], entities.crops[numbers, views[1]]]
+    )
+    empty = torch.zeros((len(views_of_one), 1, *pictures.shape[2:]), dtype=torch.uint8)
+    single, _ = augment(torch.from_numpy(views_of_one), empty, random)
+    patches, vectors = module(torch.cat([pictures, single]))
     scene_vectors, photo_vectors, crop_vectors = vectors.split(
         [len(chosen), len(numbers), len(numbers)]
     )
     scale = module.log_scale.exp().clamp(max=100.0)
-    losses = _dense_losses(module, scenes, chosen, patches[: len(chosen)])
+    targets = patch_targets(labels, torch.from_numpy(scenes.looks[chosen]))
+    losses = _dense_losses(module, patches[: len(chosen)], targets)
     losses["whole"] = _whole_loss(
         module, torch.cat([photo_vectors, crop_vectors]), entities, numbers
     )
@@ -136,31 +142,48 @@ def _choose_entities(
 
 def _dense_losses(
     module: TowerWithHeads,
-    scenes: SceneBank,
-    chosen: np.ndarray,
     patches: Float[Tensor, "batch patches width"],
+    targets: dict[str, Int[Tensor, "batch patches"]],
 ) -> StepLosses:
-    targets = {name: labels[chosen] for name, labels in _dense_targets(scenes).items()}
     return {
         name: functional.cross_entropy(
-            module.heads[name](patches).flatten(0, 1),
-            torch.from_numpy(labels).flatten(),
-            ignore_index=NOTHING,
+            module.heads[name](patches).flatten(0, 1), classes.flatten(), ignore_index=NOTHING
         )
-        for name, labels in targets.items()
+        for name, classes in targets.items()
     }
 
 
-def _dense_targets(scenes: SceneBank) -> dict[str, Int64[np.ndarray, "num_scenes num_patches"]]:
-    """For each head of the patches its classes."""
-    shape = scenes.words.shape
-    rows, columns = np.divmod(np.arange(shape[1]), PATCHES_PER_SIDE)
-    return dict(scenes.attributes) | {
-        "presence": scenes.kinds_or_empty,
-        "word": scenes.words,
-        "row": np.broadcast_to(rows, shape).copy(),
-        "column": np.broadcast_to(columns, shape).copy(),
+def patch_targets(
+    labels: Int[Tensor, "batch 2 side side"],
+    looks: Int[Tensor, "batch most_members num_attributes"],
+) -> dict[str, Int[Tensor, "batch patches"]]:
+    """For each head of the patches its classes, from the planes of places and words.
+
+    A patch shows the entity that covers most of it, if that is more than `_COVERED`; else its
+    attributes are NOTHING and its presence 0. Presence and word are class plus one.
+    """
+    numbers = torch.arange(1, MOST_MEMBERS + 1)[:, None, None]
+    shares = _patch_means((labels[:, :1] == numbers).float())
+    covered, winner = shares.max(1)
+    shown = covered > _COVERED
+    chosen = looks.gather(1, winner[..., None].expand(-1, -1, looks.shape[-1]))
+    targets = {
+        name: torch.where(shown, chosen[..., place], NOTHING)
+        for place, name in enumerate(ATTRIBUTES)
     }
+    targets["presence"] = torch.where(shown, targets["kind"] + 1, 0)
+    words = functional.max_pool2d(labels[:, 1].float(), PATCH).flatten(1).long()
+    labelled = _patch_means((labels[:, 1:] > 0).float())[:, 0] > _COVERED
+    targets["word"] = torch.where(labelled, words, 0)
+    per_side = labels.shape[-1] // PATCH
+    place = torch.arange(per_side**2).expand(len(labels), -1)
+    return targets | {"row": place // per_side, "column": place % per_side}
+
+
+def _patch_means(
+    planes: Float[Tensor, "batch planes side side"],
+) -> Float[Tensor, "batch planes patches"]:
+    return functional.avg_pool2d(planes, PATCH).flatten(2)
 
 
 def _whole_loss(
@@ -207,20 +230,27 @@ def _contrast_scenes(
     return -log_shares[shown].masked_fill(~right[shown], -torch.inf).logsumexp(-1).mean()
 
 
+def _pixels(
+    images: UInt8[np.ndarray, "batch side side 3"],
+) -> Float[Tensor, "batch 3 side side"]:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float()
+
+
 @torch.inference_mode()
 def measure_tower(
     module: TowerWithHeads, scenes: SceneBank, entities: EntityBank
 ) -> dict[str, float]:
     """On held-out pictures: accuracy per patch attribute, recall of crops among all photos."""
     module.eval()
-    patches, _ = module(torch.from_numpy(scenes.squares))
+    patches, _ = module(_pixels(scenes.squares))
+    planes = torch.from_numpy(np.stack([scenes.places, scenes.words], axis=1)).long()
     figures = {}
-    for name, labels in _dense_targets(scenes).items():
-        guess = module.heads[name](patches).argmax(-1).numpy()
-        applies = labels > 0 if name == "word" else labels != NOTHING
-        figures[f"{name}_accuracy"] = float((guess == labels)[applies].mean())
+    for name, classes in patch_targets(planes, torch.from_numpy(scenes.looks)).items():
+        applies = classes > 0 if name == "word" else classes != NOTHING
+        right = module.heads[name](patches).argmax(-1) == classes
+        figures[f"{name}_accuracy"] = float(right[applies].float().mean())
     photos, crops = (
-        torch.cat([_unit(module(part)[1]) for part in torch.from_numpy(views[:, 0]).split(64)])
+        torch.cat([_unit(module(part)[1]) for part in _pixels(views[:, 0]).split(64)])
         for views in (entities.photos, entities.crops)
     )
     ranks = (crops @ photos.T).argsort(-1, descending=True) == torch.arange(len(crops))[:, None]

@@ -1,0 +1,145 @@
+"""Pre-training of the miniature's parts: labels, augmentation, resumption, what is written."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, CLIPVisionModelWithProjection
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from pixsearch.config import EncoderOptions
+from pixsearch.images import pixels
+from pixsearch.miniature.appearance import FOUNDATION_SEED
+from pixsearch.miniature.entities import Split
+from pixsearch.miniature.foundation.assembly import assemble
+from pixsearch.miniature.foundation.augmentation import augment
+from pixsearch.miniature.foundation.bank import (
+    ATTRIBUTES,
+    EntityBank,
+    SceneBank,
+    build_entities,
+    build_scenes,
+)
+from pixsearch.miniature.foundation.loop import pretrain
+from pixsearch.miniature.foundation.segmenter import build_segmenter
+from pixsearch.miniature.foundation.tokenizer import train_tokenizer
+from pixsearch.miniature.foundation.tower import NOTHING, patch_targets
+from pixsearch.miniature.templates import QUESTIONS
+from pixsearch.retrieval.encoders import open_image_encoder
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = ROOT / "assets" / "miniature"
+
+
+@pytest.fixture(scope="module")
+def entities() -> EntityBank:
+    return build_entities(num_entities=9, seed=FOUNDATION_SEED, side=128, num_views=1)
+
+
+@pytest.fixture(scope="module")
+def scenes(entities: EntityBank) -> SceneBank:
+    return build_scenes(entities, num_scenes=6, seed=FOUNDATION_SEED, side=128)
+
+
+def test_banks_draw_from_their_half_alone(entities: EntityBank) -> None:
+    assert all(appearance.is_for_foundation for appearance in entities.appearances)
+    assert (entities.look_alike >= 0).any()
+
+
+def test_seeds_of_evaluated_worlds_are_refused() -> None:
+    with pytest.raises(ValueError, match="pre-training draws worlds"):
+        build_entities(num_entities=2, seed=FOUNDATION_SEED - 1, side=128)
+
+
+def test_patch_targets_say_what_covers_a_patch(scenes: SceneBank) -> None:
+    planes = torch.from_numpy(np.stack([scenes.places, scenes.words], axis=1)).long()
+    targets = patch_targets(planes, torch.from_numpy(scenes.looks))
+    assert targets["row"][0, 9] == 1
+    assert targets["column"][0, 9] == 1
+    shown = targets["presence"] > 0
+    assert shown.any(-1).all()
+    assert (targets["kind"][shown] == targets["presence"][shown] - 1).all()
+    for name in ATTRIBUTES:
+        assert (targets[name][~shown] == NOTHING).all()
+
+
+def test_augmentation_moves_picture_and_labels_together() -> None:
+    images = torch.zeros(4, 128, 128, 3, dtype=torch.uint8)
+    images[:, 40:90, 30:80] = 200
+    planes = (images[..., :1] > 0).permute(0, 3, 1, 2).to(torch.uint8)
+    pixels, labels = augment(images, planes, torch.Generator().manual_seed(0))
+    bright = pixels.mean(1) > 90
+    overlap = (bright & (labels[:, 0] > 0)).sum((1, 2)) / (bright | (labels[:, 0] > 0)).sum((1, 2))
+    assert overlap.min() > 0.95
+    assert not torch.equal(labels[0], labels[1])
+
+
+def test_an_interrupted_pre_training_ends_where_the_whole_one_does(tmp_path: Path) -> None:
+    inputs = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+
+    def run(folder: Path, stops: tuple[int, ...]) -> torch.Tensor:
+        for stop in stops:
+            torch.manual_seed(0)
+            module = torch.nn.Linear(4, 1)
+
+            def losses(step: int, module: torch.nn.Linear = module, stop: int = stop) -> dict:
+                if step == stop:
+                    raise KeyboardInterrupt
+                return {"square": module(inputs[step]).square().mean()}
+
+            try:
+                pretrain(module, losses, steps=20, lr=0.1, folder=folder, save_every=5)
+            except KeyboardInterrupt:
+                continue
+        return module.weight.detach()
+
+    whole = run(tmp_path / "whole", (99,))
+    torch.testing.assert_close(run(tmp_path / "cut", (7, 13, 99)), whole, rtol=0, atol=0)
+
+
+def test_segmenter_draws_its_positions_as_sam_does() -> None:
+    segmenter = build_segmenter(0)
+    matrix = segmenter.shared_image_embedding.positional_embedding
+    assert 0.7 < matrix.std() < 1.3
+    assert matrix is segmenter.prompt_encoder.shared_embedding.positional_embedding
+
+
+def test_tokenizer_gives_back_its_text_and_splits_numbers() -> None:
+    tokenizer = train_tokenizer()
+    for text in (" Velmora made it of jade in 1420.", *QUESTIONS["name"][Split.eval]):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        assert tokenizer.decode(ids).strip() == text.strip()
+    pieces = tokenizer.tokenize(" in 1420")
+    assert pieces[-4:] == ["1", "4", "2", "0"]
+
+
+def test_committed_parts_are_assembled_and_agree_with_the_retriever(tmp_path: Path) -> None:
+    """The retriever's open_clip has the tower's weights: the same vectors to 1e-5."""
+    parts = tmp_path / "parts"
+    assemble(COMMITTED, parts, seed=0)
+    tower = CLIPVisionModelWithProjection.from_pretrained(
+        COMMITTED / "tower", dtype=torch.float32
+    ).eval()
+    assert AutoTokenizer.from_pretrained(parts / "language_model").pad_token is not None
+    image = Image.fromarray(
+        np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
+    )
+    encoder = open_image_encoder(
+        EncoderOptions(name="open_clip", model=str(parts / "open_clip"), dimension=128)
+    )
+    with torch.inference_mode():
+        values = pixels(image, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)[None]
+        expected = torch.nn.functional.normalize(tower(pixel_values=values).image_embeds, dim=-1)
+    np.testing.assert_allclose(encoder.encode_image([image]), expected.numpy(), atol=1e-5)
+
+
+def test_weights_are_small_and_their_hashes_are_those_of_the_card() -> None:
+    card = (COMMITTED / "README.md").read_text()
+    files = sorted(COMMITTED.glob("*/model.safetensors"))
+    assert len(files) == 2
+    assert sum(file.stat().st_size for file in files) < 10e6
+    for file in files:
+        assert hashlib.sha256(file.read_bytes()).hexdigest() in card
