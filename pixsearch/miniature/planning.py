@@ -18,6 +18,7 @@ _UNKNOWN_SHARE = 0.12  # of the entities of a scene
 _LOOK_ALIKE_SHARE = 0.2  # of the cluttered scenes hold two of the same kind and colour
 _LABEL_SHARE = 0.15  # of entities beside the paired one
 _NO_IMAGE_SHARE = 0.2  # questions without an image, per scene
+_FEWEST_OTHERS, _MOST_OTHERS = 2, 5  # entities beside the target of a cluttered scene
 _TRIES = 40
 
 
@@ -125,15 +126,18 @@ class _Planner:
         """Two known entities of one kind and colour."""
         while True:
             first = self._pick(1)[0]
-            look = first.appearance
-            others = [
-                e
-                for e in self.known
-                if e.id != first.id
-                and (e.appearance.kind, e.appearance.colour) == (look.kind, look.colour)
-            ]
+            others = self._alike(first)
             if others:
                 return [first, others[int(self.generator.integers(len(others)))]]
+
+    def _alike(self, entity: Entity) -> list[Entity]:
+        """The other known entities of its kind and colour."""
+        look = (entity.appearance.kind, entity.appearance.colour)
+        return [
+            e
+            for e in self.known
+            if e.id != entity.id and (e.appearance.kind, e.appearance.colour) == look
+        ]
 
     def _pick(self, count: int) -> list[Entity]:
         places = self.generator.choice(len(self.known), size=count, replace=False)
@@ -161,20 +165,17 @@ class _Planner:
 
     def _others(self, target: Entity) -> list[Entity]:
         """Two to five more entities, now and then one that looks like the target."""
-        count = int(self.generator.integers(2, 6))
+        count = int(self.generator.integers(_FEWEST_OTHERS, _MOST_OTHERS + 1))
         others = [entity for entity in self._pick(count + 1) if entity.id != target.id][:count]
         others = [self._or_unknown(entity) for entity in others]
         if self.generator.random() < _LOOK_ALIKE_SHARE:
-            look = target.appearance
-            alike = [
-                e
-                for e in self.known
-                if e.id != target.id
-                and (e.appearance.kind, e.appearance.colour) == (look.kind, look.colour)
-            ]
+            alike = self._alike(target)
             if alike:
                 others[0] = alike[int(self.generator.integers(len(alike)))]
-        return list({entity.id: entity for entity in others}.values())
+        unique = {entity.id: entity for entity in others}
+        while len(unique) < _FEWEST_OTHERS:
+            unique |= {entity.id: entity for entity in self._pick(1) if entity.id != target.id}
+        return list(unique.values())
 
     def _or_unknown(self, entity: Entity) -> Entity:
         if self.generator.random() >= _UNKNOWN_SHARE:
