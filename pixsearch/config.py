@@ -366,10 +366,10 @@ class PretrainOptions:
     """scripts/pretrain_miniature.py"""
 
     output_dir: str = "assets/miniature"
-    num_entities: int = 1600
-    num_scenes: int = 3200
-    tower_steps: int = 1200
-    segmenter_steps: int = 1200
+    num_entities: int = 2000
+    num_scenes: int = 5000
+    tower_steps: int = 3000
+    segmenter_steps: int = 1800
 
 
 @dataclass
