@@ -75,5 +75,16 @@ def build_model(options: TrainOptions, found: Path | None) -> PixSearch:
     origin = found or options.stage.init_from
     model = PixSearch.from_pretrained(origin) if origin else PixSearch.compose(options.model)
     logger.info("stage %s starts from %s", options.stage.name, origin or "pre-trained parts")
+    own_memory(model)
     set_trainable(model, options.stage.trainable, options.stage.trainable_tokens)
     return model.train()
+
+
+def own_memory(model: PixSearch) -> None:
+    """Copy every weight out of the memory-mapped file that it was read from.
+
+    There it lies at an address that no kernel likes, another one in every file: the last bits of
+    matrix products hang on it, and a resumed run would not repeat those of an uninterrupted one.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()

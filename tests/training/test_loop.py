@@ -145,7 +145,8 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     fit(killed)
     assert metrics(killed) == metrics(untouched)
     ours = weights(tmp_path / "killed" / "final")
-    assert all(torch.equal(ours[k], v) for k, v in weights(tmp_path / "run" / "final").items())
+    for name, tensor in weights(tmp_path / "run" / "final").items():
+        assert torch.equal(ours[name], tensor), name
 
 
 def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
