@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pixsearch.config import RunOptions, WandbMode
 
@@ -57,7 +58,7 @@ class WandbLog:
 
         id_file = Path(options.output_dir) / "wandb-id.txt"
         if not id_file.exists():
-            id_file.write_text(wandb.util.generate_id())
+            id_file.write_text(uuid4().hex)
         self._run = wandb.init(
             project="pixsearch",
             name=name,

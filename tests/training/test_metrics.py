@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
 
-from pixsearch.config import RunOptions
+import pytest
+
+from pixsearch.config import RunOptions, WandbMode
 from pixsearch.training.metrics import MetricsFile, WandbLog
 
 
@@ -35,3 +37,17 @@ def test_wandb_is_left_alone_by_default(tmp_path: Path) -> None:
     log.write(1, {"loss": 1.0}, prefix="train")
     log.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # wandb's own
+def test_wandb_offline_goes_on_with_the_same_run(tmp_path: Path) -> None:
+    options = RunOptions(output_dir=str(tmp_path), wandb=WandbMode.offline)
+    for step in (1, 2):
+        log = WandbLog(options, "ground", {"stage": {"name": "ground"}})
+        log.write(step, {"loss": 1.0}, prefix="train")
+        log.close()
+    written = list((tmp_path / "wandb").glob("offline-run-*"))
+    assert {path.name.rsplit("-", 1)[1] for path in written} == {
+        (tmp_path / "wandb-id.txt").read_text()
+    }

@@ -1,0 +1,48 @@
+"""Sample trajectories while a model trains: the engine, as `pixsearch.training.fit` wants it."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from pixsearch.chat import Text
+from pixsearch.config import GenerationOptions, PolicyOptions, RetrievalOptions
+from pixsearch.datasets.example import Example
+from pixsearch.generation import Engine, Request, Trajectory
+from pixsearch.model import PixSearch
+from pixsearch.queries import Passage, Query
+from pixsearch.retrieval.searcher import Searcher
+from pixsearch.training.samples import Evaluate
+
+SAMPLE_TOKENS = 64  # per answer: a model that has learned little does not come to an end
+
+
+def sampler(retrieval: RetrievalOptions | None) -> Evaluate:
+    """Answers the first question of each example.
+
+    Args:
+        retrieval: what is searched; with None no search is allowed.
+    """
+    policy = PolicyOptions() if retrieval else PolicyOptions(name="no_search", allow=[])
+    search = no_passages
+    if retrieval:
+        searcher = Searcher.open(retrieval)
+        search = partial(searcher.search, k=policy.k, region_crop=policy.region_crop)
+    options = GenerationOptions(max_new_tokens=SAMPLE_TOKENS)
+
+    def evaluate(model: PixSearch, examples: Sequence[Example]) -> list[Trajectory]:
+        engine = Engine(model, search, policy, options)
+        return engine.generate([request_of(example) for example in examples])
+
+    return evaluate
+
+
+def no_passages(queries: Sequence[Query]) -> list[list[Passage]]:
+    """A search that finds nothing."""
+    return [[] for _ in queries]
+
+
+def request_of(example: Example) -> Request:
+    """The first question of a training conversation, to be answered anew."""
+    parts = example.conversation.messages[0].parts
+    question = " ".join(part.text for part in parts if isinstance(part, Text))
+    image = example.load_image() if example.load_image else None
+    return Request(id=example.id, question=question, image=image, image_id=example.image_id)
