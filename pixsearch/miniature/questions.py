@@ -112,7 +112,7 @@ class Asker:
             self._fact(scene, f"{id}{part}", place=0, topic=topic, words=words, wording=wording)
             for scene, part in zip(scenes, "ab", strict=True)
         ]
-        return tuple(_with_pair(question, id) for question in asked)
+        return tuple(replace(question, pair=id) for question in asked)
 
     def without_image(self, entity: Entity, id: str) -> Question:
         """A question that names its entity; the search is by text."""
@@ -322,7 +322,3 @@ def gold_types(question: Question, *, egocentric: bool) -> tuple[QueryType, ...]
 
 def _answer_kind(topic: str) -> str:
     return "country" if topic in ("maker_country", "guild_country") else topic
-
-
-def _with_pair(question: Question, pair: str) -> Question:
-    return replace(question, pair=pair)

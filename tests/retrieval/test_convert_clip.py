@@ -26,7 +26,7 @@ from .conftest import SIDE, tiny_clip
     ],
 )
 def test_same_vectors_as_transformers(changes, tmp_path):
-    """At most 1e-5 apart (measured: 3e-7), through files, preprocessing and all."""
+    """At most 1e-5 apart, through files, preprocessing and all."""
     model = tiny_clip(**changes)
     for parameter in model.parameters():  # biases and norms start at 0 and 1, which hides mistakes
         torch.nn.init.normal_(parameter, std=0.3)
