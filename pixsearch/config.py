@@ -109,7 +109,7 @@ class WandbMode(StrEnum):
 
 
 class Foundation(StrEnum):
-    """Where the miniature's pre-trained tower and segmenter come from."""
+    """Where the miniature's pre-trained parts come from."""
 
     committed = "committed"  # the weights in the repository
     scratch = "scratch"  # trained anew, an hour or two
@@ -370,6 +370,7 @@ class PretrainOptions:
     num_scenes: int = 5000
     tower_steps: int = 3000
     segmenter_steps: int = 1800
+    language_model_steps: int = 1600
 
 
 @dataclass

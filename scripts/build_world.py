@@ -18,8 +18,7 @@ def main(composed: DictConfig) -> None:
         from pixsearch.miniature.world import build_world
 
         build_world(options.miniature)
-        parts = Path(options.paths.miniature) / "parts"
-        assemble(Path(options.paths.foundation), parts, seed=options.miniature.seed)
+        assemble(Path(options.paths.foundation), Path(options.paths.miniature) / "parts")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pre-train the miniature's tower and segmenter: `python scripts/pretrain_miniature.py`."""
+"""Pre-train the miniature's parts: `python scripts/pretrain_miniature.py`."""
 
 import hydra
 from omegaconf import DictConfig

@@ -12,9 +12,10 @@ def main(composed: DictConfig) -> None:
     """Import late, so that a misspelt option is told before torch is loaded."""
     with one_line_errors(TrainOptions):
         options = from_omegaconf(TrainOptions, composed)
+        from pixsearch.evaluation.sampling import sampler
         from pixsearch.training import fit
 
-        fit(options)
+        fit(options, evaluate=sampler(options.retrieval))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from PIL import Image
@@ -31,6 +33,8 @@ class Batch:
         load_images: decodes the image of the same place, RGB.
         target_masks: per row, in the order of its <seg> tokens, the share of each low-resolution
             pixel that the mask covers.
+        mask_weights: for each of them the share of each pixel whose label is known: neither
+            ignored by the annotation nor padding.
     """
 
     ids: tuple[str, ...]
@@ -42,6 +46,7 @@ class Batch:
     image_ids: tuple[str, ...]
     load_images: tuple[Callable[[], Image.Image], ...]
     target_masks: tuple[Float[Tensor, "_num_masks resolution resolution"], ...]
+    mask_weights: tuple[Float[Tensor, "_num_masks resolution resolution"], ...]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,8 +58,10 @@ class Batch:
             for field in fields(self)
             if isinstance(getattr(self, field.name), Tensor)
         }
-        masks = tuple(mask.to(device, non_blocking=True) for mask in self.target_masks)
-        return replace(self, target_masks=masks, **moved)
+        for name in ("target_masks", "mask_weights"):
+            planes = getattr(self, name)
+            moved[name] = tuple(plane.to(device, non_blocking=True) for plane in planes)
+        return replace(self, **moved)
 
 
 def collate(
@@ -84,15 +91,15 @@ def collate(
     }
     places = {image_id: place for place, image_id in enumerate(loaders)}
     rows = [places.get(example.image_id, NO_IMAGE) for example in examples]
+    planes = [_mask_planes(example, segmenter_size, mask_resolution) for example in examples]
     return Batch(
         ids=tuple(example.id for example in examples),
         **_pad(rendered, pad_id=renderer.ids.pad),
         image_rows=torch.tensor(rows),
         image_ids=tuple(loaders),
         load_images=tuple(loaders.values()),
-        target_masks=tuple(
-            _target_masks(example, segmenter_size, mask_resolution) for example in examples
-        ),
+        target_masks=tuple(targets for targets, _ in planes),
+        mask_weights=tuple(weights for _, weights in planes),
     )
 
 
@@ -130,9 +137,13 @@ def _pad(rendered: Sequence[Rendered], *, pad_id: int) -> dict[str, Int64[Tensor
     return padded
 
 
-def _target_masks(
+def _mask_planes(
     example: Example, segmenter_size: int, mask_resolution: int
-) -> Float[Tensor, "num_masks resolution resolution"]:
+) -> tuple[
+    Float[Tensor, "num_masks resolution resolution"],
+    Float[Tensor, "num_masks resolution resolution"],
+]:
+    """The target of each grounded phrase, and where it is known."""
     num_phrases = len(grounded_phrases(example.conversation))
     masks = None if example.load_masks is None else example.load_masks()
     num_masks = 0 if masks is None else len(masks)
@@ -141,5 +152,10 @@ def _target_masks(
             f"example {example.id!r} has {num_phrases} grounded phrases, but {num_masks} masks"
         )
     if masks is None:
-        return torch.zeros(0, mask_resolution, mask_resolution)
-    return masks_to_segmenter(masks, size=segmenter_size, resolution=mask_resolution)
+        none = torch.zeros(0, mask_resolution, mask_resolution)
+        return none, none
+    shrink = partial(masks_to_segmenter, size=segmenter_size, resolution=mask_resolution)
+    known = np.ones((1, *masks.shape[1:]), dtype=bool)
+    if example.load_ignore is not None:
+        known[0] = ~example.load_ignore()
+    return shrink(masks), shrink(known).expand(len(masks), -1, -1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pixsearch.datasets.masks import Rle
+from pixsearch.miniature.descriptions import talk
 from pixsearch.miniature.entities import Split
 from pixsearch.miniature.expressions import expressions
 from pixsearch.miniature.planning import WorldPlan
@@ -16,8 +17,7 @@ from pixsearch.miniature.questions import Asker, Question, QuestionType, Step
 from pixsearch.miniature.scenes import HEIGHT, WIDTH, Scene
 
 _EXPRESSIONS_PER_ENTITY = 2
-_TURNS_PER_SCENE = 5
-_TRIES = 30
+_QUESTIONS_PER_SCENE = 4  # of a conversation
 
 
 def write_training(plan: WorldPlan, masks: dict[str, list[Rle]], root: Path) -> None:
@@ -96,19 +96,16 @@ def _reference(
 
 
 def _write_llava(scenes: tuple[Scene, ...], asker: Asker, folder: Path) -> None:
-    """For each scene a conversation of questions that the picture answers."""
+    """For each scene a conversation: questions that the picture answers, and what stands where."""
     folder.mkdir()
     (folder / "images").symlink_to("../images")
     items = []
     for scene in scenes:
-        turns: list[dict[str, str]] = []
-        for _ in range(_TRIES):
-            question = asker.without_search(scene, "")
-            if question is not None:
-                turns.append({"from": "human", "value": question.text})
-                turns.append({"from": "gpt", "value": question.answer})
-            if len(turns) == 2 * _TURNS_PER_SCENE:
-                break
-        turns[0]["value"] = f"<image>\n{turns[0]['value']}"
-        items.append({"id": scene.id, "image": f"{scene.id}.png", "conversations": turns})
+        said = [
+            {"from": speaker, "value": words}
+            for turn in talk(scene, asker, num_questions=_QUESTIONS_PER_SCENE)
+            for speaker, words in zip(("human", "gpt"), turn, strict=True)
+        ]
+        said[0]["value"] = f"<image>\n{said[0]['value']}"
+        items.append({"id": scene.id, "image": f"{scene.id}.png", "conversations": said})
     (folder / "train.json").write_text(json.dumps(items))

@@ -77,6 +77,7 @@ class BatchSource:
             "image_features": features,
             "image_index": batch.image_rows.to(device),
             "target_masks": torch.cat(batch.target_masks).to(device),
+            "mask_weights": torch.cat(batch.mask_weights).to(device),
             "loss_options": self._options.stage.loss,
         }
 

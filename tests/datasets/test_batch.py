@@ -81,6 +81,20 @@ def test_target_masks_are_the_masks_in_the_segmenters_square(
     assert not targets[:, 12:].any()  # the padding below an image of 24x32
 
 
+def test_padding_and_ignored_pixels_weigh_nothing(
+    refcoco_root: Path, renderer: ChatRenderer
+) -> None:
+    example = refcoco.load(refcoco_root, "train")[0]
+    (weights,) = batch([example], renderer).mask_weights
+    assert (weights[:, :12] == 1).all()
+    assert not weights[:, 12:].any()
+    upper_half = np.arange(24)[:, None].repeat(32, 1) < 12
+    ignoring = dataclasses.replace(example, load_ignore=lambda: upper_half)
+    (weights,) = batch([ignoring], renderer).mask_weights
+    assert not weights[:, :6].any()
+    assert (weights[:, 6:12] == 1).all()
+
+
 def test_an_over_long_conversation_names_itself_and_both_lengths(renderer: ChatRenderer) -> None:
     length = len(renderer.render(text_only().conversation))
     batch([text_only()], renderer, max_length=length)
@@ -128,5 +142,6 @@ def test_examples_and_batches_cross_processes(
 def test_to_moves_every_tensor(refcoco_root: Path, renderer: ChatRenderer) -> None:
     result = batch(list(refcoco.load(refcoco_root, "train")), renderer).to("meta")
     assert result.input_ids.device.type == "meta"
-    assert {masks.device.type for masks in result.target_masks} == {"meta"}
+    planes = (*result.target_masks, *result.mask_weights)
+    assert {plane.device.type for plane in planes} == {"meta"}
     assert len(result) == 2

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, CLIPVisionModelWithProjection
+from transformers import AutoTokenizer, CLIPVisionModelWithProjection, LlavaConfig
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
+from pixsearch.chat import Role, Text
 from pixsearch.config import EncoderOptions
 from pixsearch.images import pixels
 from pixsearch.miniature.appearance import FOUNDATION_SEED
+from pixsearch.miniature.descriptions import cell, noun
 from pixsearch.miniature.entities import Split
 from pixsearch.miniature.foundation.assembly import assemble
 from pixsearch.miniature.foundation.augmentation import augment
@@ -22,12 +25,15 @@ from pixsearch.miniature.foundation.bank import (
     SceneBank,
     build_entities,
     build_scenes,
+    plan_scene,
 )
+from pixsearch.miniature.foundation.conversations import Reader, about_scene
+from pixsearch.miniature.foundation.language_model import whiten_projector
 from pixsearch.miniature.foundation.loop import pretrain
 from pixsearch.miniature.foundation.segmenter import build_segmenter
 from pixsearch.miniature.foundation.tokenizer import train_tokenizer
 from pixsearch.miniature.foundation.tower import NOTHING, patch_targets
-from pixsearch.miniature.templates import QUESTIONS
+from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
 from pixsearch.retrieval.encoders import open_image_encoder
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +113,47 @@ def test_segmenter_draws_its_positions_as_sam_does() -> None:
     assert matrix is segmenter.prompt_encoder.shared_embedding.positional_embedding
 
 
+def test_a_whitened_projector_sees_every_direction_of_the_patches() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.logspace(-1.5, 1.5, 24)  # variances a million apart
+    patches = 3 + torch.randn(50, 40, 24, generator=generator) * spread
+    config = LlavaConfig(
+        vision_config={"hidden_size": 24, "model_type": "clip_vision_model"},
+        text_config={"hidden_size": 32, "model_type": "llama"},
+    )
+    projector = LlavaMultiModalProjector(config)
+    whiten_projector(projector, patches)
+    seen = projector.linear_1(patches).flatten(0, 1)
+    assert seen.mean(0).abs().max() < 1e-3
+    variances = torch.linalg.svdvals(seen - seen.mean(0)).square() / len(seen)
+    assert variances[0] < 1.1
+    assert variances[11] > 0.5  # directions above the floor weigh alike
+    assert variances[24:].max() < 1e-6
+
+
+def test_pre_training_talks_of_pictures_without_search_or_mask(entities: EntityBank) -> None:
+    scene = plan_scene(entities.appearances, 0, seed=FOUNDATION_SEED)
+    conversation = about_scene(scene, np.random.default_rng(0))
+    answers = [m.parts for m in conversation.messages if m.role is Role.ASSISTANT]
+    assert all(isinstance(part, Text) for parts in answers for part in parts)
+    described = answers[-1][0].text
+    for member in scene.placed:
+        assert f"{noun(member.appearance)} at {cell(member)}" in described
+
+
+def test_readings_hold_their_answer_or_none() -> None:
+    with pytest.raises(ValueError, match="pre-training reads worlds"):
+        Reader(FOUNDATION_SEED - 1)
+    reader, generator = Reader(FOUNDATION_SEED), np.random.default_rng(0)
+    answers = []
+    for _ in range(20):
+        messages = reader.draw(generator).messages
+        text = messages[0].parts[0].text
+        answers += [m.parts[0].text for m in messages if m.role is Role.ASSISTANT]
+        assert all(answer == DONT_KNOW or answer in text for answer in answers[-6:])
+    assert 0.1 < answers.count(DONT_KNOW) / len(answers) < 0.5
+
+
 def test_tokenizer_gives_back_its_text_and_splits_numbers() -> None:
     tokenizer = train_tokenizer()
     for text in (" Velmora made it of jade in 1420.", *QUESTIONS["name"][Split.eval]):
@@ -119,7 +166,7 @@ def test_tokenizer_gives_back_its_text_and_splits_numbers() -> None:
 def test_committed_parts_are_assembled_and_agree_with_the_retriever(tmp_path: Path) -> None:
     """The retriever's open_clip has the tower's weights: the same vectors to 1e-5."""
     parts = tmp_path / "parts"
-    assemble(COMMITTED, parts, seed=0)
+    assemble(COMMITTED, parts)
     tower = CLIPVisionModelWithProjection.from_pretrained(
         COMMITTED / "tower", dtype=torch.float32
     ).eval()
@@ -139,7 +186,7 @@ def test_committed_parts_are_assembled_and_agree_with_the_retriever(tmp_path: Pa
 def test_weights_are_small_and_their_hashes_are_those_of_the_card() -> None:
     card = (COMMITTED / "README.md").read_text()
     files = sorted(COMMITTED.glob("*/model.safetensors"))
-    assert len(files) == 2
+    assert [file.parent.name for file in files] == ["language_model", "segmenter", "tower"]
     assert sum(file.stat().st_size for file in files) < 10e6
     for file in files:
         assert hashlib.sha256(file.read_bytes()).hexdigest() in card

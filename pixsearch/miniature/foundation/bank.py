@@ -119,6 +119,22 @@ def build_scenes(entities: EntityBank, *, num_scenes: int, seed: int, side: int)
     return SceneBank(**{name: np.stack([r[name] for r in records]) for name in records[0]})
 
 
+def plan_scene(appearances: Sequence[Appearance], number: int, *, seed: int) -> Scene:
+    """Scene `number` of a bank; an entity's id is its place in `appearances`."""
+    generator = np.random.default_rng([seed, 3, number])
+    egocentric = bool(generator.random() < _EGOCENTRIC_SHARE)
+    count = int(generator.integers(3, MOST_MEMBERS + 1)) if egocentric else 1
+    numbers = generator.choice(len(appearances), size=count, replace=False)
+    labels = {
+        str(chosen): str(generator.choice(LABEL_WORDS))
+        for chosen in numbers
+        if generator.random() < _LABEL_SHARE
+    }
+    members = [(str(chosen), appearances[chosen]) for chosen in numbers]
+    placed = arrange(generator, members, egocentric=egocentric, labels=labels)
+    return Scene(id=str(number), egocentric=egocentric, placed=placed, seed=(seed, 4, number))
+
+
 def _map(function: Callable[[Item], Drawn], items: list[Item], title: str) -> list[Drawn]:
     """The function of every item, on all cores, with a bar."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
@@ -189,21 +205,13 @@ def _draw_labelled_scene(
     appearances: Sequence[Appearance], number: int, *, seed: int, side: int
 ) -> dict[str, np.ndarray]:
     """The fields of `SceneBank` for one scene."""
-    generator = np.random.default_rng([seed, 3, number])
-    egocentric = bool(generator.random() < _EGOCENTRIC_SHARE)
-    count = int(generator.integers(3, MOST_MEMBERS + 1)) if egocentric else 1
-    numbers = generator.choice(len(appearances), size=count, replace=False)
-    labels = {
-        str(chosen): str(generator.choice(LABEL_WORDS))
-        for chosen in numbers
-        if generator.random() < _LABEL_SHARE
-    }
-    members = [(str(chosen), appearances[chosen]) for chosen in numbers]
-    placed = arrange(generator, members, egocentric=egocentric, labels=labels)
-    drawn = draw_scene(Scene(id="", egocentric=egocentric, placed=placed, seed=(seed, 4, number)))
+    scene = plan_scene(appearances, number, seed=seed)
+    drawn = draw_scene(scene)
+    placed = scene.placed
+    numbers = np.array([int(member.entity_id) for member in placed])
     instances = _numbered(drawn.masks)
     wide = drawn.image.resize((side, side * HEIGHT // WIDTH), Image.Resampling.BILINEAR)
-    beyond = (0, MOST_MEMBERS - count)
+    beyond = (0, MOST_MEMBERS - len(placed))
     return {
         "squares": np.asarray(fit_square(drawn.image, side, ImageFit.pad, mean=OPENAI_CLIP_MEAN)),
         "places": _in_square(instances, side),

@@ -6,11 +6,16 @@ import logging
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
+from safetensors.torch import save_file
+from transformers import CLIPVisionModel, LlavaForConditionalGeneration, PreTrainedModel
 
 from pixsearch.config import PretrainOptions
 from pixsearch.miniature.appearance import FOUNDATION_SEED
 from pixsearch.miniature.foundation.bank import build_entities, build_scenes
+from pixsearch.miniature.foundation.language_model import (
+    measure_language_model,
+    train_language_model,
+)
 from pixsearch.miniature.foundation.segmenter import measure_segmenter, train_segmenter
 from pixsearch.miniature.foundation.tokenizer import train_tokenizer
 from pixsearch.miniature.foundation.tower import measure_tower, train_tower
@@ -23,7 +28,7 @@ _HELD_OUT_ENTITIES, _HELD_OUT_SCENES = 300, 200
 
 
 def pretrain_miniature(options: PretrainOptions) -> dict[str, float]:
-    """Draw the pictures, train tower, segmenter and tokenizer, measure them, write all.
+    """Draw the pictures, train segmenter, tower and language model, measure them, write all.
 
     Interrupted, it goes on where it stopped (OUTPUT/work/); the pictures are drawn again.
 
@@ -46,22 +51,43 @@ def pretrain_miniature(options: PretrainOptions) -> dict[str, float]:
         folder=output / "work" / "tower",
         seed=FOUNDATION_SEED,
     )
+    write_vision(tower.tower, segmenter, output)
+    llava = train_language_model(
+        CLIPVisionModel.from_pretrained(output / "tower", dtype=torch.float32),
+        scenes,
+        entities,
+        steps=options.language_model_steps,
+        folder=output / "work" / "language_model",
+        seed=FOUNDATION_SEED,
+    )
     others = build_entities(num_entities=_HELD_OUT_ENTITIES, seed=_HELD_OUT_SEED, side=_SIDE)
     other_scenes = build_scenes(
         others, num_scenes=_HELD_OUT_SCENES, seed=_HELD_OUT_SEED, side=_SIDE
     )
     figures = measure_tower(tower, other_scenes, others)
     figures |= measure_segmenter(segmenter, other_scenes, _HELD_OUT_SEED)
-    write_foundation(tower.tower, segmenter, output)
+    figures |= measure_language_model(llava, other_scenes, others, _HELD_OUT_SEED)
+    write_language_model(llava, output)
     write_card(output, options, figures)
     return figures
 
 
-def write_foundation(tower: PreTrainedModel, segmenter: PreTrainedModel, output: Path) -> None:
-    """Weights in fp16, so that both stay under 10 MB."""
+def write_vision(tower: PreTrainedModel, segmenter: PreTrainedModel, output: Path) -> None:
+    """Weights in fp16, so that all parts together stay under 10 MB."""
     for name, part in (("tower", tower), ("segmenter", segmenter)):
         part.to(torch.float16).save_pretrained(output / name)
         part.to(torch.float32)
+
+
+def write_language_model(llava: LlavaForConditionalGeneration, output: Path) -> None:
+    """The LLaVA's config, its weights without the tower's, in fp16, and the tokenizer."""
+    llava.config.save_pretrained(output / "language_model")
+    speaking = {
+        name: weight.to(torch.float16).contiguous()
+        for name, weight in llava.state_dict().items()
+        if "vision_tower" not in name
+    }
+    save_file(speaking, output / "language_model" / "model.safetensors")
     train_tokenizer().save_pretrained(output / "tokenizer")
 
 
@@ -82,6 +108,7 @@ def write_card(output: Path, options: PretrainOptions, figures: dict[str, float]
                     "num_scenes": options.num_scenes,
                     "tower_steps": options.tower_steps,
                     "segmenter_steps": options.segmenter_steps,
+                    "language_model_steps": options.language_model_steps,
                 }
             ),
             training=FOUNDATION_SEED,
@@ -94,10 +121,12 @@ def write_card(output: Path, options: PretrainOptions, figures: dict[str, float]
 
 _CARD = """# The miniature's pre-trained parts
 
-A vision tower (`CLIPVisionModelWithProjection`), a promptable segmenter (`SamModel`), a tokenizer.
-They know the miniature's drawing style and none of its entities: they saw a world of seed
-{training}, which `miniature.seed` refuses, in one half of the space of appearances, from which no
-evaluated world draws. Weights are fp16.
+A vision tower (`CLIPVisionModelWithProjection`), a promptable segmenter (`SamModel`), a language
+model (`LlavaForConditionalGeneration`, saved without its tower), a tokenizer. They know the
+miniature's drawing style and none of its entities: they saw a world of seed {training}, which
+`miniature.seed` refuses, in one half of the space of appearances, from which no evaluated world
+draws. The language model talks about pictures and reads articles of that world; it saw no search,
+no mask. Weights are fp16.
 
     python scripts/pretrain_miniature.py
 
@@ -114,5 +143,6 @@ Measured on held-out pictures of seed {held_out} (fp32 weights, before rounding 
 {rows}
 
 `*_accuracy` is per patch that shows the thing; `crop_recall_at_k` is the share of crops whose
-entity's photo is among the k nearest of 300; `mask_iou` is by one point or one box.
+entity's photo is among the k nearest of 300; `mask_iou` is by one point or one box;
+`answer_tokens_*` is the share of the answers' tokens that the language model puts first.
 """

@@ -61,20 +61,24 @@ class TowerWithHeads(nn.Module):
             {name: nn.Linear(config.projection_dim, len(v)) for name, v in ATTRIBUTES.items()}
         )
         self.norm = nn.LayerNorm(width)
-        self.register_buffer(
-            "pixel_mean", torch.tensor(OPENAI_CLIP_MEAN).view(3, 1, 1), persistent=False
-        )
-        self.register_buffer(
-            "pixel_std", torch.tensor(OPENAI_CLIP_STD).view(3, 1, 1), persistent=False
-        )
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
 
     def forward(
         self, images: Float[Tensor, "batch 3 side side"]
     ) -> tuple[Float[Tensor, "batch patches width"], Float[Tensor, "batch dimension"]]:
         """Patch states of the last layer, and projected class tokens of the whole images."""
-        output = self.tower(pixel_values=(images / 255 - self.pixel_mean) / self.pixel_std)
+        output = self.tower(pixel_values=normalised(images))
         return self.norm(output.last_hidden_state[:, 1:]), output.image_embeds
+
+
+def normalised(
+    images: Float[Tensor, "batch 3 side side"],
+) -> Float[Tensor, "batch 3 side side"]:
+    """Pixels from 0 to 255 as CLIP takes them."""
+    mean, deviation = (
+        torch.tensor(values).view(3, 1, 1) for values in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
+    )
+    return (images / 255 - mean) / deviation
 
 
 def train_tower(
@@ -230,9 +234,10 @@ def _contrast_scenes(
     return -log_shares[shown].masked_fill(~right[shown], -torch.inf).logsumexp(-1).mean()
 
 
-def _pixels(
+def pixels(
     images: UInt8[np.ndarray, "batch side side 3"],
 ) -> Float[Tensor, "batch 3 side side"]:
+    """The bank's pictures as a tensor, still from 0 to 255."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float()
 
 
@@ -242,7 +247,7 @@ def measure_tower(
 ) -> dict[str, float]:
     """On held-out pictures: accuracy per patch attribute, recall of crops among all photos."""
     module.eval()
-    patches, _ = module(_pixels(scenes.squares))
+    patches, _ = module(pixels(scenes.squares))
     planes = torch.from_numpy(np.stack([scenes.places, scenes.words], axis=1)).long()
     figures = {}
     for name, classes in patch_targets(planes, torch.from_numpy(scenes.looks)).items():
@@ -250,7 +255,7 @@ def measure_tower(
         right = module.heads[name](patches).argmax(-1) == classes
         figures[f"{name}_accuracy"] = float(right[applies].float().mean())
     photos, crops = (
-        torch.cat([_unit(module(part)[1]) for part in _pixels(views[:, 0]).split(64)])
+        torch.cat([_unit(module(part)[1]) for part in pixels(views[:, 0]).split(64)])
         for views in (entities.photos, entities.crops)
     )
     ranks = (crops @ photos.T).argsort(-1, descending=True) == torch.arange(len(crops))[:, None]
