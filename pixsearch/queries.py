@@ -3,10 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
+
+from pixsearch.config import PolicyOptions, RegionCrop
 
 
 class QueryType(StrEnum):
@@ -67,3 +71,17 @@ class Passage:
 
 Search = Callable[[Sequence[Query]], list[list[Passage]]]
 """All that generation knows of retrieval: queries in, for each its passages, nearest first."""
+
+
+@runtime_checkable
+class AnySearcher(Protocol):
+    """What is asked of a searcher; pixsearch.retrieval has one."""
+
+    def search(
+        self, queries: Sequence[Query], k: int, *, region_crop: RegionCrop
+    ) -> list[list[Passage]]: ...
+
+
+def search_under(policy: PolicyOptions, searcher: AnySearcher) -> Search:
+    """The searcher with a policy's number of passages and its crop of regions."""
+    return partial(searcher.search, k=policy.k, region_crop=policy.region_crop)

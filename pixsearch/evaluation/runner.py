@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from pixsearch.generation.features import RecentFeatures
 from pixsearch.generation.records import Request
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.pixsearch import PixSearch
-from pixsearch.queries import Passage, Query, Search
+from pixsearch.queries import Passage, Query, Search, search_under
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.training.checkpoint import weights_digest
 
@@ -190,7 +189,7 @@ def _request(sample: Sample, control: RegionControl | None) -> Request:
 def _search_for(options: EvaluateOptions, benchmark: Benchmark, workbench: Workbench) -> Search:
     """The searcher with a policy's k and crop; its passages shuffled if it is that control."""
     policy = options.policy
-    search = partial(workbench.searcher.search, k=policy.k, region_crop=policy.region_crop)
+    search = search_under(policy, workbench.searcher)
     if policy.control is not Control.shuffled_passages:
         return search
     return ShuffledSearch(search, _whole_image_results(benchmark, search), seed=options.seed)

@@ -1,14 +1,13 @@
 """Sample trajectories while a model trains: the engine, as `pixsearch.training.fit` wants it."""
 
 from collections.abc import Sequence
-from functools import partial
 
 from pixsearch.chat import Text
 from pixsearch.config import GenerationOptions, PolicyOptions, RetrievalOptions
 from pixsearch.datasets.example import Example
 from pixsearch.generation import Engine, Request, Trajectory
 from pixsearch.model import PixSearch
-from pixsearch.queries import Passage, Query
+from pixsearch.queries import Passage, Query, search_under
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.training.samples import Evaluate
 
@@ -22,10 +21,7 @@ def sampler(retrieval: RetrievalOptions | None) -> Evaluate:
         retrieval: what is searched; with None no search is allowed.
     """
     policy = PolicyOptions() if retrieval else PolicyOptions(name="no_search", allow=[])
-    search = no_passages
-    if retrieval:
-        searcher = Searcher.open(retrieval)
-        search = partial(searcher.search, k=policy.k, region_crop=policy.region_crop)
+    search = search_under(policy, Searcher.open(retrieval)) if retrieval else no_passages
     options = GenerationOptions(max_new_tokens=SAMPLE_TOKENS)
 
     def evaluate(model: PixSearch, examples: Sequence[Example]) -> list[Trajectory]:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from pixsearch.config import InferOptions
 from pixsearch.generation.engine import Engine
 from pixsearch.generation.records import Request, SearchRecord, Trajectory
 from pixsearch.model.pixsearch import PixSearch
+from pixsearch.queries import search_under
 from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
@@ -27,8 +27,7 @@ def infer(options: InferOptions) -> Trajectory:
     image = _open_image(options.image) if options.image is not None else None
     model = PixSearch.from_pretrained(options.checkpoint).eval()
     searcher, policy = Searcher.open(options.retrieval), options.policy
-    search = partial(searcher.search, k=policy.k, region_crop=policy.region_crop)
-    engine = Engine(model, search, policy, options.generation)
+    engine = Engine(model, search_under(policy, searcher), policy, options.generation)
     request = Request(id="infer", question=options.question, image=image)
     trajectory = engine.generate([request])[0]
     _write(trajectory, options)

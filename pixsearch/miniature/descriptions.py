@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from pixsearch.miniature.appearance import Appearance
-from pixsearch.miniature.expressions import choose_expression
+from pixsearch.miniature.expressions import choose_expression, indefinite
 from pixsearch.miniature.questions import Asker
 from pixsearch.miniature.scenes import Placed, Scene
 
@@ -79,7 +79,7 @@ def cell(member: Placed) -> str:
 
 def noun(look: Appearance) -> str:
     """What something looks like, with an article: "an orange boat"."""
-    return f"{'an' if look.colour[0] in 'aeiou' else 'a'} {look.colour} {look.kind}"
+    return indefinite(look.colour, look.kind)
 
 
 def _wording(generator: np.random.Generator, forms: Sequence[str]) -> str:

@@ -33,6 +33,15 @@ def expressions(scene: Sequence[Placed], target: int) -> dict[str, str]:
     return found
 
 
+def indefinite(colour: str, kind: str) -> str:
+    """A thing that is not pointed at.
+
+    >>> indefinite("orange", "boat")
+    'an orange boat'
+    """
+    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {kind}"
+
+
 def choose_expression(
     generator: np.random.Generator, scene: Sequence[Placed], target: int
 ) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pixsearch.miniature.appearance import COLOURS, KINDS
 from pixsearch.miniature.entities import Entity, Split
-from pixsearch.miniature.expressions import choose_expression, expressions
+from pixsearch.miniature.expressions import choose_expression, expressions, indefinite
 from pixsearch.miniature.scenes import Scene
 from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
 from pixsearch.queries import QueryType
@@ -252,7 +252,7 @@ class Asker:
                 colour = str(self.generator.choice(list(COLOURS)))
                 kind = str(self.generator.choice(KINDS))
         answer = "yes" if (colour, kind) in there else "no"
-        words = f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {kind}"
+        words = indefinite(colour, kind)
         return self._plain(scene, id, "presence", words, answer, QuestionType.yes_no)
 
     def _label(self, scene: Scene, id: str) -> Question | None:

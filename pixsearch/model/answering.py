@@ -3,27 +3,16 @@
 The one place where the model looks down to generation; it is imported when it is called.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 from transformers import PreTrainedModel
 
-from pixsearch.config import GenerationOptions, PolicyOptions, RegionCrop
-from pixsearch.queries import Passage, Query
-
-
-@runtime_checkable
-class AnySearcher(Protocol):
-    """What is asked of a searcher; pixsearch.retrieval has one."""
-
-    def search(
-        self, queries: Sequence[Query], k: int, *, region_crop: RegionCrop
-    ) -> list[list[Passage]]: ...
+from pixsearch.config import GenerationOptions, PolicyOptions
+from pixsearch.queries import AnySearcher, search_under
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,8 +42,7 @@ def answer(
     from pixsearch.generation import Engine, Request
 
     policy = policy or PolicyOptions()
-    search = partial(searcher.search, k=policy.k, region_crop=policy.region_crop)
-    engine = Engine(model, search, policy, GenerationOptions())
+    engine = Engine(model, search_under(policy, searcher), policy, GenerationOptions())
     trajectory = engine.generate([Request(id="answer", question=question, image=image)])[0]
     return Answer(
         text=trajectory.answer_text,

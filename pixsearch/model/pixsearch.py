@@ -20,7 +20,7 @@ from transformers import (
 
 from pixsearch.chat import ChatRenderer
 from pixsearch.config import LossOptions, ModelOptions, PolicyOptions, SegState
-from pixsearch.model.answering import Answer, AnySearcher, answer
+from pixsearch.model.answering import Answer, answer
 from pixsearch.model.backbone import check_placeholders, inject_lora, splice_patches
 from pixsearch.model.composing import check_checkpoint, check_loaded, load_parts
 from pixsearch.model.config import PixSearchConfig
@@ -29,6 +29,7 @@ from pixsearch.model.grounding import GroundedStates, SegGrounding
 from pixsearch.model.losses import Losses, language_loss, mask_losses
 from pixsearch.model.new_rows import NewTokenRows
 from pixsearch.model.segmenter import decode_masks, empty_embedding, init_positional_matrix
+from pixsearch.queries import AnySearcher
 
 NO_TARGET = -100  # label of a token that is no target
 

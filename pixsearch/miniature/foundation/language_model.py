@@ -73,7 +73,6 @@ def language_model_config(
 class Lessons:
     """Draws the conversations of a step, with the patches of their pictures."""
 
-    scenes: SceneBank
     entities: EntityBank
     patches: Float[Tensor, "num_scenes num_patches vision_width"]
     reader: Reader
@@ -112,23 +111,16 @@ def train_language_model(
     tokenizer = train_tokenizer()
     llava = LlavaForConditionalGeneration(language_model_config(tower.config, tokenizer))
     llava.model.vision_tower.load_state_dict(tower.state_dict())
-    patches = _see(llava, scenes)
-    whiten_projector(llava.model.multi_modal_projector, patches)
-    lessons = Lessons(
-        scenes=scenes,
-        entities=entities,
-        patches=patches,
-        reader=Reader(seed),
-        renderer=_renderer(llava, tokenizer),
-        seed=seed,
-    )
+    lessons = _lessons(llava, tokenizer, scenes, entities, seed)
+    whiten_projector(llava.model.multi_modal_projector, lessons.patches)
     speaker = nn.ModuleList(
         [llava.model.multi_modal_projector, llava.model.language_model, llava.lm_head]
     )
 
     def losses_of_step(step: int) -> StepLosses:
         batch, seen = lessons.draw(np.random.default_rng([seed, 7, step]))
-        return {"language": _loss(llava, batch, seen)}
+        logits, targets, _ = _next_tokens(llava, batch, seen)
+        return {"language": functional.cross_entropy(logits, targets)}
 
     pretrain(speaker, losses_of_step, steps=steps, lr=1.5e-3, folder=folder, weight_decay=0.0)
     return llava
@@ -164,14 +156,7 @@ def measure_language_model(
     seed: int,
 ) -> dict[str, float]:
     """Share of right next tokens of the answers, about held-out pictures and held-out articles."""
-    lessons = Lessons(
-        scenes=scenes,
-        entities=entities,
-        patches=_see(llava, scenes),
-        reader=Reader(seed),
-        renderer=_renderer(llava, train_tokenizer()),
-        seed=seed,
-    )
+    lessons = _lessons(llava, train_tokenizer(), scenes, entities, seed)
     right: dict[bool, list[Tensor]] = {True: [], False: []}
     for step in range(8):
         batch, seen = lessons.draw(np.random.default_rng([seed, 8, step]))
@@ -185,13 +170,20 @@ def measure_language_model(
     }
 
 
-def _loss(
+def _lessons(
     llava: LlavaForConditionalGeneration,
-    batch: Batch,
-    patches: Float[Tensor, "num_images num_patches vision_width"],
-) -> Float[Tensor, ""]:
-    logits, targets, _ = _next_tokens(llava, batch, patches)
-    return functional.cross_entropy(logits, targets)
+    tokenizer: PreTrainedTokenizerFast,
+    scenes: SceneBank,
+    entities: EntityBank,
+    seed: int,
+) -> Lessons:
+    return Lessons(
+        entities=entities,
+        patches=_see(llava, scenes),
+        reader=Reader(seed),
+        renderer=_renderer(llava, tokenizer),
+        seed=seed,
+    )
 
 
 def _next_tokens(
