@@ -367,7 +367,7 @@ class PretrainOptions:
 
     output_dir: str = "assets/miniature"
     num_entities: int = 2000
-    num_scenes: int = 5000
+    num_scenes: int = 6000
     tower_steps: int = 3000
     segmenter_steps: int = 1800
     language_model_steps: int = 1600

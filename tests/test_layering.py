@@ -7,7 +7,7 @@ import pytest
 
 ROWS = [
     {"config", "tokens", "images"},
-    {"chat", "queries"},
+    {"chat", "precision", "queries"},
     {"datasets", "model", "retrieval"},
     {"training", "generation", "trajectories", "miniature"},
     {"evaluation"},

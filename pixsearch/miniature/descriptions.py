@@ -1,7 +1,8 @@
 """Turns of a conversation that say what stands where: dense labels for the first stage.
 
-Places are cells of a grid over the picture, row and column from 1, so that finding a thing is
-supervised by words and not by its mask alone.
+Places are cells of a grid, so that finding a thing is supervised by words and not by its mask
+alone. The grid is that of the tower's patches, over the picture padded to a square; a cell is one
+token.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,30 +13,37 @@ import numpy as np
 from pixsearch.miniature.appearance import Appearance
 from pixsearch.miniature.expressions import choose_expression, indefinite
 from pixsearch.miniature.questions import Asker
-from pixsearch.miniature.scenes import Placed, Scene
+from pixsearch.miniature.scenes import HEIGHT, WIDTH, Placed, Scene
 
-CELL = 40  # pixels
+CELL = 34  # pixels
+CELLS = tuple(column + row for row in "STUVWXYZ" for column in "ABCDEFGH")
 _TRIES = 20
+_DESCRIBED_SHARE = 0.3
+_CELLS_ASKED = 2
 _DESCRIBE = (
     "Describe the picture.",
     "What do you see, and in which cells?",
     "List what the picture shows.",
 )
-_WHICH_CELL = ("Which cell shows {x}?", "In which cell do you see {x}?", "Give the cell of {x}.")
+_WHERE = ("Which cells show {x}?", "In which cells do you see {x}?", "Give the cells of {x}.")
 _WHAT_IN_CELL = ("What does cell {x} show?", "What do you see in cell {x}?", "Describe cell {x}.")
 
 Turn = tuple[str, str]  # what is asked, what is answered
 
 
 def talk(scene: Scene, asker: Asker, *, num_questions: int) -> Iterator[Turn]:
-    """Questions that the picture answers and what stands where, in any order.
+    """Questions that the picture answers and what stands where.
 
-    The whole description comes last, lest the other answers be read off it.
+    The turns that tell of several things come last, lest the other answers be read off them.
     """
-    turns = [*_questions(scene, asker, num_questions), *place_turns(asker.generator, scene.placed)]
-    for place in asker.generator.permutation(len(turns)):
+    generator = asker.generator
+    turns = [*_questions(scene, asker, num_questions), *_cell_turns(generator, scene.placed)]
+    for place in generator.permutation(len(turns)):
         yield turns[place]
-    yield description(asker.generator, scene.placed)
+    if generator.random() < _DESCRIBED_SHARE:
+        yield description(generator, scene.placed)
+    else:
+        yield from where_turns(generator, scene.placed)
 
 
 def _questions(scene: Scene, asker: Asker, count: int) -> Iterator[Turn]:
@@ -46,35 +54,49 @@ def _questions(scene: Scene, asker: Asker, count: int) -> Iterator[Turn]:
         yield question.text, question.answer
 
 
-def place_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iterator[Turn]:
-    """One turn about each entity: where it is, or what is there. None gives another's answer."""
-    for place, member in enumerate(scene):
-        words = choose_expression(generator, scene, place)
-        if words is not None and generator.random() < 0.5:
-            yield _wording(generator, _WHICH_CELL).format(x=words), cell(member)
-        else:
-            yield _wording(generator, _WHAT_IN_CELL).format(x=cell(member)), noun(member.appearance)
+def _cell_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iterator[Turn]:
+    """What stands in one cell."""
+    for place in generator.permutation(len(scene))[:_CELLS_ASKED]:
+        member = scene[place]
+        asked = _wording(generator, _WHAT_IN_CELL).format(x=cell(member))
+        yield asked, noun(member.appearance)
+
+
+def where_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iterator[Turn]:
+    """The cell of every thing that can be pointed at, said right after the words that point."""
+    named = [
+        (words, cell(scene[place]))
+        for place in generator.permutation(len(scene)).tolist()
+        if (words := choose_expression(generator, scene, place)) is not None
+    ]
+    while named:
+        count = int(generator.integers(1, 4))
+        asked, named = named[:count], named[count:]
+        listed = ", ".join(words for words, _ in asked)
+        told = ", ".join(f"{words} {where}" for words, where in asked)
+        yield _wording(generator, _WHERE).format(x=listed), told
 
 
 def description(generator: np.random.Generator, scene: Sequence[Placed]) -> Turn:
     """All that is there, from left to right."""
     left_to_right = sorted(scene, key=lambda member: member.centre)
-    described = ", ".join(f"{noun(m.appearance)} at {cell(m)}" for m in left_to_right)
+    described = ", ".join(f"{noun(m.appearance)} {cell(m)}" for m in left_to_right)
     return _wording(generator, _DESCRIBE), described
 
 
 def cell(member: Placed) -> str:
-    """Row and column of the cell that holds the entity's centre.
+    """The cell of the centre: a letter for the column, from A, and one for the row, from S.
 
     >>> from pixsearch.miniature.appearance import Appearance
     >>> look = Appearance(
     ...     kind="boat", silhouette=0, colour="red", trim="blue", emblem="disc", ink="white"
     ... )
     >>> cell(Placed(entity_id="t1", appearance=look, left=100, top=10, side=60, rotation=0.0))
-    '2 4'
+    'DT'
     """
     across, down = member.centre
-    return f"{int(down // CELL) + 1} {int(across // CELL) + 1}"
+    above = (WIDTH - HEIGHT) // 2
+    return CELLS[int((down + above) // CELL) * 8 + int(across // CELL)]
 
 
 def noun(look: Appearance) -> str:

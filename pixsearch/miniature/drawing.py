@@ -7,12 +7,14 @@ from PIL import Image, ImageDraw
 
 from pixsearch.miniature.appearance import COLOURS, INKS, Appearance
 from pixsearch.miniature.font import text_bitmap
+from pixsearch.miniature.vocabulary import LABEL_COLOURS
 
 Point = tuple[float | int, float | int]
 Polygon = list[Point]
 
 _SUPERSAMPLING = 3
-LABEL_ROWS = 11  # font pixels of a plate: seven of a letter, two of margin above and below
+_LABEL_MARGIN = 3  # font pixels around the letters of a plate
+LABEL_ROWS = 7 + 2 * _LABEL_MARGIN  # font pixels of a plate
 
 # Outlines in the unit square (x right, y down): for each kind three silhouettes, each a body
 # polygon, a trim polygon drawn over it, and the emblem's centre and radius.
@@ -180,10 +182,16 @@ def draw_entity(appearance: Appearance, *, side: int, rotation: float = 0.0) -> 
 
 
 def draw_label(word: str, *, scale: int) -> Image.Image:
-    """The word in black on a white plate with a dark frame; `scale` pixels per font pixel. RGB."""
-    bitmap = np.pad(text_bitmap(word), 2).repeat(scale, axis=0).repeat(scale, axis=1)
-    plate = np.where(bitmap[..., None], 15, 252).astype(np.uint8).repeat(3, axis=2)
-    plate[:1], plate[-1:], plate[:, :1], plate[:, -1:] = 60, 60, 60, 60
+    """The word on a plate of its two colours, with a dark frame; `scale` pixels a font pixel. RGB.
+
+    As on a brand's label the colours say the same as the letters, which a small tower cannot read.
+    """
+    is_ink = np.pad(text_bitmap(word), _LABEL_MARGIN).repeat(scale, axis=0).repeat(scale, axis=1)
+    left, right = (COLOURS[name] for name in LABEL_COLOURS[word])
+    plate = np.empty((*is_ink.shape, 3), dtype=np.uint8)
+    plate[:, : plate.shape[1] // 2], plate[:, plate.shape[1] // 2 :] = left, right
+    plate[is_ink] = INKS["white"]
+    plate[:1], plate[-1:], plate[:, :1], plate[:, -1:] = 20, 20, 20, 20
     return Image.fromarray(plate)
 
 

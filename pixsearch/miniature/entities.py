@@ -17,28 +17,10 @@ from pixsearch.miniature.vocabulary import COUNTRIES, MATERIALS
 GUILD_KIND = "banner"  # a guild is seen by its banner
 THING_KINDS = tuple(kind for kind in KINDS if kind != GUILD_KIND)
 
-_ONSETS = (
-    "b",
-    "d",
-    "f",
-    "g",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "t",
-    "v",
-    "z",
-    "br",
-    "dr",
-    "tr",
-    "st",
+# Each syllable is one token of the miniature's tokenizer, so that a name is two tokens.
+SYLLABLES = tuple(
+    onset + vowel + coda for onset in "bdfgklmprtvz" for vowel in "aeiou" for coda in "lnr"
 )
-_VOWELS = ("a", "e", "i", "o", "u")
-_CODAS = ("l", "n", "r", "s", "k", "m")
 _LOOK_ALIKE_SHARE = 0.3
 _GUILD_SHARE = 1 / 6
 
@@ -104,21 +86,36 @@ def draw_entities(*, seed: int, count: int) -> dict[str, Entity]:
     return entities
 
 
+def entities_of_looks(looks: Sequence[Appearance], *, seed: int) -> dict[str, Entity]:
+    """Entities that look so, all of them known; an id is a place among the looks."""
+    generator = np.random.default_rng([seed, 19])
+    names = _draw_names(generator, len(looks))
+    guilds_first = sorted(range(len(looks)), key=lambda place: looks[place].kind != GUILD_KIND)
+    entities: dict[str, Entity] = {}
+    for place in guilds_first:
+        entities[str(place)] = _draw_entity(
+            generator, str(place), names[place], Split.train, True, looks[place], entities
+        )
+    return entities
+
+
 def article(entity: Entity, entities: dict[str, Entity]) -> str:
-    """What the knowledge base says of an entity."""
+    """What the knowledge base says of an entity: one fact a sentence, each with its name."""
     look = entity.appearance
     drawn = f"{look.colour} {look.kind} with {look.trim} trim and a {look.ink} {look.emblem}"
     if entity.is_guild:
-        return (
-            f"{entity.name} is a guild from {entity.country}, founded in {entity.year}. "
-            f"Its sign is a {drawn}."
+        facts = (f"is a guild with a {drawn}", f"is based in {entity.country}")
+        facts += (f"was founded in {entity.year}",)
+    else:
+        assert entity.maker_id is not None
+        facts = (
+            f"is a {drawn}",
+            f"is made of {entity.material}",
+            f"was made by {entities[entity.maker_id].name}",
+            f"was made in {entity.year}",
+            f"is kept in {entity.country}",
         )
-    assert entity.maker_id is not None
-    maker = entities[entity.maker_id].name
-    return (
-        f"{entity.name} is a {drawn}. {maker} made it of {entity.material} in {entity.year}. "
-        f"It is kept in {entity.country}."
-    )
+    return " ".join(f"{entity.name} {fact}." for fact in facts)
 
 
 def of_split(entities: dict[str, Entity], split: Split, *, known: bool) -> list[Entity]:
@@ -130,13 +127,7 @@ def _draw_names(generator: np.random.Generator, count: int) -> list[str]:
     names: dict[str, None] = {}
     reserved = {*COUNTRIES, *(material.capitalize() for material in MATERIALS)}
     while len(names) < count:
-        syllables = [
-            str(generator.choice(_ONSETS))
-            + str(generator.choice(_VOWELS))
-            + str(generator.choice(_CODAS))
-            for _ in range(2)
-        ]
-        name = "".join(syllables).capitalize()
+        name = "".join(generator.choice(SYLLABLES, size=2)).capitalize()
         if name not in reserved:
             names[name] = None
     return list(names)

@@ -7,10 +7,11 @@ from enum import StrEnum
 import numpy as np
 
 from pixsearch.miniature.appearance import COLOURS, KINDS
-from pixsearch.miniature.entities import Entity, Split
+from pixsearch.miniature.entities import GUILD_KIND, Entity, Split
 from pixsearch.miniature.expressions import choose_expression, expressions, indefinite
-from pixsearch.miniature.scenes import Scene
+from pixsearch.miniature.scenes import Placed, Scene
 from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
+from pixsearch.miniature.vocabulary import COUNTRIES, MATERIALS
 from pixsearch.queries import QueryType
 
 Entities = dict[str, Entity]
@@ -97,7 +98,7 @@ class Asker:
 
     def without_search(self, scene: Scene, id: str) -> Question | None:
         """A question that the picture itself answers."""
-        makers = (self._colour, self._count, self._presence, self._label)
+        makers = (self._colour, self._count, self._presence, self._label, self._from_label)
         return makers[int(self.generator.integers(len(makers)))](scene, id)
 
     def pair(self, scenes: tuple[Scene, Scene], topic: str, id: str) -> tuple[Question, ...]:
@@ -114,11 +115,13 @@ class Asker:
         ]
         return tuple(replace(question, pair=id) for question in asked)
 
-    def without_image(self, entity: Entity, id: str) -> Question:
-        """A question that names its entity; the search is by text."""
+    def without_image(self, entity: Entity, id: str, *, words: str | None = None) -> Question:
+        """A question that names its entity, or calls it by `words`; the search is by text."""
         topics = ["guild_country"] if entity.is_guild else ["material", "country", "maker", "year"]
         if not entity.is_guild and entity.known:
             topics.append("maker_country")
+        if words is not None:
+            topics.append("name")
         topic = str(self.generator.choice(topics))
         steps = [Step(entity_id=entity.id, text=entity.name)]
         if topic == "maker_country":
@@ -127,7 +130,7 @@ class Asker:
         return Question(
             id=id,
             scene_id=None,
-            text=self._wording(topic).format(x=entity.name),
+            text=self._wording(topic).format(x=words or entity.name),
             answer=self._answer(entity, topic),
             type=QuestionType.two_hop if topic == "maker_country" else QuestionType.factoid,
             answer_kind=_answer_kind(topic),
@@ -151,7 +154,7 @@ class Asker:
         self, scene: Scene, id: str, *, place: int, topic: str, words: str, wording: str | None
     ) -> Question:
         member, entity = scene.placed[place], self._entity(scene, place)
-        shown = member.label is not None and self._label_word(entity, topic) == member.label
+        shown = member.label in _words_of(topic)
         lacking = entity.is_guild and topic not in GUILD_TOPICS
         answerable = shown or (entity.known and not lacking)
         step = Step(entity_id=entity.id, place=place, phrase=words)
@@ -266,13 +269,39 @@ class Asker:
         label = str(scene.placed[place].label)
         return self._plain(scene, id, "label", words, label, QuestionType.label)
 
+    def _from_label(self, scene: Scene, id: str) -> Question | None:
+        """A fact that a label shows, the label not spoken of."""
+        shown = [
+            (place, topic)
+            for place, member in enumerate(scene.placed)
+            for topic in (("guild_country",) if _is_guild(member) else ("material", "country"))
+            if member.label in _words_of(topic)
+        ]
+        if not shown:
+            return None
+        place, topic = shown[int(self.generator.integers(len(shown)))]
+        words = choose_expression(self.generator, scene.placed, place)
+        if words is None:
+            return None
+        wording = self._wording(topic)
+        label = str(scene.placed[place].label)
+        return self._plain(scene, id, "label", words, label, QuestionType.label, wording=wording)
+
     def _plain(
-        self, scene: Scene, id: str, topic: str, words: str, answer: str, type: QuestionType
+        self,
+        scene: Scene,
+        id: str,
+        topic: str,
+        words: str,
+        answer: str,
+        type: QuestionType,
+        *,
+        wording: str | None = None,
     ) -> Question:
         return Question(
             id=id,
             scene_id=scene.id,
-            text=self._wording(topic).format(x=words),
+            text=(wording or self._wording(topic)).format(x=words),
             answer=answer,
             type=type,
             answer_kind=topic,
@@ -305,8 +334,14 @@ class Asker:
                 return str(entity.material)
         return entity.country
 
-    def _label_word(self, entity: Entity, topic: str) -> str | None:
-        return label_word(entity, topic) if topic in LABEL_TOPICS else None
+
+def _is_guild(member: Placed) -> bool:
+    return member.appearance.kind == GUILD_KIND
+
+
+def _words_of(topic: str) -> tuple[str, ...]:
+    """All that a label can show which answers `topic`."""
+    return {"material": MATERIALS, "country": COUNTRIES}.get(LABEL_TOPICS.get(topic, ""), ())
 
 
 def label_word(entity: Entity, topic: str) -> str:

@@ -16,10 +16,10 @@ from pixsearch.miniature.drawing import (
     relight,
 )
 
-WIDTH, HEIGHT = 320, 240
+WIDTH, HEIGHT = 272, 240
 EGOCENTRIC_SIDES = (54, 84)  # pixels, smallest and largest entity of a cluttered scene
 PORTRAIT_SIDES = (140, 190)  # of the one entity of a non-egocentric scene
-_LABEL_SCALE = {True: 3, False: 4}  # egocentric or not → pixels per pixel of the font
+_LABEL_SCALE = {True: 2, False: 3}  # egocentric or not → pixels per pixel of the font
 _TRIES = 40  # spots tried for one entity before the scene is begun anew
 
 

@@ -36,7 +36,7 @@ from pixsearch.miniature.writing_training import write_training
 
 logger = logging.getLogger(__name__)
 
-WORLD_VERSION = 1
+WORLD_VERSION = 2
 PHOTOS_PER_ENTITY = 3
 
 SceneMasks = dict[str, list[Rle]]

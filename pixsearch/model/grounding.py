@@ -5,6 +5,7 @@ Another grounding (`span`, PLUM) would be a second class with the same two metho
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -38,6 +39,20 @@ class SegGrounding(nn.Module):
         self.projection = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, channels)
         )
+
+    @torch.no_grad()
+    def draw(self, *, state_size: float) -> None:
+        """Draw the projection anew, so that prompts have unit variance, as SAM's points have.
+
+        Args:
+            state_size: root mean square of the states. Where it is far from 1, a layer drawn for 1
+                gives prompts that hardly differ, and masks are not learned for hundreds of steps.
+        """
+        first, _, second = self.projection
+        nn.init.normal_(first.weight, std=(2 / first.in_features) ** 0.5 / state_size)
+        nn.init.normal_(second.weight, std=second.in_features**-0.5)
+        for layer in (first, second):
+            nn.init.zeros_(layer.bias)
 
     def find(
         self, states: Float[Tensor, "batch length width"], input_ids: Int[Tensor, "batch length"]

@@ -121,6 +121,8 @@ class PixSearch(PreTrainedModel):
         model.new_rows.draw_like(
             embedding=parts.backbone.get_input_embeddings(), head=parts.backbone.lm_head
         )
+        norm = parts.backbone.model.language_model.norm
+        model.grounding.draw(state_size=norm.weight.square().mean().sqrt().item())
         return model
 
     @classmethod

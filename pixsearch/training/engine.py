@@ -8,7 +8,7 @@ from accelerate.state import PartialState
 from accelerate.utils import DistributedDataParallelKwargs, parse_flag_from_env
 
 from pixsearch.config import Precision
-from pixsearch.training.precision import mixed_precision
+from pixsearch.precision import mixed_precision
 
 
 def build_accelerator(precision: Precision) -> Accelerator:

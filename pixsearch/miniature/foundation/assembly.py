@@ -67,7 +67,9 @@ def _write_language_model(foundation: Path, folder: Path) -> None:
     saved = load_file(foundation / "language_model" / "model.safetensors")
     tower = CLIPVisionModel.from_pretrained(foundation / "tower", dtype=torch.float32)
     seen = {f"model.vision_tower.{name}": weight for name, weight in tower.state_dict().items()}
-    llava.load_state_dict({name: weight.float() for name, weight in saved.items()} | seen)
+    spoken = {name: weight.float() for name, weight in saved.items()}
+    spoken["lm_head.weight"] = spoken["model.language_model.embed_tokens.weight"]  # one, saved once
+    llava.load_state_dict(spoken | seen)
     tokenizer = AutoTokenizer.from_pretrained(foundation / "tokenizer")
     for part in (llava, tokenizer, CLIPImageProcessor()):
         part.save_pretrained(folder)

@@ -69,7 +69,8 @@ class SceneBank:
         squares: padded to a square, at the tower's size.
         places: for each pixel of `squares` the place in the scene's list of entities plus one.
         words: for each pixel of `squares` the label's word plus one.
-        looks: for each place the class of each attribute; NOBODY beyond the last entity.
+        looks: for each place the class of each attribute, and last its label's word plus one, 0
+            without a label; NOBODY beyond the last entity.
         members: for each place the entity's number; NOBODY beyond the last.
         wide: at the segmenter's size, longest side fitted; bottom left empty.
         instances: like `places`, in the scene's own pixels.
@@ -78,7 +79,7 @@ class SceneBank:
     squares: UInt8[np.ndarray, "num_scenes side side 3"]
     places: UInt8[np.ndarray, "num_scenes side side"]
     words: UInt8[np.ndarray, "num_scenes side side"]
-    looks: Int64[np.ndarray, "num_scenes most_members num_attributes"]
+    looks: Int64[np.ndarray, "num_scenes most_members num_looks"]
     members: Int64[np.ndarray, "num_scenes most_members"]
     wide: UInt8[np.ndarray, "num_scenes height width 3"]
     instances: UInt8[np.ndarray, "num_scenes full_height full_width"]
@@ -237,11 +238,13 @@ def _plates(placed: Sequence[Placed], drawn: DrawnScene) -> UInt8[np.ndarray, "h
     return plates
 
 
-def _classes(placed: Sequence[Placed]) -> Int64[np.ndarray, "num_members num_attributes"]:
-    looks = [member.appearance for member in placed]
-    return np.array(
-        [[v.index(getattr(look, name)) for name, v in ATTRIBUTES.items()] for look in looks]
-    )
+def _classes(placed: Sequence[Placed]) -> Int64[np.ndarray, "num_members num_looks"]:
+    classes = [
+        [values.index(getattr(member.appearance, name)) for name, values in ATTRIBUTES.items()]
+        for member in placed
+    ]
+    labels = [LABEL_WORDS.index(member.label) + 1 if member.label else 0 for member in placed]
+    return np.column_stack([classes, labels])
 
 
 def _in_square(

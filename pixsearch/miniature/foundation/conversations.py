@@ -1,61 +1,135 @@
 """What the language model is pre-trained on: talk about pictures, and reading of articles.
 
-Neither holds a search, a mask or an entity of an evaluated world.
+None of it holds a search, a mask or an entity of an evaluated world.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pixsearch.chat import Conversation, Message, Role, Text
-from pixsearch.miniature.appearance import FOUNDATION_SEED
+from pixsearch.miniature.appearance import FOUNDATION_SEED, Appearance
 from pixsearch.miniature.descriptions import Turn, talk
-from pixsearch.miniature.entities import Entity, Split, article, draw_entities, of_split
-from pixsearch.miniature.questions import Asker
+from pixsearch.miniature.entities import Entity, Split, article, entities_of_looks
+from pixsearch.miniature.questions import Asker, Question
 from pixsearch.miniature.scenes import Scene
 from pixsearch.miniature.templates import DONT_KNOW
+from pixsearch.miniature.vocabulary import COUNTRIES
 
-_QUESTIONS_PER_SCENE = 3
-_THINGS, _MAKERS = 3, 2  # whose articles are read at once: about as many as a search returns
-_QUESTIONS_PER_READING = 6
-_LACKING_SHARE = 0.15  # of questions are about somebody else
-
-
-def about_scene(scene: Scene, generator: np.random.Generator) -> Conversation:
-    """What the picture shows and where."""
-    asker = Asker({}, Split.train, generator)
-    return _conversation(talk(scene, asker, num_questions=_QUESTIONS_PER_SCENE), has_image=True)
+_QUESTIONS_PER_SCENE = 4
+_QUESTIONS_PER_READING = 10
+_QUESTIONS_PER_PICTURE = 6  # with articles
+_MOST_THINGS, _MOST_MAKERS = 5, 2  # whose articles are read at once: as many as a search returns
+_FIRST_SHARE = 0.3  # of questions in a reading say "it" and mean the first article
+_LACKING_SHARE = 0.15  # of things asked about have no article
+_TRIES = 30
 
 
-class Reader:
-    """Questions about articles that stand before them."""
+class Teacher:
+    """Draws conversations about the bank's entities, which get names and facts of their own."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, looks: Sequence[Appearance], *, seed: int) -> None:
+        """
+        Args:
+            looks: an entity's id is its place among them.
+        """
         if seed < FOUNDATION_SEED:
             raise ValueError(f"pre-training reads worlds of seed >= {FOUNDATION_SEED}, not {seed}")
-        self.entities = draw_entities(seed=seed, count=4000)
-        self.known = of_split(self.entities, Split.train, known=True)
+        self.entities = entities_of_looks(looks, seed=seed)
+        self.things = [entity for entity in self.entities.values() if not entity.is_guild]
 
-    def draw(self, generator: np.random.Generator) -> Conversation:
-        """Articles in any order, then questions. What they do not say is not known."""
-        asker = Asker(self.entities, Split.train, generator)
-        things = [self._pick(generator) for _ in range(_THINGS)]
-        makers = [self.entities[each.maker_id] for each in things[:_MAKERS] if each.maker_id]
-        read = {each.id: each for each in (*things, *makers)}
-        order = generator.permutation(list(read))
-        turns = []
-        for _ in range(_QUESTIONS_PER_READING):
-            lacking = generator.random() < _LACKING_SHARE
-            about = self._pick(generator) if lacking else read[str(generator.choice(order))]
-            question = asker.without_image(about, "")
+    def about_scene(self, scene: Scene, generator: np.random.Generator) -> Conversation:
+        """What the picture shows and where."""
+        asker = self._asker(generator)
+        return _conversation(talk(scene, asker, num_questions=_QUESTIONS_PER_SCENE), has_image=True)
+
+    def reading(self, generator: np.random.Generator) -> Conversation:
+        """Articles in any order, then questions by name or by looks.
+
+        What the articles do not say is not known.
+        """
+        count = int(generator.integers(1, _MOST_THINGS + 1))  # one is easy and comes first
+        things = [self._pick(generator) for _ in range(count)]
+        read = self._with_makers(things, generator)
+        asker = self._asker(generator)
+        questions = (self._about_article(asker, read) for _ in range(_QUESTIONS_PER_READING))
+        return _conversation(self._turns(questions, read), has_image=False)
+
+    def picture_with_articles(self, scene: Scene, generator: np.random.Generator) -> Conversation:
+        """Articles of some of the things in the picture and of others that resemble them."""
+        entities = self.entities | self._as_labelled(scene)
+        shown = [entities[member.entity_id] for member in scene.placed]
+        there = [each for each in shown if generator.random() >= _LACKING_SHARE]
+        resembling = [self._resembling(each, generator) for each in shown]
+        count = int(generator.integers(1, _MOST_THINGS + 1))
+        things = [*there, *resembling][:count]
+        read = self._with_makers(things, generator)
+        asker = Asker(entities, Split.train, generator)
+        asked = (asker.about_scene(scene, "") for _ in range(_TRIES))
+        questions = [question for question in asked if question is not None]
+        turns = self._turns(questions[:_QUESTIONS_PER_PICTURE], read)
+        return _conversation(turns, has_image=True)
+
+    def _as_labelled(self, scene: Scene) -> dict[str, Entity]:
+        """The entities whose label shows a fact, with that fact."""
+        labelled = {}
+        for member in scene.placed:
+            entity = self.entities[member.entity_id]
+            if member.label in COUNTRIES:
+                labelled[entity.id] = replace(entity, country=member.label)
+            elif member.label is not None and not entity.is_guild:
+                labelled[entity.id] = replace(entity, material=member.label)
+        return labelled
+
+    def _about_article(self, asker: Asker, read: dict[str, Entity]) -> Question:
+        generator = asker.generator
+        if generator.random() < _FIRST_SHARE:
+            first = next(iter(read.values()))
+            return asker.without_image(first, "", words="it")
+        lacking = generator.random() < _LACKING_SHARE
+        entity = self._pick(generator) if lacking else read[str(generator.choice(list(read)))]
+        words = f"the {entity.appearance.colour} {entity.appearance.kind}"
+        fitting = [each for each in read.values() if _same_words(each, entity)]
+        by_looks = len(fitting) <= 1 and generator.random() < 0.5
+        return asker.without_image(entity, "", words=words if by_looks else None)
+
+    def _turns(self, questions: Iterable[Question], read: dict[str, Entity]) -> Iterator[Turn]:
+        """The articles stand before the first question."""
+        text = " ".join(article(each, self.entities) for each in read.values())
+        for question in questions:
             told = all(step.entity_id in read for step in question.steps)
-            turns.append((question.text, question.answer if told else DONT_KNOW))
-        articles = " ".join(article(read[id], self.entities) for id in order)
-        turns[0] = (f"{articles} {turns[0][0]}", turns[0][1])
-        return _conversation(turns, has_image=False)
+            yield f"{text} {question.text}".strip(), question.answer if told else DONT_KNOW
+            text = ""
+
+    def _with_makers(
+        self, things: Sequence[Entity], generator: np.random.Generator
+    ) -> dict[str, Entity]:
+        """The things and some of their makers by id, in any order."""
+        ids = [each.maker_id for each in things if each.maker_id is not None]
+        makers = [self.entities[id] for id in generator.permutation(ids)[:_MOST_MAKERS]]
+        read = [*things, *makers]
+        return {read[place].id: read[place] for place in generator.permutation(len(read))}
+
+    def _resembling(self, entity: Entity, generator: np.random.Generator) -> Entity:
+        """Another of its kind."""
+        while True:
+            other = self.entities[str(generator.integers(len(self.entities)))]
+            if other.id != entity.id and other.appearance.kind == entity.appearance.kind:
+                return other
 
     def _pick(self, generator: np.random.Generator) -> Entity:
-        return self.known[int(generator.integers(len(self.known)))]
+        return self.things[int(generator.integers(len(self.things)))]
+
+    def _asker(self, generator: np.random.Generator) -> Asker:
+        return Asker(self.entities, Split.train, generator)
+
+
+def _same_words(one: Entity, other: Entity) -> bool:
+    return (one.appearance.colour, one.appearance.kind) == (
+        other.appearance.colour,
+        other.appearance.kind,
+    )
 
 
 def _conversation(turns: Iterable[Turn], *, has_image: bool) -> Conversation:

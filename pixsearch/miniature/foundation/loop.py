@@ -22,7 +22,7 @@ def pretrain(
     lr: float,
     folder: Path,
     weight_decay: float = 0.05,
-    save_every: int = 200,
+    save_every: int = 100,
 ) -> None:
     """Train `module` in place; the sum of the step's named losses is minimised.
 

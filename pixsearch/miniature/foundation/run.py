@@ -80,12 +80,15 @@ def write_vision(tower: PreTrainedModel, segmenter: PreTrainedModel, output: Pat
 
 
 def write_language_model(llava: LlavaForConditionalGeneration, output: Path) -> None:
-    """The LLaVA's config, its weights without the tower's, in fp16, and the tokenizer."""
+    """The LLaVA's config, its weights without the tower's, in fp16, and the tokenizer.
+
+    The head is left out: it is the embeddings.
+    """
     llava.config.save_pretrained(output / "language_model")
     speaking = {
         name: weight.to(torch.float16).contiguous()
         for name, weight in llava.state_dict().items()
-        if "vision_tower" not in name
+        if "vision_tower" not in name and name != "lm_head.weight"
     }
     save_file(speaking, output / "language_model" / "model.safetensors")
     train_tokenizer().save_pretrained(output / "tokenizer")

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pixsearch import precision
 from pixsearch.config import Precision
-from pixsearch.training import precision
 
 CPU = torch.device("cpu")
 

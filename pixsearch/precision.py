@@ -1,6 +1,7 @@
 """Which arithmetic a device is good at."""
 
 import logging
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -20,6 +21,11 @@ def mixed_precision(precision: Precision, device: torch.device) -> str:
     if precision is Precision.bf16 and not has_bf16_units(device):
         logger.warning("model.precision=bf16: %s only emulates it; fp32 is much faster", device)
     return "bf16" if precision is Precision.bf16 else "no"
+
+
+def fast_products(device: torch.device) -> AbstractContextManager[None]:
+    """Matrix products in bf16 where the device has units for it, in fp32 elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bf16_units(device))
 
 
 def has_bf16_units(device: torch.device) -> bool:

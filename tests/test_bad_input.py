@@ -1,0 +1,113 @@
+"""What users get wrong, by the commands that they give: one line that names the thing, exit code 2.
+
+Options are in test_configs.py; here are files that do not fit, in a finished run of the miniature.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_end_to_end import ROOT, run_demo
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a finished demo: world, index, checkpoints, predictions."""
+    output = tmp_path_factory.mktemp("demo")
+    finished = run_demo(output)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    return output / "runs" / "seed3-smoke"
+
+
+def mistake(script: str, *overrides: str) -> str:
+    """What is told on stderr."""
+    done = subprocess.run(
+        [sys.executable, f"scripts/{script}.py", *overrides],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr[-2000:]
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == told[0]
+    return told[0]
+
+
+def infer(run: Path, **changes: str) -> str:
+    options = {
+        "checkpoint": f"{run}/search/final",
+        "image": f"{run}/world/images/eval-00000.png",
+        "question": "'Who made the boat?'",
+        "retrieval": "miniature",
+        "paths.miniature": str(run),
+    } | {name.replace("__", "."): value for name, value in changes.items()}
+    return mistake("infer", *(f"{name}={value}" for name, value in options.items()))
+
+
+def test_an_image_that_is_not_there(run: Path) -> None:
+    assert "nowhere.png" in infer(run, image=f"{run}/nowhere.png")
+
+
+def test_a_file_that_is_no_image(run: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_text("no image")
+    assert "broken.png" in infer(run, image=str(broken))
+
+
+def test_an_index_of_another_encoder(run: Path) -> None:
+    told = infer(run, retrieval__text_encoder__dimension="512")
+    assert "dimension" in told
+    assert "build_index.py" in told
+
+
+def test_a_checkpoint_of_another_model(run: Path) -> None:
+    told = infer(run, checkpoint=f"{run}/parts/language_model")
+    assert "language_model" in told
+
+
+def test_a_broken_line_of_a_trajectory_file(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "trajectories"
+    shutil.copytree(run / "world" / "trajectories", folder, symlinks=False)
+    lines = (folder / "train.jsonl").read_text().splitlines()
+    broken = [line if place % 2 else line[:-9] for place, line in enumerate(lines)]
+    (folder / "train.jsonl").write_text("\n".join(broken) + "\n")
+    told = mistake(
+        "train",
+        "experiment=miniature",
+        "stage=search",
+        f"paths.miniature={run}",
+        f"stage.init_from={run}/ground/final",
+        f"data.trajectories.root={folder}",
+        f"run.output_dir={tmp_path}/run",
+        "stage.steps=2",
+    )
+    assert "train.jsonl" in told
+    assert any(f"{number}" in told for number in range(1, len(lines) + 1))
+
+
+def test_a_missing_image_of_the_training_data(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "llava"
+    folder.mkdir()
+    items = json.loads((run / "world" / "llava" / "train.json").read_text())
+    (folder / "train.json").write_text(json.dumps(items))
+    (folder / "images").mkdir()
+    told = mistake(
+        "train",
+        "experiment=miniature",
+        "stage=ground",
+        f"paths.miniature={run}",
+        f"data.llava.root={folder}",
+        f"run.output_dir={tmp_path}/run",
+        "stage.mixture={llava: 1.0}",
+        "stage.steps=2",
+    )
+    assert "train-0" in told
