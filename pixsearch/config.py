@@ -368,9 +368,9 @@ class PretrainOptions:
     output_dir: str = "assets/miniature"
     num_entities: int = 2000
     num_scenes: int = 6000
-    tower_steps: int = 3000
+    tower_steps: int = 4000
     segmenter_steps: int = 1800
-    language_model_steps: int = 1600
+    language_model_steps: int = 2500
 
 
 @dataclass

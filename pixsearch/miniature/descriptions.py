@@ -10,6 +10,8 @@ from itertools import islice
 
 import numpy as np
 
+from pixsearch.chat import Grounded
+from pixsearch.datasets.templates import ask, reply
 from pixsearch.miniature.appearance import Appearance
 from pixsearch.miniature.expressions import choose_expression, indefinite
 from pixsearch.miniature.questions import Asker
@@ -18,8 +20,7 @@ from pixsearch.miniature.scenes import HEIGHT, WIDTH, Placed, Scene
 CELL = 34  # pixels
 CELLS = tuple(column + row for row in "STUVWXYZ" for column in "ABCDEFGH")
 _TRIES = 20
-_DESCRIBED_SHARE = 0.3
-_CELLS_ASKED = 2
+_TOLD_SHARES = (0.15, 0.7, 0.15)  # what a cell shows, where things are, all that is there
 _DESCRIBE = (
     "Describe the picture.",
     "What do you see, and in which cells?",
@@ -34,16 +35,13 @@ Turn = tuple[str, str]  # what is asked, what is answered
 def talk(scene: Scene, asker: Asker, *, num_questions: int) -> Iterator[Turn]:
     """Questions that the picture answers and what stands where.
 
-    The turns that tell of several things come last, lest the other answers be read off them.
+    Only one turn tells in which cell a thing stands, lest it be read off the others instead of the
+    picture.
     """
     generator = asker.generator
-    turns = [*_questions(scene, asker, num_questions), *_cell_turns(generator, scene.placed)]
-    for place in generator.permutation(len(turns)):
-        yield turns[place]
-    if generator.random() < _DESCRIBED_SHARE:
-        yield description(generator, scene.placed)
-    else:
-        yield from where_turns(generator, scene.placed)
+    tells = generator.choice((_cell_turns, where_turns, _description_turns), p=_TOLD_SHARES)
+    yield from tells(generator, scene.placed)
+    yield from _questions(scene, asker, num_questions)
 
 
 def _questions(scene: Scene, asker: Asker, count: int) -> Iterator[Turn]:
@@ -56,7 +54,7 @@ def _questions(scene: Scene, asker: Asker, count: int) -> Iterator[Turn]:
 
 def _cell_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iterator[Turn]:
     """What stands in one cell."""
-    for place in generator.permutation(len(scene))[:_CELLS_ASKED]:
+    for place in generator.permutation(len(scene)):
         member = scene[place]
         asked = _wording(generator, _WHAT_IN_CELL).format(x=cell(member))
         yield asked, noun(member.appearance)
@@ -72,9 +70,24 @@ def where_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iter
     while named:
         count = int(generator.integers(1, 4))
         asked, named = named[:count], named[count:]
-        listed = ", ".join(words for words, _ in asked)
-        told = ", ".join(f"{words} {where}" for words, where in asked)
-        yield _wording(generator, _WHERE).format(x=listed), told
+        yield _where_turn(generator, asked)
+
+
+def _where_turn(generator: np.random.Generator, asked: Sequence[tuple[str, str]]) -> Turn:
+    """Half of them in the words of grounding: what is said there to be masked is told in a cell."""
+    phrases = [words for words, _ in asked]
+    told = [f"{words} {where}" for words, where in asked]
+    if generator.random() < 0.5:
+        return _wording(generator, _WHERE).format(x=", ".join(phrases)), ", ".join(told)
+    key = str(generator.integers(2**31))
+    answer = "".join(
+        part.phrase if isinstance(part, Grounded) else part.text for part in reply(told, key=key)
+    )
+    return ask(phrases, key=key), answer
+
+
+def _description_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iterator[Turn]:
+    yield description(generator, scene)
 
 
 def description(generator: np.random.Generator, scene: Sequence[Placed]) -> Turn:

@@ -8,14 +8,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.functional import one_hot
 from tqdm import trange
 from transformers import PreTrainedTokenizerFast
 
+from pixsearch.miniature.descriptions import CELLS
 from pixsearch.miniature.foundation.bank import ATTRIBUTES
-from pixsearch.miniature.foundation.induction import CONSTANT, FREE
+from pixsearch.miniature.foundation.induction import CONSTANT, IDENTITY, IS_PATCH, PLACE
 from pixsearch.miniature.foundation.tower import NOTHING
 from pixsearch.miniature.vocabulary import LABEL_WORDS
 
+_SIDE = 8  # patches
+_PLACE_SIZE = 2.0  # of the dimension for a row or column
 _STEPS = 400
 _PATCHES_PER_STEP = 8192
 _LR = 2e-3
@@ -81,7 +85,7 @@ def _embeddings(
     words: nn.Embedding,
     tokenizer: PreTrainedTokenizerFast,
 ) -> Float[Tensor, "num_scenes num_patches width"]:
-    """Embeddings of a patch's words, summed, and a code of its place in the free dimensions."""
+    """Embeddings of a patch's words, summed; beside them its place, and that it is a patch."""
     vocabularies = {**ATTRIBUTES, "label": ("", *LABEL_WORDS)}
     width = words.embedding_dim
     wanted = torch.zeros(*targets["row"].shape, width)
@@ -89,13 +93,24 @@ def _embeddings(
         rows = _word_embeddings(vocabularies[name], words, tokenizer)
         shown = targets[name] != NOTHING
         wanted += weight * rows[targets[name].clamp(min=0)] * shown[..., None]
-    wanted[..., FREE] = 0
-    place = FREE.stop - FREE.start
-    for name in ("row", "column"):
-        codes = torch.randn(int(targets[name].max()) + 1, place)
-        wanted[..., FREE] += codes[targets[name]] * 0.7
-    wanted[..., CONSTANT] = words.weight[:, CONSTANT].mean()
+    wanted[..., IDENTITY.stop :] = 0
+    wanted[..., PLACE] = _place_code(targets["row"], targets["column"])
+    wanted[..., [CONSTANT, IS_PATCH]] = words.weight[:, CONSTANT].mean()
     return wanted
+
+
+@torch.no_grad()
+def name_cells(words: nn.Embedding, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let the words for cells say where they are, as patches do."""
+    ids = [tokenizer.encode(cell)[0] for cell in CELLS]
+    numbers = torch.arange(len(CELLS))
+    words.weight[ids, PLACE] = _place_code(numbers // _SIDE, numbers % _SIDE)
+
+
+def _place_code(
+    row: Int[Tensor, "*places"], column: Int[Tensor, "*places"]
+) -> Float[Tensor, "*places dimensions"]:
+    return _PLACE_SIZE * torch.cat([one_hot(row, _SIDE), one_hot(column, _SIDE)], dim=-1)
 
 
 def _word_embeddings(

@@ -8,7 +8,8 @@ mimetic initialisation does for others (arXiv 2305.09828); everything trains fro
 The first layer's heads 0, 1 and 2 look one, two and four places back (a fact stands four after the
 name) and write what stands there beside the token's own embedding. In the next three layers heads
 0 and 1 look for the places whose predecessors are the tokens that stand here, and write what
-follows there.
+follows there. Head 2 of the second layer looks for patches that show the last two words, and writes
+their place.
 """
 
 import math
@@ -18,14 +19,16 @@ from torch import Tensor, nn
 from transformers import LlamaModel
 
 CONSTANT = 0  # dimension of the residual stream that says the same everywhere
-IDENTITY = slice(1, 96)  # which token it is
+IDENTITY = slice(1, 79)  # which token it is, or which words a patch shows
+IS_PATCH = 79
+PLACE = slice(80, 96)  # of patches: row and column, one dimension for each
 BEFORE = {1: slice(96, 128), 2: slice(128, 160), 4: slice(160, 192)}  # what stands so far before
-FREE = BEFORE[4]  # of patches: where they stand
 _FINAL_SCALE = 0.15  # of the last norm: tied to embeddings of unit size, scores are too sharp
 _BIAS = 3.0  # of the constant dimension; the others have a deviation of 1 or less
 _NOISE = 0.1
 _BACK = 2.2  # how sharply the heads of the first layer look at one place
 _MATCH = 1.5  # how sharply the others look at what matches
+_LOOK = 1.25  # softer: all patches of a thing together tell where its middle is
 _FAST = 6  # of the rotary frequencies tell one place from the next
 _FAR = 250  # tokens over which a match has to hold: slower frequencies alone can
 _MATCHING_LAYERS = (1, 2, 3)
@@ -44,6 +47,7 @@ def draw_with_induction(llama: LlamaModel) -> None:
     nn.init.normal_(rows, std=_NOISE)
     nn.init.normal_(rows[:, IDENTITY])
     rows[:, CONSTANT] = _BIAS
+    rows[:, IS_PATCH : PLACE.stop] = 0
     frequencies = llama.rotary_emb.inv_freq
     looked_at = _orthonormal(BEFORE[1].stop - BEFORE[1].start, width)
     for head, (distance, written) in enumerate(BEFORE.items()):
@@ -64,6 +68,7 @@ def draw_with_induction(llama: LlamaModel) -> None:
                     query[dim, BEFORE[1].start + row] = _MATCH
                     key[dim, BEFORE[2].start + row] = _MATCH
             _write(llama, layer, head, _orthonormal(head_dim, width), IDENTITY)
+    _look_up(llama, looked_at, dims)
     nn.init.constant_(llama.norm.weight, _FINAL_SCALE)
 
 
@@ -75,6 +80,25 @@ def _look_back(llama: LlamaModel, head: int, distance: int, frequencies: Tensor)
         query[fast, CONSTANT] = _BACK
         key[fast, CONSTANT] = _BACK * math.cos(angle)
         key[fast + len(frequencies), CONSTANT] = _BACK * math.sin(angle)
+
+
+def _look_up(llama: LlamaModel, looked_at: Tensor, dims: list[int]) -> None:
+    """Attend to the patches that show this word and the one before, and take their place over."""
+    layer, head, size = 1, 2, llama.config.head_dim
+    query, key = _fresh_query_and_key(llama, layer, head)
+    mark, *others = dims[::-1]  # the slowest frequency tells patches from words
+    query[mark, CONSTANT] = _MATCH
+    key[mark, IS_PATCH] = _MATCH
+    for row, dim in enumerate(others):
+        query[dim, IDENTITY] = _LOOK * looked_at[row]
+        query[dim, BEFORE[1].start + row] = _LOOK
+        key[dim, IDENTITY] = _LOOK * looked_at[row]
+    attention, start = llama.layers[layer].self_attn, head * size
+    attention.v_proj.weight[start : start + size] = 0
+    attention.o_proj.weight[:, start : start + size] = 0
+    for row in range(PLACE.stop - PLACE.start):
+        attention.v_proj.weight[start + row, PLACE.start + row] = 1
+        attention.o_proj.weight[PLACE.start + row, start + row] = 1
 
 
 def _fresh_query_and_key(llama: LlamaModel, layer: int, head: int) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ Real runs start from a LLaVA that can describe a picture and read a text. So doe
 knows nothing of searching or of masks.
 """
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from transformers import (
 )
 
 from pixsearch.datasets.batch import IGNORED, Batch
-from pixsearch.miniature.foundation.alignment import align_projector
+from pixsearch.miniature.descriptions import CELLS
+from pixsearch.miniature.foundation.alignment import align_projector, name_cells
 from pixsearch.miniature.foundation.bank import EntityBank, SceneBank
 from pixsearch.miniature.foundation.induction import draw_with_induction
 from pixsearch.miniature.foundation.lessons import open_lessons
@@ -81,6 +83,7 @@ def train_language_model(
     llava.tie_weights()
     llava.model.vision_tower.load_state_dict(tower.state_dict())
     draw_with_induction(llava.model.language_model)
+    name_cells(llava.get_input_embeddings(), tokenizer)
     lessons = open_lessons(llava, tokenizer, scenes, entities, seed)
     align_projector(
         llava.model.multi_modal_projector,
@@ -107,19 +110,25 @@ def measure_language_model(
     entities: EntityBank,
     seed: int,
 ) -> dict[str, float]:
-    """Share of right next tokens of the answers, about held-out pictures and held-out articles."""
-    lessons = open_lessons(llava, train_tokenizer(), scenes, entities, seed)
-    right: dict[bool, list[Tensor]] = {True: [], False: []}
+    """Share of right next tokens of the answers, about held-out pictures and held-out articles.
+
+    The cells are told once more of another picture: what is right then was not seen but guessed.
+    """
+    tokenizer = train_tokenizer()
+    cells = torch.tensor([tokenizer.encode(cell)[0] for cell in CELLS])
+    lessons = open_lessons(llava, tokenizer, scenes, entities, seed)
+    hits: dict[str, list[Tensor]] = defaultdict(list)
     for step in range(8):
         batch, seen = lessons.draw(np.random.default_rng([seed, 8, step]))
         logits, targets, rows = _next_tokens(llava, batch, seen)
-        of_picture = batch.image_rows[rows] >= 0
-        for seeing, hits in right.items():
-            hits.append((logits.argmax(-1) == targets)[of_picture == seeing].float())
-    return {
-        "answer_tokens_about_pictures": float(torch.cat(right[True]).mean()),
-        "answer_tokens_of_readings": float(torch.cat(right[False]).mean()),
-    }
+        of_picture, of_cell = batch.image_rows[rows] >= 0, torch.isin(targets, cells)
+        right = logits.argmax(-1) == targets
+        hits["answer_tokens_about_pictures"].append(right[of_picture])
+        hits["answer_tokens_of_readings"].append(right[~of_picture])
+        hits["cells"].append(right[of_cell])
+        logits, targets, _ = _next_tokens(llava, batch, seen.roll(1, dims=0))
+        hits["cells_with_another_picture"].append((logits.argmax(-1) == targets)[of_cell])
+    return {name: float(torch.cat(values).float().mean()) for name, values in hits.items()}
 
 
 def _next_tokens(

@@ -128,8 +128,9 @@ A vision tower (`CLIPVisionModelWithProjection`), a promptable segmenter (`SamMo
 model (`LlavaForConditionalGeneration`, saved without its tower), a tokenizer. They know the
 miniature's drawing style and none of its entities: they saw a world of seed {training}, which
 `miniature.seed` refuses, in one half of the space of appearances, from which no evaluated world
-draws. The language model talks about pictures and reads articles of that world; it saw no search,
-no mask. Weights are fp16.
+draws. The language model talks about pictures, tells in which cell of a grid a thing stands, and
+reads articles of that world, alone and beside a picture; it saw no search and no mask. Its head is
+its embeddings. Weights are fp16.
 
     python scripts/pretrain_miniature.py
 
@@ -147,5 +148,6 @@ Measured on held-out pictures of seed {held_out} (fp32 weights, before rounding 
 
 `*_accuracy` is per patch that shows the thing; `crop_recall_at_k` is the share of crops whose
 entity's photo is among the k nearest of 300; `mask_iou` is by one point or one box;
-`answer_tokens_*` is the share of the answers' tokens that the language model puts first.
+`answer_tokens_*` is the share of the answers' tokens that the language model puts first, `cells`
+that of the cells in which things stand, told by 64 names; with another picture it can only guess.
 """
