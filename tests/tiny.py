@@ -22,7 +22,7 @@ from transformers import (
     SamVisionConfig,
 )
 
-from pixsearch.config import ModelOptions
+from pixsearch.config import ModelOptions, Precision
 from pixsearch.model import PixSearch
 from pixsearch.model.segmenter import init_positional_matrix
 
@@ -125,7 +125,9 @@ def write_tiny_parts(folder: Path, *, seed: int = 0, tied: bool = False) -> Mode
     for part in (segmenter, SamImageProcessor()):
         part.save_pretrained(folder / "segmenter")
     return ModelOptions(
-        language_model=str(folder / "language_model"), segmenter=str(folder / "segmenter")
+        language_model=str(folder / "language_model"),
+        segmenter=str(folder / "segmenter"),
+        precision=Precision.fp32,  # "auto" is bf16 on some machines: no parity to the last digits
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from pixsearch.config import MiniatureOptions
 from pixsearch.miniature.appearance import FOUNDATION_SEED
 from pixsearch.miniature.entities import Entity, Split, draw_entities, of_split
-from pixsearch.miniature.questions import Asker, Question, label_word
+from pixsearch.miniature.labels import label_word
+from pixsearch.miniature.questions import Asker, Question
 from pixsearch.miniature.scenes import Scene, arrange
 
 _QUESTIONS_PER_SCENE = 2

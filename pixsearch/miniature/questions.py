@@ -9,16 +9,15 @@ import numpy as np
 from pixsearch.miniature.appearance import COLOURS, KINDS
 from pixsearch.miniature.entities import GUILD_KIND, Entity, Split
 from pixsearch.miniature.expressions import choose_expression, expressions, indefinite
+from pixsearch.miniature.labels import words_of
 from pixsearch.miniature.scenes import Placed, Scene
 from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
-from pixsearch.miniature.vocabulary import COUNTRIES, MATERIALS
 from pixsearch.queries import QueryType
 
 Entities = dict[str, Entity]
 _PLURALS = {kind: kind if kind == "fish" else f"{kind}s" for kind in KINDS}
 THING_TOPICS = ("name", "material", "country", "maker", "year")
 GUILD_TOPICS = ("name", "guild_country")
-LABEL_TOPICS = {"material": "material", "country": "country", "guild_country": "country"}
 
 
 class QuestionType(StrEnum):
@@ -154,7 +153,7 @@ class Asker:
         self, scene: Scene, id: str, *, place: int, topic: str, words: str, wording: str | None
     ) -> Question:
         member, entity = scene.placed[place], self._entity(scene, place)
-        shown = member.label in _words_of(topic)
+        shown = member.label in words_of(topic)
         lacking = entity.is_guild and topic not in GUILD_TOPICS
         answerable = shown or (entity.known and not lacking)
         step = Step(entity_id=entity.id, place=place, phrase=words)
@@ -275,7 +274,7 @@ class Asker:
             (place, topic)
             for place, member in enumerate(scene.placed)
             for topic in (("guild_country",) if _is_guild(member) else ("material", "country"))
-            if member.label in _words_of(topic)
+            if member.label in words_of(topic)
         ]
         if not shown:
             return None
@@ -337,16 +336,6 @@ class Asker:
 
 def _is_guild(member: Placed) -> bool:
     return member.appearance.kind == GUILD_KIND
-
-
-def _words_of(topic: str) -> tuple[str, ...]:
-    """All that a label can show which answers `topic`."""
-    return {"material": MATERIALS, "country": COUNTRIES}.get(LABEL_TOPICS.get(topic, ""), ())
-
-
-def label_word(entity: Entity, topic: str) -> str:
-    """What a label shows that answers `topic`."""
-    return str(getattr(entity, LABEL_TOPICS[topic]))
 
 
 def gold_types(question: Question, *, egocentric: bool) -> tuple[QueryType, ...]:
