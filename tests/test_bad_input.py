@@ -5,13 +5,12 @@ Options are in test_configs.py; here are files that do not fit, in a finished ru
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.test_end_to_end import ROOT, run_demo
+from tests.commands import run_script
+from tests.test_end_to_end import run_demo
 
 pytestmark = pytest.mark.slow
 
@@ -27,13 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def mistake(script: str, *overrides: str) -> str:
     """What is told on stderr."""
-    done = subprocess.run(
-        [sys.executable, f"scripts/{script}.py", *overrides],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_script(script, *overrides)
     assert done.returncode == 2, done.stderr[-2000:]
     told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(told) == 1

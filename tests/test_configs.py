@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from pixsearch.config import (
     TrainOptions,
     from_omegaconf,
 )
+from tests.commands import run_script
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -190,13 +189,7 @@ MISTAKES = {
 @pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_is_one_line(command):
     script, *overrides = command.split()
-    done = subprocess.run(
-        [sys.executable, f"scripts/{script}.py", *overrides],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_script(script, *overrides)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1

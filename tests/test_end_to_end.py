@@ -1,27 +1,16 @@
 """The main job in its smallest form, by the command that users give. Nothing is learned."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from tests.commands import run_script
+
 SHARES = ("accuracy", "missing", "hallucination")
 
 
 def run_demo(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "scripts/demo.py",
-        "preset=smoke",
-        f"output_dir={folder}",
-        "miniature.seed=3",
-    ]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    return run_script("demo", "preset=smoke", f"output_dir={folder}", "miniature.seed=3")
 
 
 def test_the_smoke_preset_goes_the_whole_way(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from enum import StrEnum
 import numpy as np
 
 from pixsearch.miniature.appearance import COLOURS, KINDS
-from pixsearch.miniature.entities import GUILD_KIND, Entity, Split
+from pixsearch.miniature.entities import Entity, Split
 from pixsearch.miniature.expressions import choose_expression, expressions, indefinite
 from pixsearch.miniature.labels import words_of
-from pixsearch.miniature.scenes import Placed, Scene
+from pixsearch.miniature.scenes import Scene
 from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
 from pixsearch.queries import QueryType
 
@@ -273,7 +273,7 @@ class Asker:
         shown = [
             (place, topic)
             for place, member in enumerate(scene.placed)
-            for topic in (("guild_country",) if _is_guild(member) else ("material", "country"))
+            for topic in self._label_topics(scene, place)
             if member.label in words_of(topic)
         ]
         if not shown:
@@ -282,25 +282,19 @@ class Asker:
         words = choose_expression(self.generator, scene.placed, place)
         if words is None:
             return None
-        wording = self._wording(topic)
-        label = str(scene.placed[place].label)
-        return self._plain(scene, id, "label", words, label, QuestionType.label, wording=wording)
+        return self._fact(scene, id, place=place, topic=topic, words=words, wording=None)
+
+    def _label_topics(self, scene: Scene, place: int) -> tuple[str, ...]:
+        is_guild = self._entity(scene, place).is_guild
+        return ("guild_country",) if is_guild else ("material", "country")
 
     def _plain(
-        self,
-        scene: Scene,
-        id: str,
-        topic: str,
-        words: str,
-        answer: str,
-        type: QuestionType,
-        *,
-        wording: str | None = None,
+        self, scene: Scene, id: str, topic: str, words: str, answer: str, type: QuestionType
     ) -> Question:
         return Question(
             id=id,
             scene_id=scene.id,
-            text=(wording or self._wording(topic)).format(x=words),
+            text=self._wording(topic).format(x=words),
             answer=answer,
             type=type,
             answer_kind=topic,
@@ -332,10 +326,6 @@ class Asker:
             case "material":
                 return str(entity.material)
         return entity.country
-
-
-def _is_guild(member: Placed) -> bool:
-    return member.appearance.kind == GUILD_KIND
 
 
 def gold_types(question: Question, *, egocentric: bool) -> tuple[QueryType, ...]:

@@ -36,7 +36,7 @@ _MATCHING_LAYERS = (1, 2, 3)
 
 @torch.no_grad()
 def draw_with_induction(llama: LlamaModel) -> None:
-    """Draw the embeddings, and the weights of two heads in each of the first four layers, anew.
+    """Draw the embeddings, the last norm and the heads that the module names anew.
 
     Args:
         llama: of width 192, its embeddings tied to its head.
@@ -84,7 +84,7 @@ def _look_back(llama: LlamaModel, head: int, distance: int, frequencies: Tensor)
 
 def _look_up(llama: LlamaModel, looked_at: Tensor, dims: list[int]) -> None:
     """Attend to the patches that show this word and the one before, and take their place over."""
-    layer, head, size = 1, 2, llama.config.head_dim
+    layer, head = 1, 2
     query, key = _fresh_query_and_key(llama, layer, head)
     mark, *others = dims[::-1]  # the slowest frequency tells patches from words
     query[mark, CONSTANT] = _MATCH
@@ -93,12 +93,7 @@ def _look_up(llama: LlamaModel, looked_at: Tensor, dims: list[int]) -> None:
         query[dim, IDENTITY] = _LOOK * looked_at[row]
         query[dim, BEFORE[1].start + row] = _LOOK
         key[dim, IDENTITY] = _LOOK * looked_at[row]
-    attention, start = llama.layers[layer].self_attn, head * size
-    attention.v_proj.weight[start : start + size] = 0
-    attention.o_proj.weight[:, start : start + size] = 0
-    for row in range(PLACE.stop - PLACE.start):
-        attention.v_proj.weight[start + row, PLACE.start + row] = 1
-        attention.o_proj.weight[PLACE.start + row, start + row] = 1
+    _write(llama, layer, head, torch.eye(PLACE.stop - PLACE.start), PLACE, source=PLACE)
 
 
 def _fresh_query_and_key(llama: LlamaModel, layer: int, head: int) -> tuple[Tensor, Tensor]:
@@ -111,13 +106,21 @@ def _fresh_query_and_key(llama: LlamaModel, layer: int, head: int) -> tuple[Tens
     return query, key
 
 
-def _write(llama: LlamaModel, layer: int, head: int, read: Tensor, written: slice) -> None:
-    """Let a head carry the identity of what it looks at, seen through `read`, to `written`."""
+def _write(
+    llama: LlamaModel,
+    layer: int,
+    head: int,
+    read: Tensor,
+    written: slice,
+    *,
+    source: slice = IDENTITY,
+) -> None:
+    """Let a head carry `source` of what it looks at, seen through `read`, to `written`."""
     attention = llama.layers[layer].self_attn
     size = llama.config.head_dim
     start = head * size
     attention.v_proj.weight[start : start + size] = 0
-    attention.v_proj.weight[start : start + len(read), IDENTITY] = read
+    attention.v_proj.weight[start : start + len(read), source] = read
     attention.o_proj.weight[:, start : start + size] = 0
     back = read.T if written == IDENTITY else torch.eye(len(read))
     attention.o_proj.weight[written, start : start + len(read)] = back

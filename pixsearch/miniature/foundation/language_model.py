@@ -43,7 +43,8 @@ def language_model_config(
 ) -> LlavaConfig:
     """Five layers of width 192 over the tower's 64 patches; head and embeddings are one."""
     return LlavaConfig(
-        vision_config=vision.to_dict(),
+        # without the path that the tower was read from
+        vision_config=vision.to_dict() | {"_name_or_path": ""},
         text_config=LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=HIDDEN,

@@ -1,0 +1,20 @@
+"""The project's scripts, called as users call them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_script(name: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """Run scripts/NAME.py from the repository's root; its exit code is the caller's to judge."""
+    return subprocess.run(
+        [sys.executable, f"scripts/{name}.py", *overrides],
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
