@@ -164,7 +164,7 @@ class OptimOptions:
     decay: Decay = Decay.linear
     final_lr_ratio: float = 0.0
     clip_norm: float = 1.0
-    lr_scale: dict[str, float] = field(default_factory=dict)  # part name -> factor on lr
+    lr_scale: dict[str, float] = field(default_factory=dict)  # part: factor; overridden by ++
 
 
 @dataclass
@@ -225,7 +225,7 @@ class EncoderOptions:
     """One encoder of queries and documents."""
 
     name: str = MISSING  # key of pixsearch.retrieval.encoders.ENCODERS
-    model: str = ""  # folder, hub id or built-in configuration
+    model: str = ""  # folder or hub id
     dimension: int = MISSING
     prefix: str = ""  # put before every query
     pooling: str = "none"
@@ -319,6 +319,16 @@ class ReportOptions(EvaluateOptions):
     """scripts/report.py: scores what was predicted and writes the report."""
 
     training: dict[str, str] = field(default_factory=dict)  # stage -> its run's folder, for curves
+
+
+@dataclass
+class PoolOptions:
+    """scripts/pool.py: one figure over several finished demos."""
+
+    runs: list[str] = MISSING  # their folders, each with world/ and evaluation/
+    output: str = "outputs/miniature/pooled.json"
+    answer: AnswerSpan = AnswerSpan.after_last_search
+    paths: PathOptions = field(default_factory=PathOptions)
 
 
 @dataclass

@@ -14,6 +14,12 @@ CPU_FLAGS = Path("/proc/cpuinfo")
 BF16_UNITS = ("avx512_bf16", "amx_bf16")
 
 
+def best_device() -> torch.device:
+    """The machine's accelerator, the CPU where there is none."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found or torch.device("cpu")
+
+
 def mixed_precision(precision: Precision, device: torch.device) -> str:
     """Accelerate's name, "bf16" or "no", of the arithmetic for matrix products on a device."""
     if precision is Precision.auto:

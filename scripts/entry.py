@@ -33,7 +33,8 @@ def one_line_errors(options: type) -> Iterator[None]:
         of_config = isinstance(error, CONFIG_ERRORS)
         remedy = "options: pixsearch/config.py" if of_config else "PIXSEARCH_TRACEBACK=1: where"
         text = f"{error}\n{error.__cause__ or ''}\n" if of_config else f"{error}\n"
-        lines = (NOISE.sub("", line).strip() for line in f"{text}{remedy}".splitlines())
-        told = "; ".join(line.rstrip(".") for line in lines if line)
+        lines = [line.strip() for line in f"{text}{remedy}".splitlines()]
+        kept = [line for line in lines if line and not (of_config and NOISE.match(line))]
+        told = "; ".join(line.rstrip(".") for line in kept)
         sys.stderr.write(f"error: {told}\n".replace(":;", ":"))
         sys.exit(2)

@@ -4,6 +4,7 @@ Options are in test_configs.py; here are files that do not fit, in a finished ru
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def test_an_index_of_another_encoder(run: Path) -> None:
 
 def test_a_checkpoint_of_another_model(run: Path) -> None:
     told = infer(run, checkpoint=f"{run}/parts/language_model")
-    assert "language_model" in told
+    assert "'llava' model" in told
 
 
 def test_a_broken_line_of_a_trajectory_file(run: Path, tmp_path: Path) -> None:
@@ -83,8 +84,7 @@ def test_a_broken_line_of_a_trajectory_file(run: Path, tmp_path: Path) -> None:
         f"run.output_dir={tmp_path}/run",
         "stage.steps=2",
     )
-    assert "train.jsonl" in told
-    assert any(f"{number}" in told for number in range(1, len(lines) + 1))
+    assert re.search(r"train\.jsonl:\d+: not JSON", told)
 
 
 def test_a_missing_image_of_the_training_data(run: Path, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_missing_image_of_the_training_data(run: Path, tmp_path: Path) -> None
         f"paths.miniature={run}",
         f"data.llava.root={folder}",
         f"run.output_dir={tmp_path}/run",
-        "stage.mixture={llava: 1.0}",
+        "stage.mixture.refcoco=0",
         "stage.steps=2",
     )
     assert "train-0" in told

@@ -18,6 +18,7 @@ from pixsearch.config import (
     EvaluateOptions,
     ForcedFirst,
     InferOptions,
+    PoolOptions,
     PretrainOptions,
     ReportOptions,
     TrainOptions,
@@ -35,6 +36,7 @@ OPTIONS = {
     "build_world": BuildWorldOptions,
     "build_trajectories": BuildTrajectoriesOptions,
     "report": ReportOptions,
+    "pool": PoolOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
 }

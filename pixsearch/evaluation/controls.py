@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from pixsearch.config import Control
 from pixsearch.datasets.masks import Rle, decode_segmentation
 from pixsearch.evaluation.gold import Gold, SegmentationScene
-from pixsearch.queries import Passage, Query, QueryType, Search
+from pixsearch.queries import Passage, Query, Search
 
 Mask = Bool[np.ndarray, "height width"]
 
@@ -24,7 +24,8 @@ class RegionControl:
 
     Attributes:
         candidates: the masks to choose from, by place for gold_region.
-        unavailable: how often there was none, so that the predicted mask stayed.
+        unavailable: how often there was none. Then gold_region keeps the predicted mask, and
+            other_region takes a random box, since the predicted one would be the right one.
     """
 
     control: Control
@@ -40,7 +41,8 @@ class RegionControl:
         choices = self.candidates[min(place, len(self.candidates) - 1)] if self.candidates else ()
         if not choices:
             self.unavailable += 1
-            return predicted
+            is_gold = self.control is Control.gold_region
+            return predicted if is_gold else random_box(predicted, generator)
         height, width = predicted.shape
         chosen = choices[int(generator.integers(len(choices)))]
         return decode_segmentation(chosen, height=height, width=width)
@@ -52,12 +54,12 @@ def region_control(
     """The control of one question; None where its policy has none on regions."""
     if control in (Control.none, Control.shuffled_passages):
         return None
-    regions = [search for search in gold.searches if search.type is QueryType.REGION]
-    wanted = {search.entity_id for search in regions}
+    shown = [search for search in gold.searches if search.mask is not None]
+    wanted = {search.entity_id for search in shown}
     phrases = scene.phrases if scene else ()
     others = [phrase.mask for phrase in phrases if phrase.entity_id not in wanted]
     candidates: dict[Control, Sequence[Sequence[Rle]]] = {
-        Control.gold_region: [[search.mask] for search in regions if search.mask is not None],
+        Control.gold_region: [[search.mask] for search in shown],
         Control.other_region: [others],
         Control.random_region: [],
     }

@@ -27,7 +27,7 @@ class GoldSearch:
 
     Attributes:
         entity_id: the document that it should find.
-        mask: of a region search, in the image's own pixels.
+        mask: of the entity, in the image's own pixels; None for a search by words.
     """
 
     type: QueryType

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from pixsearch.config import AnswerSpan
+from pixsearch.datasets.masks import Rle
 from pixsearch.evaluation.benchmark import Benchmark
-from pixsearch.evaluation.gold import Gold, Sample, SceneKind
+from pixsearch.evaluation.gold import Gold, Sample, SceneKind, decode_rle
 from pixsearch.evaluation.metrics.bootstrap import Interval, mean_interval
 from pixsearch.evaluation.metrics.search import (
     Ranking,
@@ -27,6 +28,7 @@ from pixsearch.evaluation.metrics.truthfulness import (
 )
 from pixsearch.evaluation.prediction import Prediction
 from pixsearch.queries import QueryType
+from pixsearch.retrieval.crops import mask_box
 
 K = 5  # of recall@k
 
@@ -43,9 +45,13 @@ Predictions = Mapping[str, Prediction]
 
 
 def policy_scores(
-    benchmark: Benchmark, predictions: Predictions, *, span: AnswerSpan
+    benchmark: Benchmark, predictions: Predictions, *, span: AnswerSpan, min_region_side: int
 ) -> dict[str, Any]:
-    """Scores by group, abstention, how the policy searched. A missing answer counts as wrong."""
+    """Scores by group, abstention, how the policy searched. A missing answer counts as wrong.
+
+    Args:
+        min_region_side: pixels; smaller regions were widened before they were searched with.
+    """
     texts = scored_texts(benchmark.samples, predictions, span)
     groups = {name: _group_scores(in_group(benchmark.samples, name), texts) for name in GROUPS}
     return {
@@ -58,6 +64,7 @@ def policy_scores(
             for name in ("overall", "egocentric", "non_egocentric")
         },
         **_counts(benchmark.samples, predictions, texts),
+        **_query_counts(predictions, min_region_side),
     }
 
 
@@ -176,12 +183,27 @@ def _counts(
     samples: Sequence[Sample], predictions: Predictions, texts: Mapping[str, str]
 ) -> dict[str, Any]:
     found = [predictions[sample.id] for sample in samples if sample.id in predictions]
-    queries = [query for prediction in found for query in prediction.queries]
     reasons = Counter(prediction.finish_reason for prediction in found)
     return {
         "num_missing_predictions": len(samples) - len(found),
         "num_empty_answers": sum(not texts[prediction.interaction_id] for prediction in found),
-        "num_empty_masks": sum(query.empty_mask is not None for query in queries),
         "num_control_unavailable": sum(prediction.unavailable for prediction in found),
         "finish_reasons": dict(sorted(reasons.items())),
     }
+
+
+def _query_counts(predictions: Predictions, min_region_side: int) -> dict[str, int]:
+    """What was done to queries, and what they did not find; none of it is seen in the scores."""
+    queries = [query for prediction in predictions.values() for query in prediction.queries]
+    regions = [query.mask for query in queries if query.mask and query.empty_mask is None]
+    return {
+        "num_empty_masks": sum(query.empty_mask is not None for query in queries),
+        "num_tiny_masks": sum(_shorter_side(mask) < min_region_side for mask in regions),
+        "num_empty_evidence": sum(not query.passage_ids for query in queries),
+    }
+
+
+def _shorter_side(mask: Rle) -> int:
+    """Of the mask's box, in pixels."""
+    left, top, right, bottom = mask_box(decode_rle(mask))
+    return min(right - left, bottom - top)

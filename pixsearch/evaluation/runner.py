@@ -29,9 +29,10 @@ from pixsearch.generation.features import RecentFeatures
 from pixsearch.generation.records import Request
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.pixsearch import PixSearch
+from pixsearch.precision import best_device
 from pixsearch.queries import Passage, Query, Search, search_under
 from pixsearch.retrieval.searcher import Searcher
-from pixsearch.training.checkpoint import weights_digest
+from pixsearch.training.checkpoint import checkpoint_digest
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +53,10 @@ class Workbench:
     @classmethod
     def open(cls, options: EvaluateOptions) -> "Workbench":
         """Load checkpoint and index; they stay loaded for the next policy of a multirun."""
-        key = digest([weights_digest(Path(options.checkpoint)), to_dict(options.retrieval)])
+        key = digest([checkpoint_digest(Path(options.checkpoint)), to_dict(options.retrieval)])
         if key not in _opened:
             _opened.clear()
-            model = PixSearch.from_pretrained(options.checkpoint).eval()
+            model = PixSearch.from_pretrained(options.checkpoint).eval().to(best_device())
             _opened[key] = cls(model=model, searcher=Searcher.open(options.retrieval))
         return _opened[key]
 
@@ -145,7 +146,7 @@ def run_identity(
     retrieval = to_dict(options.retrieval)
     own_settings = ("factory", "lexical", "min_region_side", "region_margin")
     return {
-        "checkpoint": weights_digest(Path(options.checkpoint)),
+        "checkpoint": checkpoint_digest(Path(options.checkpoint)),
         "benchmark": benchmark.identity(),
         "index": digest([path.read_text() for path in index_files]),
         "knowledge_base": knowledge_base.sha256,

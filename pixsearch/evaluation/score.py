@@ -42,11 +42,13 @@ class Saved:
 
     Attributes:
         run: all that decided its predictions, the policy aside.
+        most_passages: that a search of any policy returns, at most K: what recall@K looks at.
         policies: name → predictions by interaction id, in the paper's order.
         scenes: lines of segmented scenes by image id.
     """
 
     run: dict[str, Any]
+    most_passages: int
     policies: dict[str, Predictions]
     scenes: dict[str, dict[str, Any]]
     runtime_seconds: float | None
@@ -70,7 +72,8 @@ def read_saved(output_dir: Path, benchmark: Benchmark) -> Saved:
         raise ValueError(f"{output_dir / PREDICTIONS} has no predictions: set score=after")
     scenes = output_dir / SCENES
     found = paths + [scenes] * scenes.exists()
-    runs = {path: read_manifest(path)["run"] for path in found}
+    manifests = {path: read_manifest(path) for path in found}
+    runs = {path: manifest["run"] for path, manifest in manifests.items()}
     run = runs[paths[0]]
     for path, other in runs.items():
         if other != run:
@@ -83,6 +86,7 @@ def read_saved(output_dir: Path, benchmark: Benchmark) -> Saved:
     runtime = output_dir / RUNTIME
     return Saved(
         run=run,
+        most_passages=min(K, max(manifests[path]["policy"]["k"] for path in paths)),
         policies={path.stem: _read_predictions(path, benchmark) for path in paths},
         scenes={line["image_id"]: line for line in read_lines(scenes, id_field="image_id")},
         runtime_seconds=json.loads(runtime.read_text())["seconds"] if runtime.exists() else None,
@@ -92,7 +96,12 @@ def read_saved(output_dir: Path, benchmark: Benchmark) -> Saved:
 def score(saved: Saved, benchmark: Benchmark, *, span: AnswerSpan) -> dict[str, Any]:
     """The results of all policies in a folder."""
     policies = {
-        name: policy_scores(benchmark, predictions, span=span)
+        name: policy_scores(
+            benchmark,
+            predictions,
+            span=span,
+            min_region_side=saved.run["retrieval"]["min_region_side"],
+        )
         for name, predictions in saved.policies.items()
     }
     chosen = policies.get("full") or next(iter(policies.values()))
@@ -105,7 +114,7 @@ def score(saved: Saved, benchmark: Benchmark, *, span: AnswerSpan) -> dict[str, 
         "policies": policies,
         "comparisons": _comparisons(benchmark, saved.policies, span),
         "majority_answer": _majority_scores(benchmark),
-        "chance_recall_at_k": K / saved.run["num_documents"],
+        "chance_recall_at_k": saved.most_passages / saved.run["num_documents"],
         "protocol": _protocol(saved, benchmark, span),
     }
 
@@ -168,7 +177,7 @@ def _protocol(saved: Saved, benchmark: Benchmark, span: AnswerSpan) -> dict[str,
         "missing_predictions": "count as hallucinations",
         "num_answerable": len(answerable),
         "num_unanswerable": len(benchmark.samples) - len(answerable),
-        "k": K,
+        "k": saved.most_passages,
         "intervals": f"95 % percentile bootstrap, {RESAMPLES} draws, clustered by image, seed 0",
         "search_decision_of": "full" if "full" in saved.policies else next(iter(saved.policies)),
         "run": saved.run,

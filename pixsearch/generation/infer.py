@@ -12,6 +12,7 @@ from pixsearch.config import InferOptions
 from pixsearch.generation.engine import Engine
 from pixsearch.generation.records import Request, SearchRecord, Trajectory
 from pixsearch.model.pixsearch import PixSearch
+from pixsearch.precision import best_device
 from pixsearch.queries import search_under
 from pixsearch.retrieval.searcher import Searcher
 
@@ -25,7 +26,7 @@ def infer(options: InferOptions) -> Trajectory:
         ValueError: image, checkpoint or index are missing or do not fit.
     """
     image = _open_image(options.image) if options.image is not None else None
-    model = PixSearch.from_pretrained(options.checkpoint).eval()
+    model = PixSearch.from_pretrained(options.checkpoint).eval().to(best_device())
     searcher, policy = Searcher.open(options.retrieval), options.policy
     engine = Engine(model, search_under(policy, searcher), policy, options.generation)
     request = Request(id="infer", question=options.question, image=image)
@@ -65,5 +66,8 @@ def _search(search: SearchRecord) -> dict[str, Any]:
     return {
         "type": search.type.value,
         "text": search.text,
+        "forced": search.forced,
+        "empty_mask": search.empty_mask_action and search.empty_mask_action.value,
         "passages": [{"id": found.id, "title": found.title} for found in search.passages],
+        "num_injected": search.num_injected,
     }

@@ -152,19 +152,25 @@ def open_row(
     """Render a request's prompt, with the forced first query if the policy has one.
 
     Raises:
-        ValueError: the prompt does not fit `generation.max_length`.
+        ValueError: the question is empty, or prompt and one search that the policy allows do not
+            fit `generation.max_length`.
     """
+    if not request.question.strip():
+        raise ValueError(f"request {request.id}: the question is empty")
     rendered = renderer.render_prompt(request.conversation)
     limits = _limits(request, policy, options)
     state = GrammarState(length=len(rendered))
     row = Row(request=request, rendered=rendered, limits=limits, state=state)
     _force_first(row, renderer, policy.forced_first)
-    evidence = limits.evidence_tokens if row.awaits_evidence else 0
-    needed = len(row.rendered) + evidence + max(1, options.answer_tokens)
+    may_search = bool(limits.types) and limits.max_searches > 0
+    search = 0 if row.awaits_evidence else grammar.SHORTEST_SEARCH * may_search
+    evidence = limits.evidence_tokens * (row.awaits_evidence or may_search)
+    needed = len(row.rendered) + search + evidence + max(1, options.answer_tokens)
     if needed > options.max_length:
         raise ValueError(
-            f"request {request.id}: prompt, forced search, shortest answer take {needed} tokens, "
-            f"generation.max_length={options.max_length}; raise it or shorten the question"
+            f"request {request.id}: prompt, one search, shortest answer take {needed} tokens, "
+            f"generation.max_length={options.max_length}; raise it, lower policy.evidence_tokens "
+            "or shorten the question"
         )
     return row
 

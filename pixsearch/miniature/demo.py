@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixsearch.config import DemoOptions, Foundation
+from pixsearch.config import DemoOptions, Foundation, PolicyOptions
+from pixsearch.datasets.files import read_json
 from pixsearch.miniature.overrides import to_overrides
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,12 @@ def run_demo(options: DemoOptions) -> int:
 
 
 def plan(options: DemoOptions) -> list[Step]:
-    """The steps, in order, with every option that they take from the demo."""
+    """The steps, in order, with every option that they take from the demo.
+
+    Raises:
+        ValueError: an option that no step would take was changed.
+    """
+    _refuse_dropped(options)
     paths = to_overrides("paths", options.paths)
     world = to_overrides("miniature", options.miniature)
     retrieval = to_overrides("retrieval", options.retrieval, but=OF_ONE_KNOWLEDGE_BASE)
@@ -79,6 +85,7 @@ def plan(options: DemoOptions) -> list[Step]:
         *paths,
         *to_overrides("model", options.model),
         *to_overrides("run", options.run, but=("output_dir",)),
+        *retrieval,
     ]
     scored = [
         "benchmark=miniature",
@@ -112,6 +119,25 @@ def plan(options: DemoOptions) -> list[Step]:
     ]
 
 
+def _refuse_dropped(options: DemoOptions) -> None:
+    """What each policy, knowledge base or folder of the run decides itself cannot be changed."""
+    world = f"{options.paths.miniature}/world"
+    own = {f"policy.{name}": getattr(PolicyOptions(), name) for name in OF_ONE_POLICY} | {
+        "retrieval.knowledge_base": f"{world}/knowledge_base",
+        "retrieval.index": f"{options.paths.miniature}/index",
+        "miniature.root": world,
+        "benchmark.root": world,
+        "run.output_dir": options.paths.miniature,
+    }
+    for name, value in own.items():
+        section, field = name.split(".")
+        if getattr(getattr(options, section), field) != value:
+            raise ValueError(
+                f"{name} is no option of the whole demo: give policies=[…], output_dir=…, or run "
+                "the steps in commands.txt one by one"
+            )
+
+
 def _pretrain(options: DemoOptions) -> list[Step]:
     if options.foundation is Foundation.committed:
         return []
@@ -125,7 +151,7 @@ class Timings:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._steps: dict[str, dict[str, Any]] = (
-            json.loads(path.read_text()) if path.is_file() else {}
+            read_json(path) if path.is_file() else {}
         )
 
     def add(self, name: str, seconds: float, *, finished: bool) -> None:

@@ -39,7 +39,7 @@ def talk(scene: Scene, asker: Asker, *, num_questions: int) -> Iterator[Turn]:
     picture.
     """
     generator = asker.generator
-    tells = generator.choice((_cell_turns, _where_turns, _description_turns), p=_TOLD_SHARES)
+    tells = generator.choice((_cell_turns, where_turns, _description_turns), p=_TOLD_SHARES)
     yield from tells(generator, scene.placed)
     yield from _questions(scene, asker, num_questions)
 
@@ -60,7 +60,7 @@ def _cell_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iter
         yield asked, noun(member.appearance)
 
 
-def _where_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iterator[Turn]:
+def where_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iterator[Turn]:
     """The cell of every thing that can be pointed at, said right after the words that point."""
     named = [
         (words, cell(scene[place]))

@@ -7,28 +7,32 @@ supervised), so that policies which force the first query meet a model that know
 what came back.
 """
 
-import json
 import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
 from pixsearch.config import BuildTrajectoriesOptions
+from pixsearch.datasets.files import read_json
 from pixsearch.datasets.masks import Rle, decode_masks
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
+from pixsearch.miniature.manifests import files_digest, is_built, write_manifest
 from pixsearch.miniature.questions import Question, QuestionType, Step
 from pixsearch.miniature.scenes import HEIGHT, WIDTH
 from pixsearch.miniature.templates import DONT_KNOW
 from pixsearch.miniature.writing_training import read_questions
-from pixsearch.queries import Passage, Query, QueryType
+from pixsearch.queries import Passage, Query, QueryType, Search, search_under
 from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
+TRAJECTORIES = "train.jsonl"
 _REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
 _FORCED_SHARES = {QueryType.IMAGE: 0.15, QueryType.TEXT: 0.08}
 _QUERIES_PER_BATCH = 256
@@ -54,32 +58,49 @@ class Draft:
 
 
 def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
-    """Write ROOT/trajectories/train.jsonl; a finished file is kept.
+    """Write ROOT/trajectories/train.jsonl, unless it is there.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: the world or the index is missing.
+        ValueError: the world or the index is missing, or the file was made from something else.
     """
     root = Path(options.miniature.root)
-    path = root / "trajectories" / "train.jsonl"
-    if path.is_file():
-        logger.info("%s: reused", path)
-        return path
+    folder = root / "trajectories"
     if not (root / "manifest.json").is_file():
         raise ValueError(f"{root}: no world is there; run scripts/build_world.py first")
+    described = _described(options)
+    if is_built(folder, described):
+        logger.info("%s: reused", folder)
+        return folder / TRAJECTORIES
     questions = read_questions(root / "questions" / "train.jsonl")
-    masks: dict[str, list[Rle]] = json.loads((root / "questions" / "masks.json").read_text())
+    masks: dict[str, list[Rle]] = read_json(root / "questions" / "masks.json")
     generator = np.random.default_rng([options.miniature.seed, 18])
     drafts = list(_draft(questions, masks, generator))
-    evidence = _Evidence(root, masks, Searcher.open(options.retrieval), k=options.policy.k)
-    passages = evidence.of(drafts)
+    search = search_under(options.policy, Searcher.open(options.retrieval))
+    passages = _Evidence(root, masks, search).of(drafts)
     stored = [_finish(draft, found, masks) for draft, found in zip(drafts, passages, strict=True)]
-    count = write_trajectories(path, stored)
-    (path.parent / "images").symlink_to("../images")
-    logger.info("%s: %d trajectories", path, count)
-    return path
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    count = write_trajectories(unfinished / TRAJECTORIES, stored)
+    (unfinished / "images").symlink_to("../images")
+    write_manifest(unfinished, described)
+    unfinished.rename(folder)
+    logger.info("%s: %d trajectories", folder, count)
+    return folder / TRAJECTORIES
+
+
+def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
+    """All that decides the trajectories."""
+    root, index = Path(options.miniature.root), Path(options.retrieval.index)
+    return {
+        "questions": files_digest((root / "questions").iterdir()),
+        "index": files_digest(index.rglob("manifest.json")),
+        "lexical": options.retrieval.lexical,
+        "k": options.policy.k,
+        "region_crop": str(options.policy.region_crop),
+    }
 
 
 def _draft(
@@ -113,13 +134,10 @@ def _forced(question: Question, type: QueryType) -> Draft:
 class _Evidence:
     """Asks the searcher for all drafts at once, in batches."""
 
-    def __init__(
-        self, root: Path, masks: dict[str, list[Rle]], searcher: Searcher, *, k: int
-    ) -> None:
+    def __init__(self, root: Path, masks: dict[str, list[Rle]], search: Search) -> None:
         self.images = root / "images"
         self.masks = masks
-        self.searcher = searcher
-        self.k = k
+        self.search = search
 
     def of(self, drafts: Sequence[Draft]) -> list[list[list[Passage]]]:
         """For each draft and each of its searches the passages."""
@@ -128,7 +146,7 @@ class _Evidence:
         for start in range(0, len(planned), _QUERIES_PER_BATCH):
             part = planned[start : start + _QUERIES_PER_BATCH]
             queries = [self._query(draft.question, search) for draft, search in part]
-            found.extend(self.searcher.search(queries, self.k))
+            found.extend(self.search(queries))
         results = iter(found)
         return [[next(results) for _ in draft.searches] for draft in drafts]
 

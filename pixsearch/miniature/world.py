@@ -29,6 +29,7 @@ from tqdm import tqdm
 from pixsearch.config import MiniatureOptions
 from pixsearch.datasets.masks import Rle, encode_rle
 from pixsearch.miniature.entities import Entity, Split, article
+from pixsearch.miniature.manifests import is_built, write_manifest
 from pixsearch.miniature.planning import WorldPlan, plan_world
 from pixsearch.miniature.scenes import Scene, draw_photo, draw_scene
 from pixsearch.miniature.writing_evaluation import write_evaluation
@@ -52,7 +53,7 @@ def build_world(options: MiniatureOptions) -> WorldPlan:
     root = Path(options.root)
     plan = plan_world(options)
     described = {"version": WORLD_VERSION} | asdict(options) | {"root": ""}
-    if _is_built(root, described):
+    if is_built(root, described):
         logger.info("%s: reused", root)
         return plan
     unfinished = root.with_name(f"{root.name}.unfinished")
@@ -66,7 +67,7 @@ def build_world(options: MiniatureOptions) -> WorldPlan:
         write_knowledge_base(plan, folder, splits=splits, photos=Path("..", "photos"))
     write_training(plan, masks, unfinished)
     write_evaluation(plan, masks, unfinished)
-    (unfinished / "manifest.json").write_text(json.dumps(described, indent=2) + "\n")
+    write_manifest(unfinished, described)
     unfinished.rename(root)
     return plan
 
@@ -125,16 +126,3 @@ def _draw_one_scene(scene: Scene, folder: Path) -> list[Rle]:
     drawn = draw_scene(scene)
     drawn.image.save(folder / f"{scene.id}.png", compress_level=1)
     return [encode_rle(mask) for mask in drawn.masks]
-
-
-def _is_built(root: Path, described: dict[str, Any]) -> bool:
-    manifest = root / "manifest.json"
-    if not root.exists():
-        return False
-    found = json.loads(manifest.read_text()) if manifest.is_file() else None
-    if found != described:
-        raise ValueError(
-            f"{root}: holds another world than the options ask for; give another miniature.root, "
-            "or remove the folder"
-        )
-    return True

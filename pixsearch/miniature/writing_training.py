@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pixsearch.datasets.files import JsonLines
 from pixsearch.datasets.masks import Rle
 from pixsearch.miniature.descriptions import talk
 from pixsearch.miniature.entities import Split
@@ -39,9 +40,12 @@ def write_questions(questions: tuple[Question, ...], path: Path) -> None:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """The inverse of `write_questions`."""
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [_parse_question(record) for record in records]
+    """The inverse of `write_questions`.
+
+    Raises:
+        ValueError: the file is missing or a line is broken; names file and line.
+    """
+    return [_parse_question(record) for record in JsonLines(path)]
 
 
 def _parse_question(record: dict[str, Any]) -> Question:

@@ -164,6 +164,24 @@ def weights_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def checkpoint_digest(folder: Path) -> str:
+    """SHA-256 of all that decides a saved model's answers: weights, configuration, tokenizer.
+
+    Raises:
+        ValueError: there is no such folder; a name on the hub says not which weights it means.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"checkpoint={folder}: there is no such folder; train one with scripts/train.py, or "
+            "download it first"
+        )
+    digest = hashlib.sha256(weights_digest(folder).encode())
+    for path in sorted(folder.glob("*.json")):
+        if path.name not in (STATE_FILE, OPTIONS_FILE):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested options by their dotted names.
 

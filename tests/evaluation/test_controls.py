@@ -46,6 +46,13 @@ def test_other_region_is_never_the_wanted_entitys():
     assert found == others
 
 
+def test_other_region_of_a_scene_of_one_thing_is_a_random_box():
+    control = region_control(Control.other_region, gold("a"), None, seed=0)
+    assert control(0, PREDICTED).sum() == PREDICTED.sum()
+    assert not np.array_equal(control(0, PREDICTED), PREDICTED)
+    assert control.unavailable == 1
+
+
 def test_controls_are_the_same_each_time():
     for control in (Control.random_region, Control.other_region):
         first, second = (region_control(control, gold("a"), scene(), seed=3) for _ in range(2))

@@ -45,6 +45,23 @@ def test_policies_share_what_was_overridden(steps):
     assert taken(steps["evaluation"]).seed == 7
 
 
+def test_retrieval_is_the_same_in_every_step():
+    options = composed("demo", "retrieval.lexical=true", "retrieval.factory=HNSW32")
+    for step in plan(options):
+        if step.name in ("indexes", "trajectories", "stage 1: ground", "evaluation", "report"):
+            found = taken(step).retrieval
+            assert found.lexical
+            assert found.factory == "HNSW32"
+
+
+@pytest.mark.parametrize(
+    "override", ["policy.max_searches=2", "policy=no_region", "miniature.root=x", "retrieval.index=x"]
+)
+def test_an_option_that_no_step_would_take_is_refused(override):
+    with pytest.raises(ValueError, match="is no option of the whole demo"):
+        plan(composed("demo", override))
+
+
 @pytest.mark.parametrize(
     "text", ["a b", "it's", "back\\slash", "end\\", "\\'", "", "null", "1", "[x]", "${y}=,"]
 )

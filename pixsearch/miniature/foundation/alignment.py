@@ -12,9 +12,9 @@ from torch.nn.functional import one_hot
 from tqdm import trange
 from transformers import PreTrainedTokenizerFast
 
-from pixsearch.miniature.descriptions import CELLS
 from pixsearch.miniature.foundation.bank import ATTRIBUTES
 from pixsearch.miniature.foundation.induction import CONSTANT, IDENTITY, IS_PATCH, PLACE
+from pixsearch.miniature.foundation.tokenizer import cell_ids
 from pixsearch.miniature.foundation.tower import NOTHING
 from pixsearch.miniature.vocabulary import LABEL_WORDS
 
@@ -102,9 +102,8 @@ def _embeddings(
 @torch.no_grad()
 def name_cells(words: nn.Embedding, tokenizer: PreTrainedTokenizerFast) -> None:
     """Let the words for cells say where they are, as patches do."""
-    ids = [tokenizer.encode(cell)[0] for cell in CELLS]
-    numbers = torch.arange(len(CELLS))
-    words.weight[ids, PLACE] = _place_code(numbers // _SIDE, numbers % _SIDE)
+    numbers = torch.arange(_SIDE * _SIDE)
+    words.weight[cell_ids(tokenizer), PLACE] = _place_code(numbers // _SIDE, numbers % _SIDE)
 
 
 def _place_code(

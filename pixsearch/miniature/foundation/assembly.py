@@ -23,23 +23,25 @@ from transformers import (
 )
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
+from pixsearch.miniature.manifests import files_digest, is_built, write_manifest
 from pixsearch.retrieval.convert_clip import convert_clip
 
 logger = logging.getLogger(__name__)
 
 
 def assemble(foundation: Path, parts: Path) -> None:
-    """Write `parts` from the pre-trained `foundation`; folders that are there are kept.
+    """Write `parts` from the pre-trained `foundation`, unless they are there.
 
     Raises:
-        ValueError: `foundation` is not there.
+        ValueError: `foundation` is not there, or `parts` were made from another one.
     """
     if not (foundation / "language_model" / "config.json").is_file():
         raise ValueError(
             f"{foundation}: the pre-trained parts are not there; "
             "run scripts/pretrain_miniature.py, or set paths.foundation"
         )
-    if parts.is_dir():
+    described = {"foundation": files_digest(foundation.glob("*/*.safetensors"))}
+    if is_built(parts, described):
         logger.info("%s: reused", parts)
         return
     unfinished = parts.with_name(f"{parts.name}.unfinished")
@@ -56,6 +58,7 @@ def assemble(foundation: Path, parts: Path) -> None:
         mean=tuple(OPENAI_CLIP_MEAN),
         std=tuple(OPENAI_CLIP_STD),
     )
+    write_manifest(unfinished, described)
     unfinished.rename(parts)
 
 

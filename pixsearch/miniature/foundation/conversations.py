@@ -5,12 +5,13 @@ None of it holds a search, a mask or an entity of an evaluated world.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
 from pixsearch.chat import Conversation, Message, Role, Text
 from pixsearch.miniature.appearance import FOUNDATION_SEED, Appearance
-from pixsearch.miniature.descriptions import Turn, talk
+from pixsearch.miniature.descriptions import Turn, talk, where_turns
 from pixsearch.miniature.entities import Entity, Split, article, entities_of_looks
 from pixsearch.miniature.questions import Asker, Question
 from pixsearch.miniature.scenes import Scene
@@ -44,6 +45,10 @@ class Teacher:
         asker = self._asker(generator)
         return _conversation(talk(scene, asker, num_questions=_QUESTIONS_PER_SCENE), has_image=True)
 
+    def lookups(self, scene: Scene, generator: np.random.Generator) -> Conversation:
+        """In which cells things stand, and nothing else: much that only the picture tells."""
+        return _conversation(where_turns(generator, scene.placed), has_image=True)
+
     def reading(self, generator: np.random.Generator) -> Conversation:
         """Articles in any order, then questions by name or by looks.
 
@@ -67,8 +72,8 @@ class Teacher:
         read = self._with_makers(things, generator)
         asker = Asker(entities, Split.train, generator)
         asked = (asker.about_scene(scene, "") for _ in range(_TRIES))
-        questions = [question for question in asked if question is not None]
-        turns = self._turns(questions[:_QUESTIONS_PER_PICTURE], read)
+        questions = (question for question in asked if question is not None)
+        turns = self._turns(islice(questions, _QUESTIONS_PER_PICTURE), read)
         return _conversation(turns, has_image=True)
 
     def _as_labelled(self, scene: Scene) -> dict[str, Entity]:

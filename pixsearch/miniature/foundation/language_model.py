@@ -5,6 +5,7 @@ knows nothing of searching or of masks.
 """
 
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,12 @@ from transformers import (
 )
 
 from pixsearch.datasets.batch import IGNORED, Batch
-from pixsearch.miniature.descriptions import CELLS
 from pixsearch.miniature.foundation.alignment import align_projector, name_cells
 from pixsearch.miniature.foundation.bank import EntityBank, SceneBank
 from pixsearch.miniature.foundation.induction import draw_with_induction
 from pixsearch.miniature.foundation.lessons import open_lessons
 from pixsearch.miniature.foundation.loop import StepLosses, pretrain
-from pixsearch.miniature.foundation.tokenizer import IMAGE, train_tokenizer
+from pixsearch.miniature.foundation.tokenizer import IMAGE, cell_ids, train_tokenizer
 from pixsearch.miniature.foundation.tower import bank_targets
 from pixsearch.model.backbone import splice_patches
 from pixsearch.precision import fast_products
@@ -96,11 +96,12 @@ def train_language_model(
     speaker = nn.ModuleList([llava.model.multi_modal_projector, llava.model.language_model])
 
     def losses_of_step(step: int) -> StepLosses:
-        batch, seen = lessons.draw(np.random.default_rng([seed, 7, step]))
-        logits, targets, _ = _next_tokens(llava, batch, seen)
+        drawn = lessons.draw(np.random.default_rng([seed, 7, step]))
+        parts = [_next_tokens(llava, batch, seen)[:2] for batch, seen in drawn]
+        logits, targets = (torch.cat(part) for part in zip(*parts, strict=True))
         return {"language": functional.cross_entropy(logits, targets)}
 
-    pretrain(speaker, losses_of_step, steps=steps, lr=1.5e-3, folder=folder, weight_decay=0.0)
+    pretrain(speaker, losses_of_step, steps=steps, lr=1.2e-3, folder=folder, weight_decay=0.0)
     return llava
 
 
@@ -116,11 +117,11 @@ def measure_language_model(
     The cells are told once more of another picture: what is right then was not seen but guessed.
     """
     tokenizer = train_tokenizer()
-    cells = torch.tensor([tokenizer.encode(cell)[0] for cell in CELLS])
+    cells = torch.tensor(cell_ids(tokenizer))
     lessons = open_lessons(llava, tokenizer, scenes, entities, seed)
     hits: dict[str, list[Tensor]] = defaultdict(list)
-    for step in range(8):
-        batch, seen = lessons.draw(np.random.default_rng([seed, 8, step]))
+    for step, part in product(range(8), range(2)):
+        batch, seen = lessons.draw(np.random.default_rng([seed, 8, step]))[part]
         logits, targets, rows = _next_tokens(llava, batch, seen)
         of_picture, of_cell = batch.image_rows[rows] >= 0, torch.isin(targets, cells)
         right = logits.argmax(-1) == targets

@@ -1,5 +1,6 @@
 """The batches on which the language model is pre-trained."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,9 +17,13 @@ from pixsearch.datasets.example import Example
 from pixsearch.miniature.foundation.bank import EntityBank, SceneBank, plan_scene
 from pixsearch.miniature.foundation.conversations import Teacher
 from pixsearch.miniature.foundation.tower import normalised, pixels
+from pixsearch.miniature.scenes import Scene
 from pixsearch.tokens import add_special_tokens, find_token_ids
 
-_TALKS, _PICTURES_WITH_ARTICLES, _READINGS = 9, 5, 5  # per step
+_TALKS, _LOOKUPS, _PICTURES_WITH_ARTICLES, _READINGS = 9, 12, 5, 5  # per step
+
+_Telling = Callable[[Scene, np.random.Generator], Conversation]
+Lesson = tuple[Batch, Float[Tensor, "num_images num_patches vision_width"]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,20 +36,30 @@ class Lessons:
     renderer: ChatRenderer
     seed: int
 
-    def draw(
-        self, generator: np.random.Generator
-    ) -> tuple[Batch, Float[Tensor, "num_images num_patches vision_width"]]:
-        """A batch, and the patches of its images in their order."""
-        num_scenes = _TALKS + _PICTURES_WITH_ARTICLES
-        chosen = generator.choice(len(self.patches), size=num_scenes, replace=False)
-        plan = partial(plan_scene, self.entities.appearances, seed=self.seed)
+    def draw(self, generator: np.random.Generator) -> tuple[Lesson, Lesson]:
+        """Two batches, of short and of long conversations, each with the patches of its images."""
         teacher = self.teacher
-        examples = []
-        for place, number in enumerate(chosen.tolist()):
-            tell = teacher.about_scene if place < _TALKS else teacher.picture_with_articles
-            examples.append(_example(str(number), tell(plan(number), generator)))
+        tellings = [teacher.about_scene] * _TALKS + [teacher.lookups] * _LOOKUPS
+        short = self._about_scenes(tellings, generator)
+        long = self._about_scenes(
+            [teacher.picture_with_articles] * _PICTURES_WITH_ARTICLES, generator
+        )
         for place in range(_READINGS):
-            examples.append(_example(f"reading-{place}", teacher.reading(generator)))
+            long.append(_example(f"reading-{place}", teacher.reading(generator)))
+        return self._lesson(short), self._lesson(long)
+
+    def _about_scenes(
+        self, tellings: Sequence[_Telling], generator: np.random.Generator
+    ) -> list[Example]:
+        """One conversation of each sort, each about a scene of its own."""
+        chosen = generator.choice(len(self.patches), size=len(tellings), replace=False)
+        plan = partial(plan_scene, self.entities.appearances, seed=self.seed)
+        return [
+            _example(str(number), tell(plan(number), generator))
+            for number, tell in zip(chosen.tolist(), tellings, strict=True)
+        ]
+
+    def _lesson(self, examples: list[Example]) -> Lesson:
         batch = collate(
             examples, self.renderer, max_length=2048, segmenter_size=1, mask_resolution=1
         )

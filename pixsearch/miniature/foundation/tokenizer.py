@@ -44,6 +44,11 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def cell_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """The one token of each cell, in the order of the tower's patches."""
+    return [tokenizer.encode(cell)[0] for cell in CELLS]
+
+
 def _texts() -> Iterator[str]:
     for world in range(_WORLDS):
         entities = draw_entities(seed=FOUNDATION_SEED + world, count=480)
