@@ -185,6 +185,7 @@ MISTAKES = {
     "evaluate -m policy=full +nope=1": "nope",
     "demo policy.allowed=[region]": "policy.allowed",
     "infer image=photo.jpg": "checkpoint",
+    "infer checkpoint=x question=why image=a/object_b.jpg": "image=a/object_b.jpg: there is no",
 }
 
 

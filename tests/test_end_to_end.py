@@ -3,7 +3,11 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from pixsearch.miniature.templates import DONT_KNOW
 from tests.commands import run_script
 
 SHARES = ("accuracy", "missing", "hallucination")
@@ -13,10 +17,17 @@ def run_demo(folder: Path) -> subprocess.CompletedProcess[str]:
     return run_script("demo", "preset=smoke", f"output_dir={folder}", "miniature.seed=3")
 
 
-def test_the_smoke_preset_goes_the_whole_way(tmp_path: Path) -> None:
-    finished = run_demo(tmp_path)
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of a finished demo."""
+    folder = tmp_path_factory.mktemp("demo")
+    finished = run_demo(folder)
     assert finished.returncode == 0, finished.stderr[-2000:]
-    results = json.loads((tmp_path / "results.json").read_text())
+    return folder
+
+
+def test_results_and_report_are_there(output: Path) -> None:
+    results = json.loads((output / "results.json").read_text())
     assert results["seed"] == 3
     assert set(results["segmentation"]) >= {"giou", "ciou"}
     assert set(results["search_decision"]) >= {"precision", "recall"}
@@ -24,8 +35,53 @@ def test_the_smoke_preset_goes_the_whole_way(tmp_path: Path) -> None:
     for scores in results["policies"].values():
         overall = scores["overall"]
         assert abs(sum(overall[share] for share in SHARES) - 1) < 1e-9
-    for policy in results["policies"]:
-        lines = (tmp_path / "predictions" / f"{policy}.jsonl").read_text().splitlines()
-        assert len(lines) >= results["policies"][policy]["overall"]["n"]
-    report = (tmp_path / "report" / "index.html").read_text()
+    report = (output / "report" / "index.html").read_text()
     assert "<html" in report
+
+
+def test_predictions_can_be_read_by_people(output: Path) -> None:
+    results = json.loads((output / "results.json").read_text())
+    for policy, scores in results["policies"].items():
+        lines = read_lines(output / "predictions" / f"{policy}.jsonl")
+        assert len(lines) >= scores["overall"]["n"]
+        assert all({"question", "gold", "answer", "verdict"} <= line.keys() for line in lines)
+        asked = [query for line in lines for query in line["queries"]]
+        assert all({"type", "text", "passage_ids"} <= query.keys() for query in asked)
+        assert bool(asked) == (policy != "no_search") or policy == "full"
+
+
+def test_trajectories_end_with_what_their_evidence_says(output: Path) -> None:
+    world = output / "runs" / "seed3-smoke" / "world"
+    questions = {each["id"]: each for each in read_lines(world / "questions" / "train.jsonl")}
+    evaluated = {each["id"] for each in read_lines(world / "knowledge_base" / "corpus.jsonl")}
+    evaluated -= {each["id"] for each in read_lines(world / "knowledge_base_train" / "corpus.jsonl")}
+    num_forced = 0
+    for trajectory in read_lines(world / "trajectories" / "train.jsonl"):
+        question = questions[trajectory["id"].split("-forced-")[0]]
+        parts = trajectory["messages"][-1]["parts"]
+        searches = [part["search"] for part in parts if "search" in part]
+        found = [{passage["id"] for passage in search["passages"]} for search in searches]
+        is_forced = "-forced-" in trajectory["id"]
+        assert all(search["supervised"] is not is_forced for search in searches)
+        assert evaluated.isdisjoint(*found)
+        wanted = [step["entity_id"] for step in question["steps"]]
+        if not is_forced:
+            supported = [id in ids for id, ids in zip(wanted, found, strict=False)]
+            assert all(supported[:-1])  # it ends at the first search that brings nothing
+            is_whole = len(found) == len(wanted) and all(supported)
+            assert parts[-1]["text"] == (question["answer"] if is_whole else DONT_KNOW)
+        num_forced += is_forced
+    assert num_forced > 0
+
+
+@pytest.mark.slow
+def test_a_second_demo_reuses_what_is_done(output: Path) -> None:
+    files = [path for path in (output / "runs").rglob("*") if path.is_file()]
+    kept = [path for path in files if path.suffix in (".safetensors", ".faiss", ".parquet")]
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    assert run_demo(output).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -26,7 +26,8 @@ def sampler(retrieval: RetrievalOptions | None) -> Evaluate:
 
     def evaluate(model: PixSearch, examples: Sequence[Example]) -> list[Trajectory]:
         engine = Engine(model, search, policy, options)
-        return engine.generate([request_of(example) for example in examples])
+        requests = [request_of(example, place) for place, example in enumerate(examples)]
+        return engine.generate(requests)
 
     return evaluate
 
@@ -36,9 +37,13 @@ def no_passages(queries: Sequence[Query]) -> list[list[Passage]]:
     return [[] for _ in queries]
 
 
-def request_of(example: Example) -> Request:
-    """The first question of a training conversation, to be answered anew."""
+def request_of(example: Example, place: int) -> Request:
+    """The first question of a training conversation, to be answered anew.
+
+    Args:
+        place: among the examples; ids alone may be those of another dataset's example too.
+    """
     parts = example.conversation.messages[0].parts
     question = " ".join(part.text for part in parts if isinstance(part, Text))
     image = example.load_image() if example.load_image else None
-    return Request(id=example.id, question=question, image=image, image_id=example.image_id)
+    return Request(id=f"{place}/{example.id}", question=question, image=image, image_id=example.image_id)

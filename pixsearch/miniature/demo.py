@@ -24,6 +24,7 @@ from typing import Any
 from pixsearch.config import DemoOptions, Foundation, PolicyOptions
 from pixsearch.datasets.files import read_json
 from pixsearch.miniature.overrides import to_overrides
+from pixsearch.miniature.planning import check_seed
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ def plan(options: DemoOptions) -> list[Step]:
         ValueError: an option that no step would take was changed.
     """
     _refuse_dropped(options)
+    check_seed(options.miniature.seed)
     paths = to_overrides("paths", options.paths)
     world = to_overrides("miniature", options.miniature)
     retrieval = to_overrides("retrieval", options.retrieval, but=OF_ONE_KNOWLEDGE_BASE)

@@ -6,6 +6,7 @@ token.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -19,6 +20,8 @@ from pixsearch.miniature.scenes import HEIGHT, WIDTH, Placed, Scene
 
 CELL = 34  # pixels
 CELLS = tuple(column + row for row in "STUVWXYZ" for column in "ABCDEFGH")
+HARD_STYLES = ("side", "relation")  # they compare places and are learned last
+_HARD_SHARE = 0.5  # of lookups take these where they can
 _TRIES = 20
 _TOLD_SHARES = (0.15, 0.7, 0.15)  # what a cell shows, where things are, all that is there
 _DESCRIBE = (
@@ -32,14 +35,20 @@ _WHAT_IN_CELL = ("What does cell {x} show?", "What do you see in cell {x}?", "De
 Turn = tuple[str, str]  # what is asked, what is answered
 
 
-def talk(scene: Scene, asker: Asker, *, num_questions: int) -> Iterator[Turn]:
+def talk(
+    scene: Scene, asker: Asker, *, num_questions: int, grounding_share: float = 0.0
+) -> Iterator[Turn]:
     """Questions that the picture answers and what stands where.
 
     Only one turn tells in which cell a thing stands, lest it be read off the others instead of the
     picture.
+
+    Args:
+        grounding_share: see `where_turns`.
     """
     generator = asker.generator
-    tells = generator.choice((_cell_turns, where_turns, _description_turns), p=_TOLD_SHARES)
+    where = partial(where_turns, grounding_share=grounding_share)
+    tells = generator.choice((_cell_turns, where, _description_turns), p=_TOLD_SHARES)
     yield from tells(generator, scene.placed)
     yield from _questions(scene, asker, num_questions)
 
@@ -60,24 +69,34 @@ def _cell_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iter
         yield asked, noun(member.appearance)
 
 
-def where_turns(generator: np.random.Generator, scene: Sequence[Placed]) -> Iterator[Turn]:
-    """The cell of every thing that can be pointed at, said right after the words that point."""
+def where_turns(
+    generator: np.random.Generator, scene: Sequence[Placed], *, grounding_share: float
+) -> Iterator[Turn]:
+    """The cell of every thing that can be pointed at, said right after the words that point.
+
+    Args:
+        grounding_share: of turns in the words of grounding, which ask for masks elsewhere: for a
+            model that is to learn masks next, never beside them.
+    """
+    favoured = HARD_STYLES if generator.random() < _HARD_SHARE else ()
     named = [
         (words, cell(scene[place]))
         for place in generator.permutation(len(scene)).tolist()
-        if (words := choose_expression(generator, scene, place)) is not None
+        if (words := choose_expression(generator, scene, place, favoured=favoured)) is not None
     ]
     while named:
-        count = int(generator.integers(1, 4))
+        count = int(generator.integers(1, 7))
         asked, named = named[:count], named[count:]
-        yield _where_turn(generator, asked)
+        yield _where_turn(generator, asked, in_grounding_words=generator.random() < grounding_share)
 
 
-def _where_turn(generator: np.random.Generator, asked: Sequence[tuple[str, str]]) -> Turn:
-    """Half of them in the words of grounding: what is said there to be masked is told in a cell."""
+def _where_turn(
+    generator: np.random.Generator, asked: Sequence[tuple[str, str]], *, in_grounding_words: bool
+) -> Turn:
+    """In the words of grounding, what is said there to be masked is told in a cell."""
     phrases = [words for words, _ in asked]
     told = [f"{words} {where}" for words, where in asked]
-    if generator.random() < 0.5:
+    if not in_grounding_words:
         return _wording(generator, _WHERE).format(x=", ".join(phrases)), ", ".join(told)
     key = str(generator.integers(2**31))
     answer = "".join(

@@ -7,6 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from pixsearch.miniature.appearance import (
+    FOUNDATION_SEED,
     KINDS,
     Appearance,
     draw_appearance,
@@ -22,6 +23,7 @@ SYLLABLES = tuple(
     onset + vowel + coda for onset in "bdfgklmprtvz" for vowel in "aeiou" for coda in "lnr"
 )
 _LOOK_ALIKE_SHARE = 0.3
+NUM_FOUNDATION_NAMES = 2000  # the first of the draw, which no evaluated world uses
 _GUILD_SHARE = 1 / 6
 
 
@@ -63,10 +65,12 @@ class Entity:
 def draw_entities(*, seed: int, count: int) -> dict[str, Entity]:
     """All entities of a world by id: `count` known ones, half of each split, a tenth more unknown.
 
-    Guilds come first, because things name them as makers; a maker is of the thing's own split.
+    Guilds come first, because things name them as makers; a maker is of the thing's own split. No
+    evaluated world has a name that the pre-trained parts have read.
     """
     generator = np.random.default_rng([seed, 11])
-    names = _draw_names(generator, 2 * count)
+    known_before = _foundation_names() if seed < FOUNDATION_SEED else []
+    names = _draw_names(generator, 2 * count, reserved=known_before)
     taken: set[Appearance] = set()
     entities: dict[str, Entity] = {}
     for split in Split:
@@ -87,7 +91,15 @@ def draw_entities(*, seed: int, count: int) -> dict[str, Entity]:
 
 
 def entities_of_looks(looks: Sequence[Appearance], *, seed: int) -> dict[str, Entity]:
-    """Entities that look so, all of them known; an id is a place among the looks."""
+    """Entities that look so, all of them known; an id is a place among the looks.
+
+    Raises:
+        ValueError: more than there are names set aside for pre-training.
+    """
+    if len(looks) > NUM_FOUNDATION_NAMES:
+        raise ValueError(
+            f"{len(looks)} entities to pre-train on: {NUM_FOUNDATION_NAMES} names are set aside"
+        )
     generator = np.random.default_rng([seed, 19])
     names = _draw_names(generator, len(looks))
     guilds_first = sorted(range(len(looks)), key=lambda place: looks[place].kind != GUILD_KIND)
@@ -123,12 +135,19 @@ def of_split(entities: dict[str, Entity], split: Split, *, known: bool) -> list[
     return [e for e in entities.values() if e.split is split and e.known is known]
 
 
-def _draw_names(generator: np.random.Generator, count: int) -> list[str]:
+def _foundation_names() -> list[str]:
+    """The names that the pre-trained parts have read, and more of the same draw."""
+    return _draw_names(np.random.default_rng([FOUNDATION_SEED, 19]), NUM_FOUNDATION_NAMES)
+
+
+def _draw_names(
+    generator: np.random.Generator, count: int, *, reserved: Sequence[str] = ()
+) -> list[str]:
     names: dict[str, None] = {}
-    reserved = {*COUNTRIES, *(material.capitalize() for material in MATERIALS)}
+    other_words = {*reserved, *COUNTRIES, *(material.capitalize() for material in MATERIALS)}
     while len(names) < count:
         name = "".join(generator.choice(SYLLABLES, size=2)).capitalize()
-        if name not in reserved:
+        if name not in other_words:
             names[name] = None
     return list(names)
 

@@ -1,6 +1,6 @@
 """Referring expressions: words that name exactly one entity of a scene."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -43,11 +43,20 @@ def indefinite(colour: str, kind: str) -> str:
 
 
 def choose_expression(
-    generator: np.random.Generator, scene: Sequence[Placed], target: int
+    generator: np.random.Generator,
+    scene: Sequence[Placed],
+    target: int,
+    *,
+    favoured: Collection[str] = (),
 ) -> str | None:
-    """One of the unambiguous expressions at random; None if there is none."""
-    found = list(expressions(scene, target).values())
-    return found[int(generator.integers(len(found)))] if found else None
+    """One of the unambiguous expressions at random; None if there is none.
+
+    Args:
+        favoured: keys of `expressions` that are chosen if there are any.
+    """
+    found = expressions(scene, target)
+    choices = [found[style] for style in favoured if style in found] or list(found.values())
+    return choices[int(generator.integers(len(choices)))] if choices else None
 
 
 def _descriptions(member: Placed) -> list[tuple[str, str, Callable[[Placed], bool]]]:

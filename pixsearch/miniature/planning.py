@@ -37,17 +37,26 @@ class WorldPlan:
     splits: dict[Split, SplitPlan]
 
 
+def check_seed(seed: int) -> None:
+    """See that a world is none of those that the pre-trained parts saw.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if not 0 <= seed < FOUNDATION_SEED:
+        raise ValueError(
+            f"miniature.seed={seed}: seeds from {FOUNDATION_SEED} on drew the worlds of "
+            "the pre-trained parts; choose a lower one"
+        )
+
+
 def plan_world(options: MiniatureOptions) -> WorldPlan:
     """The world of one seed; the same options give the same world.
 
     Raises:
         ValueError: the seed is one of those that the pre-trained parts saw.
     """
-    if not 0 <= options.seed < FOUNDATION_SEED:
-        raise ValueError(
-            f"miniature.seed={options.seed}: seeds from {FOUNDATION_SEED} on drew the worlds of "
-            "the pre-trained parts; choose a lower one"
-        )
+    check_seed(options.seed)
     entities = draw_entities(seed=options.seed, count=options.num_entities)
     counts = {Split.train: options.num_train_scenes, Split.eval: options.num_eval_scenes}
     splits = {

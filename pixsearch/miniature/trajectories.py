@@ -32,9 +32,10 @@ from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
+VERSION = 1
 TRAJECTORIES = "train.jsonl"
 _REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
-_FORCED_SHARES = {QueryType.IMAGE: 0.15, QueryType.TEXT: 0.08}
+_FORCED_SHARES = {QueryType.IMAGE: 0.3, QueryType.TEXT: 0.15}
 _QUERIES_PER_BATCH = 256
 
 
@@ -78,6 +79,7 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
     masks: dict[str, list[Rle]] = read_json(root / "questions" / "masks.json")
     generator = np.random.default_rng([options.miniature.seed, 18])
     drafts = list(_draft(questions, masks, generator))
+    generator.shuffle(drafts)  # the end is kept back in training: it shows all kinds of question
     search = search_under(options.policy, Searcher.open(options.retrieval))
     passages = _Evidence(root, masks, search).of(drafts)
     stored = [_finish(draft, found, masks) for draft, found in zip(drafts, passages, strict=True)]
@@ -95,9 +97,12 @@ def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
     """All that decides the trajectories."""
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
     return {
+        "version": VERSION,
         "questions": files_digest((root / "questions").iterdir()),
         "index": files_digest(index.rglob("manifest.json")),
         "lexical": options.retrieval.lexical,
+        "min_region_side": options.retrieval.min_region_side,
+        "region_margin": options.retrieval.region_margin,
         "k": options.policy.k,
         "region_crop": str(options.policy.region_crop),
     }

@@ -7,7 +7,8 @@ ROOT/knowledge_base/                    corpus.jsonl and images/: every known en
 ROOT/knowledge_base_train/              those of the training split alone
 ROOT/refcoco/                           instances.json, refs(unc).p   (training scenes)
 ROOT/llava/train.json                   questions that need no search (training scenes)
-ROOT/questions/train.jsonl              questions with their gold plans, for the trajectories
+ROOT/questions/                         train.jsonl: questions with their gold plans, masks.json:
+                                        what they point at; for the trajectories
 ROOT/crag_mm/validation.parquet         the evaluation in CRAG-MM's columns
 ROOT/diagnostics.jsonl, segmentation.jsonl   its gold, which scoring alone reads
 ROOT/majority_answers.jsonl             commonest answers of the training questions
@@ -37,7 +38,7 @@ from pixsearch.miniature.writing_training import write_training
 
 logger = logging.getLogger(__name__)
 
-WORLD_VERSION = 2
+WORLD_VERSION = 3
 PHOTOS_PER_ENTITY = 3
 
 SceneMasks = dict[str, list[Rle]]
@@ -61,7 +62,7 @@ def build_world(options: MiniatureOptions) -> WorldPlan:
     unfinished.mkdir(parents=True)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         masks = _draw_scenes(plan, unfinished / "images", pool)
-        _draw_photos(plan, unfinished / "photos", pool)
+        _draw_photos(plan, options.seed, unfinished / "photos", pool)
     for name, splits in (("", tuple(Split)), ("_train", (Split.train,))):
         folder = unfinished / f"knowledge_base{name}"
         write_knowledge_base(plan, folder, splits=splits, photos=Path("..", "photos"))
@@ -101,16 +102,16 @@ def _photo_names(entity: Entity) -> list[str]:
     return [f"{entity.id}-{view}.png" for view in range(PHOTOS_PER_ENTITY)]
 
 
-def _draw_photos(plan: WorldPlan, folder: Path, pool: Executor) -> None:
+def _draw_photos(plan: WorldPlan, seed: int, folder: Path, pool: Executor) -> None:
     folder.mkdir()
     entities = _known(plan, tuple(Split))
-    drawn = pool.map(partial(_draw_entity_photos, folder=folder), entities, chunksize=16)
+    drawn = pool.map(partial(_draw_entity_photos, seed=seed, folder=folder), entities, chunksize=16)
     deque(tqdm(drawn, total=len(entities), desc="photos"), maxlen=0)
 
 
-def _draw_entity_photos(entity: Entity, folder: Path) -> None:
+def _draw_entity_photos(entity: Entity, seed: int, folder: Path) -> None:
     for view, name in enumerate(_photo_names(entity)):
-        photo = draw_photo(entity.appearance, (14, int(entity.id[1:]), view))
+        photo = draw_photo(entity.appearance, (seed, 14, int(entity.id[1:]), view))
         photo.save(folder / name, compress_level=1)
 
 

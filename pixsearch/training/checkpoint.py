@@ -23,6 +23,7 @@ OPTIONS_FILE = "train_options.json"  # the resolved configuration
 STATE_FILE = "state.json"  # step and position in the data
 OPTIMIZER_FILE = "optimizer.pt"
 FINAL = "final"
+WANDB_ID_FILE = "wandb-id.txt"
 
 # Options that may change when a run is resumed: they leave the weights alone.
 FREE_OPTIONS = frozenset(
@@ -70,7 +71,8 @@ class Checkpoints:
         return found
 
     def clear(self) -> None:
-        """Remove every checkpoint: the run begins anew."""
+        """Remove every checkpoint and the run's wandb id: the run begins anew."""
+        (self.output_dir / WANDB_ID_FILE).unlink(missing_ok=True)
         for folder in (*self._steps(), self.final):
             if folder.exists():
                 logger.info("run.resume=false: removing %s", folder)

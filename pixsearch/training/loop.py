@@ -6,7 +6,8 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from pixsearch.config import TrainOptions
+from pixsearch.config import ModelOptions, TrainOptions
+from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.trainable import set_trainable
 from pixsearch.training.checkpoint import Checkpoints, load_training_state, resolve
@@ -70,14 +71,35 @@ def open_checkpoints(options: TrainOptions, accelerator: Accelerator) -> Checkpo
 
 
 def build_model(options: TrainOptions, found: Path | None) -> PixSearch:
-    """The model as it stands before the next step, with the stage's parts set to train."""
+    """The model as it stands before the next step, with the stage's parts set to train.
+
+    Raises:
+        ValueError: `stage.init_from` was composed with other model options.
+    """
     set_seed(options.run.seed)
     origin = found or options.stage.init_from
     model = PixSearch.from_pretrained(origin) if origin else PixSearch.compose(options.model)
+    if origin:
+        check_composed_as(options.model, model.config, origin)
     logger.info("stage %s starts from %s", options.stage.name, origin or "pre-trained parts")
     own_memory(model)
     set_trainable(model, options.stage.trainable, options.stage.trainable_tokens)
     return model.train()
+
+
+def check_composed_as(options: ModelOptions, config: PixSearchConfig, origin: str | Path) -> None:
+    """See that a checkpoint has the architecture that the options ask for.
+
+    Raises:
+        ValueError: it has another; names the first option that differs, with both values.
+    """
+    for name in ("seg_state", "image_fit", "lora_rank", "lora_alpha", "lora_dropout", "lora_targets"):
+        asked, found = getattr(options, name), getattr(config, name)
+        if asked != found:
+            raise ValueError(
+                f"model.{name}={asked}, but {origin} was composed with {found}: "
+                f"give model.{name}={found}, or begin from another checkpoint"
+            )
 
 
 def own_memory(model: PixSearch) -> None:

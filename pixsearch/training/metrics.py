@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from pixsearch.config import RunOptions, WandbMode
+from pixsearch.training.checkpoint import WANDB_ID_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class WandbLog:
             return
         import wandb  # slow to import, and not needed by default
 
-        id_file = Path(options.output_dir) / "wandb-id.txt"
+        id_file = Path(options.output_dir) / WANDB_ID_FILE
         if not id_file.exists():
             id_file.write_text(uuid4().hex)
         self._run = wandb.init(

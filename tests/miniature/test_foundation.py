@@ -17,7 +17,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
 from pixsearch.chat import Role, Text
-from pixsearch.config import EncoderOptions
+from pixsearch.config import EncoderOptions, PretrainOptions
 from pixsearch.images import pixels
 from pixsearch.miniature.appearance import (
     FOUNDATION_SEED,
@@ -42,6 +42,7 @@ from pixsearch.miniature.foundation.conversations import Teacher
 from pixsearch.miniature.foundation.induction import draw_with_induction
 from pixsearch.miniature.foundation.language_model import language_model_config
 from pixsearch.miniature.foundation.loop import pretrain
+from pixsearch.miniature.foundation.run import pretrain_miniature
 from pixsearch.miniature.foundation.segmenter import build_segmenter
 from pixsearch.miniature.foundation.tokenizer import train_tokenizer
 from pixsearch.miniature.foundation.tower import NOTHING, patch_targets, tower_config
@@ -175,6 +176,18 @@ def test_readings_hold_their_answer_or_none() -> None:
     assert 0.1 < answers.count(DONT_KNOW) / len(answers) < 0.5
 
 
+def test_articles_behind_a_question_hold_its_answer_or_none() -> None:
+    looks = build_looks(200)
+    teacher, generator = Teacher(looks, seed=FOUNDATION_SEED), np.random.default_rng(0)
+    answers = []
+    for _ in range(20):
+        messages = teacher.articles_to_read(generator).messages
+        for asked, answered in zip(messages[::2], messages[1::2], strict=True):
+            answers.append(answered.parts[0].text)
+            assert answers[-1] == DONT_KNOW or answers[-1] in asked.parts[0].text.split("?")[-1]
+    assert 0.05 < answers.count(DONT_KNOW) / len(answers) < 0.5
+
+
 def test_articles_beside_a_picture_hold_what_its_labels_say() -> None:
     looks = build_looks(200)
     teacher, generator = Teacher(looks, seed=FOUNDATION_SEED), np.random.default_rng(0)
@@ -240,3 +253,25 @@ def test_weights_are_small_and_their_hashes_are_those_of_the_card() -> None:
     assert sum(file.stat().st_size for file in files) < 10e6
     for file in files:
         assert hashlib.sha256(file.read_bytes()).hexdigest() in card
+
+
+@pytest.mark.slow
+def test_the_whole_recipe_runs_and_its_parts_are_assembled(tmp_path: Path) -> None:
+    made, parts = tmp_path / "made", tmp_path / "parts"
+    options = PretrainOptions(
+        output_dir=str(made),
+        num_entities=60,
+        num_scenes=40,
+        tower_steps=2,
+        segmenter_steps=2,
+        language_model_steps=2,
+    )
+    figures = pretrain_miniature(options)
+    assert {"kind_accuracy", "mask_iou", "cells", "cells_with_another_picture"} <= figures.keys()
+    assert all(name in (made / "README.md").read_text() for name in figures)
+    assemble(made, parts)
+    assert {path.name for path in parts.iterdir() if path.is_dir()} == {
+        "language_model",
+        "segmenter",
+        "open_clip",
+    }

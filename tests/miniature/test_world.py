@@ -13,7 +13,7 @@ from pixsearch.datasets import READERS
 from pixsearch.datasets.crag_mm import load_turns
 from pixsearch.datasets.masks import decode_masks
 from pixsearch.miniature.appearance import FOUNDATION_SEED
-from pixsearch.miniature.entities import Split
+from pixsearch.miniature.entities import NUM_FOUNDATION_NAMES, Split, entities_of_looks
 from pixsearch.miniature.planning import WorldPlan, plan_world
 from pixsearch.miniature.questions import QuestionType
 from pixsearch.miniature.scenes import HEIGHT, WIDTH, draw_photo, draw_scene
@@ -63,6 +63,12 @@ def test_knowledge_base_has_the_promised_variety(plan: WorldPlan) -> None:
 
 def test_evaluated_worlds_draw_no_appearance_of_the_foundation(plan: WorldPlan) -> None:
     assert not any(entity.appearance.is_for_foundation for entity in plan.entities.values())
+
+
+def test_evaluated_worlds_have_no_name_of_the_foundation(plan: WorldPlan) -> None:
+    look = plan.entities["g0000"].appearance
+    read = entities_of_looks([look] * NUM_FOUNDATION_NAMES, seed=FOUNDATION_SEED)
+    assert {each.name for each in read.values()}.isdisjoint(e.name for e in plan.entities.values())
 
 
 def test_no_entity_of_the_evaluation_occurs_in_training(plan: WorldPlan) -> None:
@@ -176,7 +182,7 @@ def test_a_finished_world_is_reused_and_another_one_is_refused(root: Path) -> No
     written = (root / "manifest.json").stat().st_mtime_ns
     build_world(MiniatureOptions(**(asdict(SMALL) | {"root": str(root)})))
     assert (root / "manifest.json").stat().st_mtime_ns == written
-    with pytest.raises(ValueError, match="another world"):
+    with pytest.raises(ValueError, match="something else .seed"):
         build_world(MiniatureOptions(**(asdict(SMALL) | {"root": str(root), "seed": 9})))
 
 

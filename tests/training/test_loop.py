@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pixsearch.config import OptimOptions, TrainOptions
+from pixsearch.config import OptimOptions, SegState, TrainOptions
 from pixsearch.datasets.example import Example
 from pixsearch.model import PixSearch
 from pixsearch.training import fit, step
@@ -95,6 +95,15 @@ def test_stages_follow_each_other(tmp_path: Path) -> None:
     final = fit(second)
     name = "new_rows.embedding"
     assert not torch.equal(weights(final)[name], weights(Path(second.stage.init_from))[name])
+
+
+def test_a_stage_that_asks_for_another_model_than_it_begins_from_is_refused(tmp_path: Path) -> None:
+    first = tiny_options(tmp_path, steps=1)
+    second = run_beside(first, "second", steps=1)
+    second.stage.init_from = str(fit(first))
+    second.model = replace(second.model, seg_state=SegState.token)
+    with pytest.raises(ValueError, match=r"model\.seg_state=token, but .* predicting"):
+        fit(second)
 
 
 def test_samples_are_written_at_each_evaluation(tmp_path: Path) -> None:

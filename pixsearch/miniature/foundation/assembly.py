@@ -40,7 +40,7 @@ def assemble(foundation: Path, parts: Path) -> None:
             f"{foundation}: the pre-trained parts are not there; "
             "run scripts/pretrain_miniature.py, or set paths.foundation"
         )
-    described = {"foundation": files_digest(foundation.glob("*/*.safetensors"))}
+    described = {"foundation": files_digest(foundation.glob("*/*.*"))}
     if is_built(parts, described):
         logger.info("%s: reused", parts)
         return

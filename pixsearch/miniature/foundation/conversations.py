@@ -25,6 +25,9 @@ _MOST_THINGS, _MOST_MAKERS = 5, 2  # whose articles are read at once: as many as
 _FIRST_SHARE = 0.3  # of questions in a reading say "it" and mean the first article
 _LACKING_SHARE = 0.15  # of things asked about have no article
 _TRIES = 30
+_QUESTIONS_BEFORE_ARTICLES = 3
+_SHUFFLED_SHARE = 0.3  # of turns whose articles stand in no order
+_GROUNDING_SHARE = 0.5
 
 
 class Teacher:
@@ -43,11 +46,15 @@ class Teacher:
     def about_scene(self, scene: Scene, generator: np.random.Generator) -> Conversation:
         """What the picture shows and where."""
         asker = self._asker(generator)
-        return _conversation(talk(scene, asker, num_questions=_QUESTIONS_PER_SCENE), has_image=True)
+        told = talk(
+            scene, asker, num_questions=_QUESTIONS_PER_SCENE, grounding_share=_GROUNDING_SHARE
+        )
+        return _conversation(told, has_image=True)
 
     def lookups(self, scene: Scene, generator: np.random.Generator) -> Conversation:
         """In which cells things stand, and nothing else: much that only the picture tells."""
-        return _conversation(where_turns(generator, scene.placed), has_image=True)
+        turns = where_turns(generator, scene.placed, grounding_share=_GROUNDING_SHARE)
+        return _conversation(turns, has_image=True)
 
     def reading(self, generator: np.random.Generator) -> Conversation:
         """Articles in any order, then questions by name or by looks.
@@ -70,11 +77,41 @@ class Teacher:
         count = int(generator.integers(1, _MOST_THINGS + 1))
         things = [*there, *resembling][:count]
         read = self._with_makers(things, generator)
-        asker = Asker(entities, Split.train, generator)
-        asked = (asker.about_scene(scene, "") for _ in range(_TRIES))
-        questions = (question for question in asked if question is not None)
+        questions = _questions_about(scene, Asker(entities, Split.train, generator))
         turns = self._turns(islice(questions, _QUESTIONS_PER_PICTURE), read)
         return _conversation(turns, has_image=True)
+
+    def articles_to_read(self, generator: np.random.Generator) -> Conversation:
+        """Each question is followed by articles that may answer it."""
+        asker = self._asker(generator)
+        asked = (asker.without_image(self._pick(generator), "") for _ in range(_TRIES))
+        turns = self._turns_before_articles(asked, self.entities, generator)
+        return _conversation(turns, has_image=False)
+
+    def articles_to_look_at(self, scene: Scene, generator: np.random.Generator) -> Conversation:
+        """Each question about the picture is followed by articles; some it needs, some not."""
+        entities = self.entities | self._as_labelled(scene)
+        asked = _questions_about(scene, Asker(entities, Split.train, generator))
+        return _conversation(
+            self._turns_before_articles(asked, entities, generator), has_image=True
+        )
+
+    def _turns_before_articles(
+        self, questions: Iterable[Question], entities: dict[str, Entity], generator: np.random.Generator
+    ) -> Iterator[Turn]:
+        """The articles stand behind their question, mostly with those that it needs in front."""
+        for question in islice(questions, _QUESTIONS_BEFORE_ARTICLES):
+            needed = {step.entity_id: entities[step.entity_id] for step in question.steps}
+            read = [each for each in needed.values() if generator.random() >= _LACKING_SHARE]
+            count = int(generator.integers(1, _MOST_THINGS + 1))
+            while len(read) < count:
+                like = next(iter(needed.values()), None) or self._pick(generator)
+                read.append(self._resembling(like, generator))
+            if generator.random() < _SHUFFLED_SHARE:
+                generator.shuffle(read)
+            text = " ".join(article(each, entities) for each in read)
+            told = needed.keys() <= {each.id for each in read}
+            yield f"{question.text} {text}", question.answer if told else DONT_KNOW
 
     def _as_labelled(self, scene: Scene) -> dict[str, Entity]:
         """The entities whose label shows a fact, with that fact."""
@@ -128,6 +165,11 @@ class Teacher:
 
     def _asker(self, generator: np.random.Generator) -> Asker:
         return Asker(self.entities, Split.train, generator)
+
+
+def _questions_about(scene: Scene, asker: Asker) -> Iterator[Question]:
+    asked = (asker.about_scene(scene, "") for _ in range(_TRIES))
+    return (question for question in asked if question is not None)
 
 
 def _same_words(one: Entity, other: Entity) -> bool:

@@ -20,7 +20,8 @@ from pixsearch.miniature.foundation.tower import normalised, pixels
 from pixsearch.miniature.scenes import Scene
 from pixsearch.tokens import add_special_tokens, find_token_ids
 
-_TALKS, _LOOKUPS, _PICTURES_WITH_ARTICLES, _READINGS = 9, 12, 5, 5  # per step
+_TALKS, _LOOKUPS = 8, 12  # per step
+_PICTURES_WITH_ARTICLES, _ARTICLES_TO_LOOK_AT, _READINGS, _ARTICLES_TO_READ = 3, 6, 3, 3
 
 _Telling = Callable[[Scene, np.random.Generator], Conversation]
 Lesson = tuple[Batch, Float[Tensor, "num_images num_patches vision_width"]]
@@ -41,11 +42,12 @@ class Lessons:
         teacher = self.teacher
         tellings = [teacher.about_scene] * _TALKS + [teacher.lookups] * _LOOKUPS
         short = self._about_scenes(tellings, generator)
-        long = self._about_scenes(
-            [teacher.picture_with_articles] * _PICTURES_WITH_ARTICLES, generator
-        )
-        for place in range(_READINGS):
-            long.append(_example(f"reading-{place}", teacher.reading(generator)))
+        tellings = [teacher.picture_with_articles] * _PICTURES_WITH_ARTICLES
+        tellings += [teacher.articles_to_look_at] * _ARTICLES_TO_LOOK_AT
+        long = self._about_scenes(tellings, generator)
+        readings = [teacher.reading] * _READINGS + [teacher.articles_to_read] * _ARTICLES_TO_READ
+        for place, tell in enumerate(readings):
+            long.append(_example(f"reading-{place}", tell(generator)))
         return self._lesson(short), self._lesson(long)
 
     def _about_scenes(
