@@ -12,7 +12,7 @@ from pixsearch.datasets.masks import Segmentation, decode_masks, decode_segmenta
 from pixsearch.datasets.templates import ask, pick, reply
 
 PHRASES_PER_EXAMPLE = 8  # an image with more becomes several examples, so that lengths stay bounded
-PHRASES_PER_TURN = (1, 2, 3, 4, 6)
+PHRASES_PER_TURN = (1, 3, 4, 5, 6)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,4 +46,6 @@ def request_of(example: Example, place: int) -> Request:
     parts = example.conversation.messages[0].parts
     question = " ".join(part.text for part in parts if isinstance(part, Text))
     image = example.load_image() if example.load_image else None
-    return Request(id=f"{place}/{example.id}", question=question, image=image, image_id=example.image_id)
+    return Request(
+        id=f"{place}/{example.id}", question=question, image=image, image_id=example.image_id
+    )

@@ -152,9 +152,7 @@ class Timings:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._steps: dict[str, dict[str, Any]] = (
-            read_json(path) if path.is_file() else {}
-        )
+        self._steps: dict[str, dict[str, Any]] = read_json(path) if path.is_file() else {}
 
     def add(self, name: str, seconds: float, *, finished: bool) -> None:
         before = self._steps.get(name, {"seconds": 0.0, "finished": False})

@@ -93,7 +93,14 @@ def check_composed_as(options: ModelOptions, config: PixSearchConfig, origin: st
     Raises:
         ValueError: it has another; names the first option that differs, with both values.
     """
-    for name in ("seg_state", "image_fit", "lora_rank", "lora_alpha", "lora_dropout", "lora_targets"):
+    for name in (
+        "seg_state",
+        "image_fit",
+        "lora_rank",
+        "lora_alpha",
+        "lora_dropout",
+        "lora_targets",
+    ):
         asked, found = getattr(options, name), getattr(config, name)
         if asked != found:
             raise ValueError(

@@ -16,7 +16,12 @@ IMAGE = QueryType.IMAGE
 
 
 def run_of(world):
-    return {"benchmark": world.identity(), "seed": 5, "num_documents": 50}
+    return {
+        "benchmark": world.identity(),
+        "seed": 5,
+        "num_documents": 50,
+        "retrieval": {"min_region_side": 8},
+    }
 
 
 def save(folder, world, policies, *, masks=(), run=None):
@@ -27,7 +32,7 @@ def save(folder, world, policies, *, masks=(), run=None):
     for name, predictions in policies.items():
         path = folder / PREDICTIONS / f"{name}.jsonl"
         store = LineStore(
-            path, id_field="interaction_id", manifest={"run": run, "policy": {"name": name}}
+            path, id_field="interaction_id", manifest={"run": run, "policy": {"name": name, "k": 5}}
         )
         for each in predictions:
             store.append(each.to_json())
@@ -148,3 +153,13 @@ def test_an_empty_folder_is_refused(tmp_path, world):
 def test_predictions_survive_json(policies):
     for each in policies["full"]:
         assert Prediction.from_json(json.loads(json.dumps(each.to_json()))) == each
+
+
+def test_what_was_done_to_queries_is_counted(tmp_path):
+    world = benchmark()
+    tiny = replace(query("e1"), type=QueryType.REGION, mask=encode_rle(box(2, 2, 20, 3)))
+    wide = replace(tiny, mask=encode_rle(box(2, 2, 20, 8)), passage_ids=())
+    answers = [prediction(each, "Tarn", tiny, wide) for each in world.samples]
+    save(tmp_path, world, {"full": answers}, masks=[])
+    found = write_results(tmp_path, world, span=AFTER)["policies"]["full"]
+    assert found["num_tiny_masks"] == found["num_empty_evidence"] == len(world.samples)

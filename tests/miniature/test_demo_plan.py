@@ -55,7 +55,8 @@ def test_retrieval_is_the_same_in_every_step():
 
 
 @pytest.mark.parametrize(
-    "override", ["policy.max_searches=2", "policy=no_region", "miniature.root=x", "retrieval.index=x"]
+    "override",
+    ["policy.max_searches=2", "policy=no_region", "miniature.root=x", "retrieval.index=x"],
 )
 def test_an_option_that_no_step_would_take_is_refused(override):
     with pytest.raises(ValueError, match="is no option of the whole demo"):

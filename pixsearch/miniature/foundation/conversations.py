@@ -3,7 +3,7 @@
 None of it holds a search, a mask or an entity of an evaluated world.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -26,6 +26,7 @@ _FIRST_SHARE = 0.3  # of questions in a reading say "it" and mean the first arti
 _LACKING_SHARE = 0.15  # of things asked about have no article
 _TRIES = 30
 _QUESTIONS_BEFORE_ARTICLES = 3
+_MORE_QUESTIONS = 2  # about the same articles
 _SHUFFLED_SHARE = 0.3  # of turns whose articles stand in no order
 _GROUNDING_SHARE = 0.5
 
@@ -82,36 +83,40 @@ class Teacher:
         return _conversation(turns, has_image=True)
 
     def articles_to_read(self, generator: np.random.Generator) -> Conversation:
-        """Each question is followed by articles that may answer it."""
+        """A question is followed by articles that may answer it; then it goes on about them."""
         asker = self._asker(generator)
         asked = (asker.without_image(self._pick(generator), "") for _ in range(_TRIES))
-        turns = self._turns_before_articles(asked, self.entities, generator)
-        return _conversation(turns, has_image=False)
+        return _conversation(self._turns_before_articles(asked, asker), has_image=False)
 
     def articles_to_look_at(self, scene: Scene, generator: np.random.Generator) -> Conversation:
-        """Each question about the picture is followed by articles; some it needs, some not."""
-        entities = self.entities | self._as_labelled(scene)
-        asked = _questions_about(scene, Asker(entities, Split.train, generator))
-        return _conversation(
-            self._turns_before_articles(asked, entities, generator), has_image=True
-        )
+        """As `articles_to_read`, about a picture; some questions need the articles, some not."""
+        asker = Asker(self.entities | self._as_labelled(scene), Split.train, generator)
+        asked = _questions_about(scene, asker)
+        return _conversation(self._turns_before_articles(asked, asker), has_image=True)
 
-    def _turns_before_articles(
-        self, questions: Iterable[Question], entities: dict[str, Entity], generator: np.random.Generator
-    ) -> Iterator[Turn]:
+    def _turns_before_articles(self, questions: Iterable[Question], asker: Asker) -> Iterator[Turn]:
         """The articles stand behind their question, mostly with those that it needs in front."""
         for question in islice(questions, _QUESTIONS_BEFORE_ARTICLES):
-            needed = {step.entity_id: entities[step.entity_id] for step in question.steps}
-            read = [each for each in needed.values() if generator.random() >= _LACKING_SHARE]
-            count = int(generator.integers(1, _MOST_THINGS + 1))
-            while len(read) < count:
-                like = next(iter(needed.values()), None) or self._pick(generator)
-                read.append(self._resembling(like, generator))
-            if generator.random() < _SHUFFLED_SHARE:
-                generator.shuffle(read)
-            text = " ".join(article(each, entities) for each in read)
-            told = needed.keys() <= {each.id for each in read}
-            yield f"{question.text} {text}", question.answer if told else DONT_KNOW
+            read = self._articles_for(question, asker)
+            text = " ".join(article(each, asker.entities) for each in read.values())
+            yield f"{question.text} {text}", _answer_from(read, question)
+            for step in question.steps[:1]:
+                for _ in range(_MORE_QUESTIONS):
+                    entity = asker.entities[step.entity_id]
+                    more = asker.without_image(entity, "", words=step.phrase)
+                    yield more.text, _answer_from(read, more)
+
+    def _articles_for(self, question: Question, asker: Asker) -> dict[str, Entity]:
+        """Those that the question needs, some left out, then others of the same kind."""
+        generator = asker.generator
+        needed = [asker.entities[step.entity_id] for step in question.steps]
+        read = [each for each in needed if generator.random() >= _LACKING_SHARE]
+        count = int(generator.integers(1, _MOST_THINGS + 1))
+        while len(read) < count:
+            read.append(self._resembling(needed[0] if needed else self._pick(generator), generator))
+        if generator.random() < _SHUFFLED_SHARE:
+            generator.shuffle(read)
+        return {each.id: each for each in read}
 
     def _as_labelled(self, scene: Scene) -> dict[str, Entity]:
         """The entities whose label shows a fact, with that fact."""
@@ -140,8 +145,7 @@ class Teacher:
         """The articles stand before the first question."""
         text = " ".join(article(each, self.entities) for each in read.values())
         for question in questions:
-            told = all(step.entity_id in read for step in question.steps)
-            yield f"{text} {question.text}".strip(), question.answer if told else DONT_KNOW
+            yield f"{text} {question.text}".strip(), _answer_from(read, question)
             text = ""
 
     def _with_makers(
@@ -165,6 +169,12 @@ class Teacher:
 
     def _asker(self, generator: np.random.Generator) -> Asker:
         return Asker(self.entities, Split.train, generator)
+
+
+def _answer_from(read: Collection[str], question: Question) -> str:
+    """The answer, if the articles that it needs are among those that were read."""
+    told = all(step.entity_id in read for step in question.steps)
+    return question.answer if told else DONT_KNOW
 
 
 def _questions_about(scene: Scene, asker: Asker) -> Iterator[Question]:
