@@ -2,6 +2,7 @@
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 ARGS ?=
+EXTRAS ?= cpu,dev
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
@@ -12,7 +13,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	@python3 -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else f"error: Python 3.11 to 3.13 is needed, python3 is {sys.version.split()[0]}")'
 	test -x $(PYTHON) || python3 -m venv .venv
-	$(PYTHON) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[cpu,dev]'
+	$(PYTHON) -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 demo: $(STAMP)

@@ -70,7 +70,7 @@ class ScenePhrase:
     """One object of a segmentation scene.
 
     Attributes:
-        is_lookalike: another object of the scene, or of the world, has the same silhouette.
+        is_lookalike: another entity of the world differs from it in the emblem alone.
     """
 
     phrase: str

@@ -186,6 +186,20 @@ def test_a_finished_world_is_reused_and_another_one_is_refused(root: Path) -> No
         build_world(MiniatureOptions(**(asdict(SMALL) | {"root": str(root), "seed": 9})))
 
 
+def test_a_world_is_written_bit_for_bit(root: Path, tmp_path: Path) -> None:
+    again = tmp_path / "world"
+    build_world(MiniatureOptions(**(asdict(SMALL) | {"root": str(again)})))
+    first, second = (
+        {
+            path.relative_to(folder): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        for folder in (root, again)
+    )
+    assert first == second
+
+
 def test_seeds_of_the_foundation_are_refused() -> None:
     with pytest.raises(ValueError, match="choose a lower one"):
         plan_world(MiniatureOptions(seed=FOUNDATION_SEED))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import time
@@ -82,10 +83,15 @@ def test_accumulated_batches_take_the_step_of_a_large_one(tmp_path: Path) -> Non
         torch.testing.assert_close(state[name], tensor, atol=1e-6, rtol=0)
 
 
-def test_length_grouping_trains_and_resumes(tmp_path: Path) -> None:
+def test_length_grouping_resumes_in_the_middle_of_a_window(tmp_path: Path) -> None:
     options = tiny_options(tmp_path, steps=6, length_window=4)
-    fit(options)
-    assert len(metrics(options)) == 6
+    options.run.save_every = 3
+    final = fit(options)
+    before, learned = metrics(options), weights(final)
+    shutil.rmtree(final)
+    assert fit(options) == final
+    assert [line["loss"] for line in metrics(options)] == [line["loss"] for line in before]
+    assert all(torch.equal(learned[name], tensor) for name, tensor in weights(final).items())
 
 
 def test_stages_follow_each_other(tmp_path: Path) -> None:
