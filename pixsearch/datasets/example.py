@@ -21,8 +21,8 @@ class Example:
         image_id: two examples with the same one show the same pixels; None without an image.
         load_image: decodes the image (RGB) when called; None without an image.
         load_masks: decodes one boolean mask per `Grounded` part, in the image's own pixels.
-        load_ignore: gives a map like a mask, of pixels whose label is not known: they are left out of
-            loss and score.
+        load_ignore: gives a map like a mask, of pixels whose label is not known; loss and score
+            leave them out.
     """
 
     id: str
