@@ -45,14 +45,15 @@ def open_training_data(options: TrainOptions) -> TrainingData:
     stage = options.stage
     datasets: dict[str, Sequence[Example]] = {}
     held_out: list[list[Example]] = []
-    for name, weight in stage.mixture.items():
-        if weight and name in options.data:
+    weights = {name: weight for name, weight in stage.mixture.items() if weight != 0}
+    for name in weights:
+        if name in options.data:
             whole = open_dataset(options.data[name])
             boundary = held_out_boundary(whole, options.run.held_out)
             datasets[name] = FirstExamples(whole, boundary)
             end = min(boundary + options.run.held_out, len(whole))
             held_out.append([whole[index] for index in range(boundary, end)])
-    mixture = Mixture(datasets, stage.mixture, seed=options.run.seed)
+    mixture = Mixture(datasets, weights, seed=options.run.seed)
     return TrainingData(mixture=mixture, held_out=list(_in_turn(held_out)))
 
 

@@ -195,3 +195,9 @@ def wait_for_step(options: TrainOptions, last: int, process: "subprocess.Popen[s
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.005)
     raise AssertionError(f"the run did not reach step {last}")
+
+
+def test_a_dataset_of_weight_zero_is_left_out(tmp_path: Path) -> None:
+    options = tiny_options(tmp_path, steps=1, mixture={"squares": 1.0, "elsewhere": 0.0})
+    options.data["elsewhere"] = replace(options.data["squares"], root=str(tmp_path / "nowhere"))
+    assert fit(options).is_dir()
