@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 CONFIGS = str(Path(__file__).resolve().parent.parent / "configs")
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
-NOISE = re.compile(r"(To append|See https|Config search|provider=|full_key|reference_|object_).*")
+NOISE = re.compile(r"(To append|See https|Config search|provider=|full_key|reference_|object_)")
 
 
 @contextmanager

@@ -18,3 +18,8 @@ def run_script(name: str, *overrides: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+def run_demo(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The main job in its smallest form."""
+    return run_script("demo", "preset=smoke", f"output_dir={folder}", "miniature.seed=3")

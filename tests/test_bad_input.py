@@ -11,18 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.commands import run_script
-from tests.test_end_to_end import run_demo
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of a finished demo: world, index, checkpoints, predictions."""
-    output = tmp_path_factory.mktemp("demo")
-    finished = run_demo(output)
-    assert finished.returncode == 0, finished.stderr[-2000:]
-    return output / "runs" / "seed3-smoke"
+@pytest.fixture
+def run(finished_demo: Path) -> Path:
+    """World, index, checkpoints and predictions."""
+    return finished_demo / "runs" / "seed3-smoke"
 
 
 def mistake(script: str, *overrides: str) -> str:

@@ -1,33 +1,19 @@
 """The main job in its smallest form, by the command that users give. Nothing is learned."""
 
 import json
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from pixsearch.datasets.files import JsonLines
 from pixsearch.miniature.templates import DONT_KNOW
-from tests.commands import run_script
+from tests.commands import run_demo
 
 SHARES = ("accuracy", "missing", "hallucination")
 
 
-def run_demo(folder: Path) -> subprocess.CompletedProcess[str]:
-    return run_script("demo", "preset=smoke", f"output_dir={folder}", "miniature.seed=3")
-
-
-@pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of a finished demo."""
-    folder = tmp_path_factory.mktemp("demo")
-    finished = run_demo(folder)
-    assert finished.returncode == 0, finished.stderr[-2000:]
-    return folder
-
-
-def test_results_and_report_are_there(output: Path) -> None:
-    results = json.loads((output / "results.json").read_text())
+def test_results_and_report_are_there(finished_demo: Path) -> None:
+    results = json.loads((finished_demo / "results.json").read_text())
     assert results["seed"] == 3
     assert set(results["segmentation"]) >= {"giou", "ciou"}
     assert set(results["search_decision"]) >= {"precision", "recall"}
@@ -35,14 +21,14 @@ def test_results_and_report_are_there(output: Path) -> None:
     for scores in results["policies"].values():
         overall = scores["overall"]
         assert abs(sum(overall[share] for share in SHARES) - 1) < 1e-9
-    report = (output / "report" / "index.html").read_text()
+    report = (finished_demo / "report" / "index.html").read_text()
     assert "<html" in report
 
 
-def test_predictions_can_be_read_by_people(output: Path) -> None:
-    results = json.loads((output / "results.json").read_text())
+def test_predictions_can_be_read_by_people(finished_demo: Path) -> None:
+    results = json.loads((finished_demo / "results.json").read_text())
     for policy, scores in results["policies"].items():
-        lines = read_lines(output / "predictions" / f"{policy}.jsonl")
+        lines = JsonLines(finished_demo / "predictions" / f"{policy}.jsonl")
         assert len(lines) >= scores["overall"]["n"]
         assert all({"question", "gold", "answer", "verdict"} <= line.keys() for line in lines)
         asked = [query for line in lines for query in line["queries"]]
@@ -50,15 +36,13 @@ def test_predictions_can_be_read_by_people(output: Path) -> None:
         assert bool(asked) == (policy != "no_search") or policy == "full"
 
 
-def test_trajectories_end_with_what_their_evidence_says(output: Path) -> None:
-    world = output / "runs" / "seed3-smoke" / "world"
-    questions = {each["id"]: each for each in read_lines(world / "questions" / "train.jsonl")}
-    evaluated = {each["id"] for each in read_lines(world / "knowledge_base" / "corpus.jsonl")}
-    evaluated -= {
-        each["id"] for each in read_lines(world / "knowledge_base_train" / "corpus.jsonl")
-    }
+def test_trajectories_end_with_what_their_evidence_says(finished_demo: Path) -> None:
+    world = finished_demo / "runs" / "seed3-smoke" / "world"
+    questions = {each["id"]: each for each in JsonLines(world / "questions" / "train.jsonl")}
+    evaluated = {each["id"] for each in JsonLines(world / "knowledge_base" / "corpus.jsonl")}
+    evaluated -= {each["id"] for each in JsonLines(world / "knowledge_base_train" / "corpus.jsonl")}
     num_forced = 0
-    for trajectory in read_lines(world / "trajectories" / "train.jsonl"):
+    for trajectory in JsonLines(world / "trajectories" / "train.jsonl"):
         question = questions[trajectory["id"].split("-forced-")[0]]
         parts = trajectory["messages"][-1]["parts"]
         searches = [part["search"] for part in parts if "search" in part]
@@ -77,13 +61,9 @@ def test_trajectories_end_with_what_their_evidence_says(output: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_demo_reuses_what_is_done(output: Path) -> None:
-    files = [path for path in (output / "runs").rglob("*") if path.is_file()]
+def test_a_second_demo_reuses_what_is_done(finished_demo: Path) -> None:
+    files = [path for path in (finished_demo / "runs").rglob("*") if path.is_file()]
     kept = [path for path in files if path.suffix in (".safetensors", ".faiss", ".parquet")]
     before = {path: path.stat().st_mtime_ns for path in kept}
-    assert run_demo(output).returncode == 0
+    assert run_demo(finished_demo).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == before
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,8 +1,9 @@
 """Files that every reader opens: JSON, JSON lines and images, with errors that name the place."""
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,16 @@ def read_json(path: Path) -> Any:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         line = getattr(error, "lineno", "?")
         raise ValueError(f"{path}:{line}: not JSON ({error}); mend or fetch it again") from error
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """SHA-256 of files, by name and content."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.name}:{content}\n".encode())
+    return total.hexdigest()
 
 
 def require(record: Any, *fields: str, where: str) -> None:

@@ -50,7 +50,7 @@ class GroundedImage:
 
 
 def grounding_conversation(phrases: Sequence[str], *, key: str) -> Conversation:
-    """Turns of one to three phrases each, in order: a question, a grounded answer."""
+    """Turns of `PHRASES_PER_TURN` phrases each, in order: a question, a grounded answer."""
     messages: list[Message] = []
     start = 0
     while start < len(phrases):

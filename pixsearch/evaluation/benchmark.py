@@ -1,10 +1,7 @@
 """What a benchmark is: questions with their gold, and scenes to segment."""
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from pixsearch.evaluation.gold import Sample, SegmentationScene
 
@@ -42,13 +39,3 @@ class Benchmark:
             "fingerprint": self.fingerprint,
             "num_samples": len(self.samples),
         }
-
-
-def fingerprint(paths: Iterable[Path]) -> str:
-    """SHA-256 of files, by name and content."""
-    total = hashlib.sha256()
-    for path in sorted(paths):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.name}:{content}\n".encode())
-    return total.hexdigest()

@@ -162,10 +162,7 @@ def open_row(
     state = GrammarState(length=len(rendered))
     row = Row(request=request, rendered=rendered, limits=limits, state=state)
     _force_first(row, renderer, policy.forced_first)
-    may_search = bool(limits.types) and limits.max_searches > 0
-    search = 0 if row.awaits_evidence else grammar.SHORTEST_SEARCH * may_search
-    evidence = limits.evidence_tokens * (row.awaits_evidence or may_search)
-    needed = len(row.rendered) + search + evidence + max(1, options.answer_tokens)
+    needed = len(row.rendered) + _first_search_tokens(row) + max(1, options.answer_tokens)
     if needed > options.max_length:
         raise ValueError(
             f"request {request.id}: prompt, one search, shortest answer take {needed} tokens, "
@@ -173,6 +170,15 @@ def open_row(
             "or shorten the question"
         )
     return row
+
+
+def _first_search_tokens(row: Row) -> int:
+    """What the first search still takes, its evidence included; 0 if there is none."""
+    if row.awaits_evidence:
+        return row.limits.evidence_tokens
+    if row.limits.types and row.limits.max_searches > 0:
+        return grammar.SHORTEST_SEARCH + row.limits.evidence_tokens
+    return 0
 
 
 def longest_row(rows: Sequence[Row], options: GenerationOptions) -> int:

@@ -1,8 +1,6 @@
 """What a folder of the miniature was made from: one that fits is kept, another refused."""
 
-import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +31,3 @@ def is_built(folder: Path, described: dict[str, Any]) -> bool:
 def write_manifest(folder: Path, described: dict[str, Any]) -> None:
     """Say what `folder` was made from; the last thing that its maker does."""
     (folder / MANIFEST).write_text(json.dumps(described, indent=2) + "\n")
-
-
-def files_digest(files: Iterable[Path]) -> str:
-    """SHA-256 over the content of files, in order of their paths."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

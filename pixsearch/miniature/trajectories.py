@@ -19,10 +19,10 @@ from PIL import Image
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
 from pixsearch.config import BuildTrajectoriesOptions
-from pixsearch.datasets.files import read_json
+from pixsearch.datasets.files import fingerprint, read_json
 from pixsearch.datasets.masks import Rle, decode_masks
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
-from pixsearch.miniature.manifests import files_digest, is_built, write_manifest
+from pixsearch.miniature.manifests import MANIFEST, is_built, write_manifest
 from pixsearch.miniature.questions import Question, QuestionType, Step
 from pixsearch.miniature.scenes import HEIGHT, WIDTH
 from pixsearch.miniature.templates import DONT_KNOW
@@ -69,7 +69,7 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
     """
     root = Path(options.miniature.root)
     folder = root / "trajectories"
-    if not (root / "manifest.json").is_file():
+    if not (root / MANIFEST).is_file():
         raise ValueError(f"{root}: no world is there; run scripts/build_world.py first")
     described = _described(options)
     if is_built(folder, described):
@@ -98,8 +98,8 @@ def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
     return {
         "version": VERSION,
-        "questions": files_digest((root / "questions").iterdir()),
-        "index": files_digest(index.rglob("manifest.json")),
+        "questions": fingerprint((root / "questions").iterdir()),
+        "index": fingerprint(index.rglob("manifest.json")),
         "lexical": options.retrieval.lexical,
         "min_region_side": options.retrieval.min_region_side,
         "region_margin": options.retrieval.region_margin,

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from pixsearch.config import TrainOptions, to_dict
+from pixsearch.datasets.files import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -177,11 +178,9 @@ def checkpoint_digest(folder: Path) -> str:
             f"checkpoint={folder}: there is no such folder; train one with scripts/train.py, or "
             "download it first"
         )
-    digest = hashlib.sha256(weights_digest(folder).encode())
-    for path in sorted(folder.glob("*.json")):
-        if path.name not in (STATE_FILE, OPTIONS_FILE):
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
+    of_run = (STATE_FILE, OPTIONS_FILE)
+    described = fingerprint(path for path in folder.glob("*.json") if path.name not in of_run)
+    return hashlib.sha256(f"{weights_digest(folder)}\n{described}".encode()).hexdigest()
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,8 +13,8 @@ from PIL import Image
 
 from pixsearch.config import BenchmarkOptions
 from pixsearch.datasets.crag_mm import CragMMTurn, load_turns
-from pixsearch.datasets.files import JsonLines, load_image, require
-from pixsearch.evaluation.benchmark import Benchmark, QuestionKind, fingerprint
+from pixsearch.datasets.files import JsonLines, fingerprint, load_image, require
+from pixsearch.evaluation.benchmark import Benchmark, QuestionKind
 from pixsearch.evaluation.gold import Gold, Sample, read_gold, read_scenes
 
 VERSION = 1

@@ -23,7 +23,8 @@ from transformers import (
 )
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from pixsearch.miniature.manifests import files_digest, is_built, write_manifest
+from pixsearch.datasets.files import fingerprint
+from pixsearch.miniature.manifests import is_built, write_manifest
 from pixsearch.retrieval.convert_clip import convert_clip
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def assemble(foundation: Path, parts: Path) -> None:
             f"{foundation}: the pre-trained parts are not there; "
             "run scripts/pretrain_miniature.py, or set paths.foundation"
         )
-    described = {"foundation": files_digest(foundation.glob("*/*.*"))}
+    described = {"foundation": fingerprint(foundation.glob("*/*.*"))}
     if is_built(parts, described):
         logger.info("%s: reused", parts)
         return

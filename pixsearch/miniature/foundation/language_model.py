@@ -5,7 +5,7 @@ knows nothing of searching or of masks.
 """
 
 from collections import defaultdict
-from itertools import product
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -120,8 +120,8 @@ def measure_language_model(
     cells = torch.tensor(cell_ids(tokenizer))
     lessons = open_lessons(llava, tokenizer, scenes, entities, seed)
     hits: dict[str, list[Tensor]] = defaultdict(list)
-    for step, part in product(range(8), range(2)):
-        batch, seen = lessons.draw(np.random.default_rng([seed, 8, step]))[part]
+    drawn = (lessons.draw(np.random.default_rng([seed, 8, step])) for step in range(8))
+    for batch, seen in chain.from_iterable(drawn):
         logits, targets, rows = _next_tokens(llava, batch, seen)
         of_picture, of_cell = batch.image_rows[rows] >= 0, torch.isin(targets, cells)
         right = logits.argmax(-1) == targets

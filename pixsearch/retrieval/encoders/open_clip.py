@@ -12,6 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from pixsearch.config import EncoderOptions
+from pixsearch.precision import best_device
 
 
 class OpenClip:
@@ -23,7 +24,7 @@ class OpenClip:
 
     def __init__(self, options: EncoderOptions) -> None:
         name = _open_clip_name(options.model)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = best_device()
         self._model, self._preprocess = open_clip.create_model_from_pretrained(
             name, device=self._device
         )
