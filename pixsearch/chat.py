@@ -214,6 +214,8 @@ class ChatRenderer:
     def _render_question(
         self, rendered: Rendered, message: Message, conversation: Conversation, *, first: bool
     ) -> None:
+        if first and self.ids.begin is not None:
+            rendered.extend([self.ids.begin], TokenKind.PROMPT)
         if first and self.template.system:
             rendered.extend(self.plain_ids(self.template.system), TokenKind.PROMPT)
         rendered.extend(self.plain_ids(self.template.user), TokenKind.PROMPT)

@@ -4,6 +4,7 @@
 unknown name or a wrong type fails before any model is loaded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -184,6 +185,10 @@ class StageOptions:
     optim: OptimOptions = field(default_factory=OptimOptions)
     loss: LossOptions = field(default_factory=LossOptions)
 
+    def __post_init__(self) -> None:
+        names = ("steps", "batch_size", "accumulation", "max_length", "length_window")
+        _check_positive("stage", self, names)
+
 
 @dataclass
 class DatasetOptions:
@@ -202,12 +207,15 @@ class PolicyOptions:
     allow: list[str] = field(default_factory=lambda: ["text", "image", "region"])
     max_searches: int = 5
     k: int = 5  # passages per search
-    evidence_tokens: int = 256  # per search; whole passages are dropped from the end
+    evidence_tokens: int = 320  # per search; whole passages are dropped from the end
     query_tokens: int = 32  # longest free-text payload
     forced_first: ForcedFirst = ForcedFirst.none
     on_empty_mask: OnEmptyMask = OnEmptyMask.whole_image
     region_crop: RegionCrop = RegionCrop.masked_crop
     control: Control = Control.none
+
+    def __post_init__(self) -> None:
+        _check_positive("policy", self, ("k", "evidence_tokens", "query_tokens"))
 
 
 @dataclass
@@ -218,6 +226,10 @@ class GenerationOptions:
     answer_tokens: int = 32  # kept back for the forced final answer
     batch_size: int = 32  # rows decoded together
     max_length: int = 2048  # prompt, generated and evidence together
+
+    def __post_init__(self) -> None:
+        names = ("max_new_tokens", "answer_tokens", "batch_size", "max_length")
+        _check_positive("generation", self, names)
 
 
 @dataclass
@@ -310,7 +322,7 @@ class EvaluateOptions:
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
     answer: AnswerSpan = AnswerSpan.after_last_search
     score: str = "after"  # after | only (no generation: results from the saved predictions)
-    seed: int = 0
+    seed: int | None = None  # of the control experiments; null: the benchmark's own
     paths: PathOptions = field(default_factory=PathOptions)
 
 
@@ -377,7 +389,7 @@ class PretrainOptions:
 
     output_dir: str = "assets/miniature"
     num_entities: int = 2000
-    num_scenes: int = 6000
+    num_scenes: int = 14000
     tower_steps: int = 4000
     segmenter_steps: int = 1800
     language_model_steps: int = 2500
@@ -391,6 +403,7 @@ class DemoOptions:
     preset: str = "default"  # key of configs/preset/
     foundation: Foundation = Foundation.committed
     policies: list[str] = MISSING  # keys of configs/policy/, evaluated in this order
+    pretrain: PretrainOptions = field(default_factory=PretrainOptions)  # foundation=scratch alone
     miniature: MiniatureOptions = field(default_factory=MiniatureOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     ground: StageOptions = field(default_factory=StageOptions)
@@ -402,6 +415,18 @@ class DemoOptions:
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     answer: AnswerSpan = AnswerSpan.after_last_search
     paths: PathOptions = field(default_factory=PathOptions)
+
+
+def _check_positive(section: str, options: Any, names: Sequence[str]) -> None:
+    """See that numbers are at least 1, where they are given.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value != MISSING and value < 1:
+            raise ValueError(f"{section}.{name}={value}: at least 1 is needed")
 
 
 def from_omegaconf(options: type[Options], composed: DictConfig | dict[str, Any]) -> Options:

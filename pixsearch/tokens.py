@@ -39,11 +39,14 @@ class TokenIds:
     end: int  # end of an answer (the tokenizer's eos)
     pad: int
     image: int  # the backbone's placeholder, one per patch
+    begin: int | None = None  # what the tokenizer puts before a text, if it does (LLaMA's <s>)
 
     @property
     def never_in_text(self) -> tuple[int, ...]:
         """Ids that neither free text nor a text query may hold."""
+        begin = () if self.begin is None else (self.begin,)
         return (
+            *begin,
             self.search,
             self.search_end,
             self.region,
@@ -89,8 +92,18 @@ def find_token_ids(tokenizer: PreTrainedTokenizerFast, *, image_token_id: int) -
     names = ("search", "search_end", "region", "whole", "information", "information_end", "seg")
     found = {name: vocabulary[token] for name, token in zip(names, SPECIAL_TOKENS, strict=True)}
     return TokenIds(
-        **found, end=tokenizer.eos_token_id, pad=tokenizer.pad_token_id, image=image_token_id
+        **found,
+        end=tokenizer.eos_token_id,
+        pad=tokenizer.pad_token_id,
+        image=image_token_id,
+        begin=_begin(tokenizer),
     )
+
+
+def _begin(tokenizer: PreTrainedTokenizerFast) -> int | None:
+    """The token with which the tokenizer itself begins every text; None if there is none."""
+    first = tokenizer("a").input_ids[0]
+    return first if first == tokenizer.bos_token_id else None
 
 
 class PlainTextEncoder:

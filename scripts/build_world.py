@@ -1,4 +1,4 @@
-"""Draw the miniature world: `python scripts/build_world.py miniature.seed=7`."""
+"""Draw a world: `python scripts/build_world.py miniature.seed=7 paths.miniature=FOLDER`."""
 
 from pathlib import Path
 

@@ -16,7 +16,9 @@ def main(composed: DictConfig) -> None:
         options = from_omegaconf(DemoOptions, composed)
         from pixsearch.miniature.demo import run_demo
 
-        sys.exit(run_demo(options))
+        code = run_demo(options)
+        if code:  # a multirun goes on to its next run only if nothing is raised
+            sys.exit(code)
 
 
 if __name__ == "__main__":

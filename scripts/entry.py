@@ -10,9 +10,11 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError
 
 CONFIGS = str(Path(__file__).resolve().parent.parent / "configs")
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
+MENDABLE = (*CONFIG_ERRORS, ValueError, OSError, FloatingPointError, SafetensorError)
 NOISE = re.compile(r"(To append|See https|Config search|provider=|full_key|reference_|object_)")
 
 
@@ -27,7 +29,7 @@ def one_line_errors(options: type) -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints several lines itself and exits
     try:
         yield
-    except (*CONFIG_ERRORS, ValueError, FileNotFoundError) as error:
+    except MENDABLE as error:
         if os.environ.get("PIXSEARCH_TRACEBACK") == "1":
             raise
         of_config = isinstance(error, CONFIG_ERRORS)

@@ -1,4 +1,5 @@
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from pixsearch.chat import (
     ChatRenderer,
@@ -41,6 +42,25 @@ FULL = answered(
     Searched(type=QueryType.REGION, passages=(HOSTILE, HOSTILE)),
     Text(text="It is made in Tarnwick."),
 )
+
+
+def test_a_text_begins_as_the_tokenizer_begins_it() -> None:
+    """As LLaMA's does: its model was trained with <s> in front, once."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": "<s>"})
+    add_special_tokens(tokenizer)
+    begin = tokenizer.bos_token_id
+    assert find_token_ids(tokenizer, image_token_id=2).begin is None  # it has one and uses it not
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", begin)]
+    )
+    ids = find_token_ids(tokenizer, image_token_id=2)
+    renderer = ChatRenderer(tokenizer, ids, num_image_tokens=4)
+    rendered = renderer.render(FULL)
+    assert rendered.input_ids[0] == begin
+    assert rendered.input_ids.count(begin) == 1
+    assert rendered.token_kind[0] is TokenKind.PROMPT
+    assert begin in ids.never_in_text
 
 
 def words(rendered: Rendered, *, supervised: bool) -> str:

@@ -166,11 +166,12 @@ def test_controls_differ_from_full_in_nothing_else(control):
 
 def test_the_demo_keeps_each_seed_and_preset_apart():
     folders = {
-        composed("demo", f"miniature.seed={seed}", f"preset={preset}").paths.miniature
+        composed("demo", f"miniature.seed={seed}", f"preset={preset}", foundation).paths.miniature
         for seed in (0, 7)
         for preset in choices("preset")
+        for foundation in ("foundation=committed", "foundation=scratch")
     }
-    assert len(folders) == 2 * len(choices("preset"))
+    assert len(folders) == 4 * len(choices("preset"))
     assert composed("demo").paths.miniature == composed("train").paths.miniature
 
 

@@ -16,6 +16,7 @@ class Benchmark:
         version: raised whenever its scores could change while its files do not.
         fingerprint: SHA-256 of its files.
         scenes: empty where there is nothing to segment.
+        seed: of the world that it is drawn from, if it is drawn; control experiments draw by it.
         majority_answers: the most frequent training answer of each kind of question; None where
             nobody has counted them.
     """
@@ -25,6 +26,7 @@ class Benchmark:
     fingerprint: str
     samples: tuple[Sample, ...]
     scenes: tuple[SegmentationScene, ...] = ()
+    seed: int = 0
     majority_answers: dict[QuestionKind, str] | None = field(default=None)
 
     @cached_property

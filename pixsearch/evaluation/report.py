@@ -45,6 +45,7 @@ def write_report(
         KnowledgeBase(retrieval.knowledge_base),
         policy,
         retrieval,
+        name=shown,
         rivals={name: saved.policies[name] for name in RIVALS if name in saved.policies},
         span=AnswerSpan(results["protocol"]["answer_span"]),
     )

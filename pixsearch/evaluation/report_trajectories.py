@@ -6,7 +6,7 @@ from itertools import chain, zip_longest
 
 from PIL import Image
 
-from pixsearch.config import AnswerSpan, PolicyOptions, RegionCrop, RetrievalOptions
+from pixsearch.config import AnswerSpan, OnEmptyMask, PolicyOptions, RegionCrop, RetrievalOptions
 from pixsearch.evaluation.gold import Sample, decode_rle
 from pixsearch.evaluation.policy_scores import Predictions
 from pixsearch.evaluation.prediction import AskedQuery, Prediction, verdict_on
@@ -24,6 +24,7 @@ class TrajectoryView:
     """Shows predictions of one policy as HTML.
 
     Args:
+        name: of the policy.
         rivals: predictions of other policies, whose answers are shown beside.
     """
 
@@ -33,12 +34,14 @@ class TrajectoryView:
         policy: PolicyOptions,
         retrieval: RetrievalOptions,
         *,
+        name: str,
         rivals: Mapping[str, Predictions],
         span: AnswerSpan,
     ) -> None:
         self._knowledge_base = knowledge_base
         self._crop = RegionCrop(policy.region_crop)
         self._retrieval = retrieval
+        self._name = name
         self._rivals = rivals
         self._span = span
 
@@ -59,7 +62,7 @@ class TrajectoryView:
             f"<article><div>{self._picture(image, prediction)}</div><div>"
             f"<strong>{escape(sample.question)}</strong> {text(kind, 'note')}"
             f"{''.join(queries) or text('no search', 'note', 'p')}"
-            f"<p>{self._answer(sample, 'full', prediction)}<br>"
+            f"<p>{self._answer(sample, self._name, prediction)}<br>"
             f"gold: {escape(sample.gold.answer)}</p>"
             f"<p class='note'>{'<br>'.join(rivals)}</p>"
             f"{text(prediction.all_text, 'note', 'p')}</div></article>"
@@ -108,8 +111,9 @@ class TrajectoryView:
         )
 
     def _searched(self, query: AskedQuery, image: Image.Image | None) -> str:
-        """The image that the searcher saw; nothing for a text query."""
-        if query.type is QueryType.TEXT or image is None:
+        """The image that the searcher saw; nothing for a text query or one that was skipped."""
+        was_skipped = query.empty_mask == OnEmptyMask.skip
+        if query.type is QueryType.TEXT or image is None or was_skipped:
             return ""
         mask = decode_rle(query.mask) if query.mask else None
         if mask is None or not mask.any():

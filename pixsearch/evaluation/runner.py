@@ -128,7 +128,7 @@ def predict(
                     options.policy.control,
                     sample.gold,
                     scenes.get(sample.gold.image_id or ""),
-                    seed=options.seed,
+                    seed=control_seed(options, benchmark),
                 )
                 for sample in chunk
             }
@@ -153,8 +153,13 @@ def run_identity(
         "num_documents": len(knowledge_base),
         "retrieval": {name: retrieval[name] for name in own_settings},
         "generation": to_dict(options.generation),
-        "seed": options.seed,
+        "seed": control_seed(options, benchmark),
     }
+
+
+def control_seed(options: EvaluateOptions, benchmark: Benchmark) -> int:
+    """By which control experiments draw."""
+    return benchmark.seed if options.seed is None else options.seed
 
 
 def _answers(
@@ -193,7 +198,9 @@ def _search_for(options: EvaluateOptions, benchmark: Benchmark, workbench: Workb
     search = search_under(policy, workbench.searcher)
     if policy.control is not Control.shuffled_passages:
         return search
-    return ShuffledSearch(search, _whole_image_results(benchmark, search), seed=options.seed)
+    return ShuffledSearch(
+        search, _whole_image_results(benchmark, search), seed=control_seed(options, benchmark)
+    )
 
 
 def _whole_image_results(benchmark: Benchmark, search: Search) -> list[list[Passage]]:

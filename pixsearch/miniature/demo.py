@@ -17,11 +17,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pixsearch.config import DemoOptions, Foundation, PolicyOptions
+from pixsearch.config import (
+    DemoOptions,
+    Foundation,
+    PolicyOptions,
+    PretrainOptions,
+    StageOptions,
+)
 from pixsearch.datasets.files import read_json
 from pixsearch.miniature.overrides import to_overrides
 from pixsearch.miniature.planning import check_seed
@@ -29,8 +35,10 @@ from pixsearch.miniature.planning import check_seed
 logger = logging.getLogger(__name__)
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+POLICIES = SCRIPTS.parent / "configs" / "policy"
 PUBLISHED = ("results.json", "predictions", "report")
 OF_ONE_POLICY = ("name", "allow", "max_searches", "forced_first", "control")
+DATASETS = ("refcoco", "llava", "trajectories")  # those of configs/data/miniature.yaml
 OF_ONE_KNOWLEDGE_BASE = ("knowledge_base", "index")
 
 
@@ -77,6 +85,7 @@ def plan(options: DemoOptions) -> list[Step]:
         ValueError: an option that no step would take was changed.
     """
     _refuse_dropped(options)
+    _refuse_unknown(options)
     check_seed(options.miniature.seed)
     paths = to_overrides("paths", options.paths)
     world = to_overrides("miniature", options.miniature)
@@ -91,7 +100,6 @@ def plan(options: DemoOptions) -> list[Step]:
     ]
     scored = [
         "benchmark=miniature",
-        f"seed={options.miniature.seed}",
         f"answer={options.answer}",
         *paths,
         *to_overrides("benchmark", options.benchmark),
@@ -103,8 +111,8 @@ def plan(options: DemoOptions) -> list[Step]:
     evaluate = ["-m", f"policy={','.join(options.policies)}", *scored]
     report = ["policy=full", *scored, *(f"training.{name}={run}" for name, run in runs.items())]
     indexes = ["-m", "retrieval=miniature,miniature_train", *paths, *retrieval]
-    ground = ["stage=ground", *train, *to_overrides("stage", options.ground)]
-    search = ["stage=search", *train, *to_overrides("stage", options.search)]
+    ground = ["stage=ground", *train, *to_overrides("stage", _all_named(options.ground))]
+    search = ["stage=search", *train, *to_overrides("stage", _all_named(options.search))]
     return [
         *_pretrain(options),
         Step(name="world", script="build_world.py", arguments=[*paths, *world]),
@@ -129,6 +137,8 @@ def _refuse_dropped(options: DemoOptions) -> None:
         "retrieval.index": f"{options.paths.miniature}/index",
         "miniature.root": world,
         "benchmark.root": world,
+        "benchmark.name": "crag_mm_miniature",
+        "pretrain.output_dir": PretrainOptions().output_dir,
         "run.output_dir": options.paths.miniature,
     }
     for name, value in own.items():
@@ -140,10 +150,29 @@ def _refuse_dropped(options: DemoOptions) -> None:
             )
 
 
+def _refuse_unknown(options: DemoOptions) -> None:
+    """Names that only a later step would look up, after the training before it."""
+    known = sorted(path.stem for path in POLICIES.glob("*.yaml"))
+    if unknown := set(options.policies).difference(known):
+        raise ValueError(f"policies: no {', '.join(unknown)}; there are {', '.join(known)}")
+    for name, stage in (("ground", options.ground), ("search", options.search)):
+        if unknown := set(stage.mixture).difference(DATASETS):
+            raise ValueError(
+                f"{name}.mixture: no {', '.join(unknown)}; there are {', '.join(DATASETS)}"
+            )
+
+
+def _all_named(stage: StageOptions) -> StageOptions:
+    """With weight 0 for what the mixture leaves out, lest the script's own YAML brings it back."""
+    return replace(stage, mixture=dict.fromkeys(DATASETS, 0.0) | stage.mixture)
+
+
 def _pretrain(options: DemoOptions) -> list[Step]:
     if options.foundation is Foundation.committed:
         return []
+    lines = to_overrides("pretrain", options.pretrain, but=("output_dir",))
     arguments = [f"output_dir={options.paths.foundation}"]
+    arguments += [line.removeprefix("pretrain.") for line in lines]
     return [Step(name="foundation", script="pretrain_miniature.py", arguments=arguments)]
 
 

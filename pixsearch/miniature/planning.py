@@ -13,12 +13,12 @@ from pixsearch.miniature.questions import Asker, Question
 from pixsearch.miniature.scenes import Scene, arrange
 
 _QUESTIONS_PER_SCENE = 2
-_EGOCENTRIC_SHARE = {Split.train: 0.75, Split.eval: 0.65}
+_EGOCENTRIC_SHARE = {Split.train: 0.75, Split.eval: 0.7}
 _PAIRED_SHARE = 0.7  # of couples of scenes in which one question is asked of both
 _UNKNOWN_SHARE = 0.12  # of the entities of a scene
 _LOOK_ALIKE_SHARE = 0.2  # of the cluttered scenes hold two of the same kind and colour
 _LABEL_SHARE = 0.15  # of entities beside the paired one
-_NO_IMAGE_SHARE = 0.2  # questions without an image, per scene
+_NO_IMAGE_SHARE = {Split.train: 0.2, Split.eval: 0.1}  # questions without an image, per scene
 _FEWEST_OTHERS, _MOST_OTHERS = 2, 5  # entities beside the target of a cluttered scene
 _TRIES = 40
 
@@ -74,7 +74,7 @@ def _plan_split(seed: int, split: Split, entities: dict[str, Entity], count: int
         couple, asked = planner.couple(len(scenes))
         scenes.extend(couple)
         questions.extend(asked)
-    for number in range(round(count * _NO_IMAGE_SHARE)):
+    for number in range(round(count * _NO_IMAGE_SHARE[split])):
         questions.append(planner.question_without_image(f"{split}-text-{number:04d}"))
     return SplitPlan(scenes=tuple(scenes), questions=tuple(questions))
 

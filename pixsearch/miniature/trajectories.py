@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
 from pixsearch.config import BuildTrajectoriesOptions
@@ -32,10 +33,10 @@ from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 TRAJECTORIES = "train.jsonl"
 _REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
-_FORCED_SHARES = {QueryType.IMAGE: 0.3, QueryType.TEXT: 0.15}
+_FORCED_SHARES = {QueryType.IMAGE: 0.6, QueryType.TEXT: 0.2}
 _QUERIES_PER_BATCH = 256
 
 
@@ -98,6 +99,7 @@ def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
     return {
         "version": VERSION,
+        "seed": options.miniature.seed,
         "questions": fingerprint((root / "questions").iterdir()),
         "index": fingerprint(index.rglob("manifest.json")),
         "lexical": options.retrieval.lexical,
@@ -148,7 +150,8 @@ class _Evidence:
         """For each draft and each of its searches the passages."""
         planned = [(draft, search) for draft in drafts for search in draft.searches]
         found: list[list[Passage]] = []
-        for start in range(0, len(planned), _QUERIES_PER_BATCH):
+        starts = range(0, len(planned), _QUERIES_PER_BATCH)
+        for start in tqdm(starts, desc="searches of trajectories"):
             part = planned[start : start + _QUERIES_PER_BATCH]
             queries = [self._query(draft.question, search) for draft, search in part]
             found.extend(self.search(queries))

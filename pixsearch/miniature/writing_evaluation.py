@@ -18,7 +18,7 @@ from pixsearch.miniature.questions import Question, QuestionType, gold_types
 from pixsearch.miniature.scenes import Scene
 from pixsearch.miniature.templates import SEGMENTATION
 
-_FEWEST_PHRASES = 3
+_FEWEST_PHRASES, _MOST_PHRASES = 3, 4  # of one question for masks
 _CATEGORIES = {
     QuestionType.attribute: "simple-recognition",
     QuestionType.counting: "aggregation",
@@ -118,7 +118,7 @@ def _diagnosis(
 def _segmentation(
     scene: Scene, plan: WorldPlan, masks: dict[str, list[Rle]], generator: np.random.Generator
 ) -> dict[str, Any] | None:
-    """All entities of a cluttered scene that words can name; None if they are too few."""
+    """Three or four entities of a cluttered scene that words can name; None if they are fewer."""
     phrases = []
     for place in generator.permutation(len(scene.placed)):
         words = choose_expression(generator, scene.placed, int(place))
@@ -134,6 +134,7 @@ def _segmentation(
             )
     if len(phrases) < _FEWEST_PHRASES:
         return None
+    phrases = phrases[:_MOST_PHRASES]
     *firsts, last = [phrase["phrase"] for phrase in phrases]
     return {
         "image_id": scene.id,

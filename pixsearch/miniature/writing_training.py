@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from pixsearch.datasets.files import JsonLines
 from pixsearch.datasets.masks import Rle
@@ -72,7 +73,7 @@ def _write_refcoco(
                 continue
             chosen = [words[i] for i in generator.permutation(len(words))[:_EXPRESSIONS_PER_ENTITY]]
             annotations.append(_annotation(len(annotations), image_id, masks[scene.id][place]))
-            refs.append(_reference(len(refs), image_id, len(annotations) - 1, name, chosen))
+            refs.append(_reference(len(refs), image_id, name, chosen))
     categories = [{"id": 0, "name": "object", "supercategory": "object"}]
     described = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "instances.json").write_text(json.dumps(described))
@@ -81,21 +82,32 @@ def _write_refcoco(
 
 
 def _annotation(id: int, image_id: int, mask: Rle) -> dict[str, Any]:
-    return {"id": id, "image_id": image_id, "category_id": 0, "segmentation": mask, "iscrowd": 0}
+    return {
+        "id": id,
+        "image_id": image_id,
+        "category_id": 0,
+        "segmentation": mask,
+        "area": int(coco_mask.area(mask)),
+        "bbox": coco_mask.toBbox(mask).tolist(),
+        "iscrowd": 0,
+    }
 
 
-def _reference(
-    id: int, image_id: int, annotation_id: int, name: str, words: list[str]
-) -> dict[str, Any]:
+def _reference(id: int, image_id: int, name: str, words: list[str]) -> dict[str, Any]:
+    """The reference to annotation `id`: one each, in the same order."""
+    sentences = [
+        {"sent_id": number, "raw": sent, "sent": sent, "tokens": sent.split()}
+        for number, sent in enumerate(words, start=id * _EXPRESSIONS_PER_ENTITY)
+    ]
     return {
         "ref_id": id,
         "image_id": image_id,
-        "ann_id": annotation_id,
+        "ann_id": id,
         "category_id": 0,
         "file_name": name,
         "split": "train",
-        "sent_ids": list(range(len(words))),
-        "sentences": [{"sent_id": number, "sent": sent} for number, sent in enumerate(words)],
+        "sent_ids": [sentence["sent_id"] for sentence in sentences],
+        "sentences": sentences,
     }
 
 

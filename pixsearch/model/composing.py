@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
@@ -116,7 +117,7 @@ def _load(load: Callable[..., Part], option: str, source: str, *, weights: bool 
     """Load from a folder or hub id; weights in fp32."""
     try:
         return load(source, dtype=torch.float32) if weights else load(source)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         what = "weights" if weights else "tokenizer or image processor"
         kind = "folder" if Path(source).is_dir() else "folder or hub id"
         raise ValueError(

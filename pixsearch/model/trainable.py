@@ -98,18 +98,23 @@ def set_trainable(
     Args:
         parts: keys of `PARTS`.
         tokens: which rows the part `tokens` means. Where the language model trains as a whole
-            (`language_model` in `parts`), all rows do.
+            (`language_model` in `parts`), all rows do and nothing else can be asked for.
 
     Raises:
-        ValueError: a part is unknown, or the model has no weights for it.
+        ValueError: a part is unknown, the model has no weights for it, or `tokens` contradicts it.
     """
     _check_parts(model, parts)
-    model.requires_grad_(False)
     whole = "language_model" in parts
+    if whole and tokens is not TrainableTokens.all:
+        raise ValueError(
+            f"stage.trainable_tokens={tokens}: language_model trains as a whole, with all rows; "
+            "set stage.trainable_tokens=all, or train lora instead"
+        )
+    model.requires_grad_(False)
     for part in [*parts, "tokens"] if whole else parts:
         for parameter in PARTS[part](model):
             parameter.requires_grad_(True)
-    if tokens is TrainableTokens.new_rows and not whole:
+    if tokens is TrainableTokens.new_rows:
         for parameter in _old_rows(model):
             parameter.requires_grad_(False)
     report = _report(model)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,10 @@ class Checkpoints:
         return folder
 
     def save_final(self, step: int, model: PreTrainedModel) -> Path:
-        """Write `final/`: weights alone, with their digest."""
+        """Write `final/`: weights alone."""
         aside = self._aside(FINAL)
         model.save_pretrained(aside)
-        return self._finish(aside, {"step": step, "weights_sha256": weights_digest(aside)})
+        return self._finish(aside, {"step": step})
 
     def _steps(self) -> list[Path]:
         folders = self.output_dir.glob("step-*")
@@ -152,19 +153,14 @@ def resolve(options: TrainOptions, *, num_processes: int) -> dict[str, Any]:
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256 over a folder's safetensors files; read from `state.json` where it was saved."""
-    state_file = folder / STATE_FILE
-    if state_file.exists():
-        saved = json.loads(state_file.read_text()).get("weights_sha256")
-        if saved:
-            return saved
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    """SHA-256 over a folder's safetensors files, read once as long as they are not written to."""
+    stats = [(path, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+    return _digest_of(tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats))
+
+
+@cache
+def _digest_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    return fingerprint(path for path, *_ in files)
 
 
 def checkpoint_digest(folder: Path) -> str:

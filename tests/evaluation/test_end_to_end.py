@@ -53,6 +53,7 @@ def write_questions(root):
     ]
     write_crag_mm(sessions, root / "crag_mm" / "validation.parquet")
     (root / "image.png").write_bytes(buffer.getvalue())
+    (root / "manifest.json").write_text('{"seed": 7}')
 
 
 def write_gold(root):
@@ -115,7 +116,6 @@ def options(tmp_path_factory):
         policy=PolicyOptions(name="whole_image", allow=[], forced_first=ForcedFirst.whole_image),
         generation=GenerationOptions(max_new_tokens=12, answer_tokens=4, batch_size=2),
         retrieval=retrieval,
-        seed=7,
     )
 
 

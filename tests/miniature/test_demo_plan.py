@@ -1,11 +1,14 @@
 """The demo hands on every option in a form that the other scripts accept."""
 
+from dataclasses import replace
+
 import pytest
 
 from pixsearch.miniature.demo import plan
 from pixsearch.miniature.overrides import to_overrides
 from tests.test_configs import composed
 
+RUN = "outputs/miniature/runs/seed7-smoke-scratch"
 ARGUMENTS = ("foundation=scratch", "miniature.seed=7", "preset=smoke", "policy.k=3")
 
 
@@ -28,7 +31,8 @@ def steps():
 def test_stages_get_their_own_options(steps):
     options = composed("demo", *ARGUMENTS)
     ground, search = taken(steps["stage 1: ground"]), taken(steps["stage 2: search"])
-    assert ground.stage == options.ground
+    assert ground.stage.mixture == {"refcoco": 2.0, "llava": 1.0, "trajectories": 0.0}
+    assert replace(ground.stage, mixture=options.ground.mixture) == options.ground
     assert search.stage == options.search
     assert search.stage.init_from == f"{ground.run.output_dir}/final"
 
@@ -36,13 +40,18 @@ def test_stages_get_their_own_options(steps):
 def test_every_step_stays_in_its_folder(steps):
     assert {
         taken(step).paths.miniature for name, step in steps.items() if name != "foundation"
-    } == {"outputs/miniature/runs/seed7-smoke"}
-    assert taken(steps["foundation"]).output_dir == "outputs/miniature/runs/seed7-smoke/foundation"
+    } == {RUN}
+    assert taken(steps["foundation"]).output_dir == f"{RUN}/foundation"
+    assert taken(steps["foundation"]).language_model_steps == 2
 
 
 def test_policies_share_what_was_overridden(steps):
     assert taken(steps["evaluation"]).policy.k == taken(steps["trajectories"]).policy.k == 3
-    assert taken(steps["evaluation"]).seed == 7
+
+
+def test_a_dataset_that_was_dropped_stays_dropped():
+    steps = {step.name: step for step in plan(composed("demo", "~ground.mixture.llava"))}
+    assert taken(steps["stage 1: ground"]).stage.mixture["llava"] == 0.0
 
 
 def test_retrieval_is_the_same_in_every_step():
@@ -56,10 +65,28 @@ def test_retrieval_is_the_same_in_every_step():
 
 @pytest.mark.parametrize(
     "override",
-    ["policy.max_searches=2", "policy=no_region", "miniature.root=x", "retrieval.index=x"],
+    [
+        "policy.max_searches=2",
+        "policy=no_region",
+        "miniature.root=x",
+        "retrieval.index=x",
+        "benchmark.name=x",
+    ],
 )
 def test_an_option_that_no_step_would_take_is_refused(override):
     with pytest.raises(ValueError, match="is no option of the whole demo"):
+        plan(composed("demo", override))
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("policies=[fulll]", "policies: no fulll; there are budget_1, "),
+        ("+ground.mixture.coco=1.0", "ground.mixture: no coco; there are refcoco, llava"),
+    ],
+)
+def test_a_name_is_looked_up_before_anything_runs(override, told):
+    with pytest.raises(ValueError, match=told):
         plan(composed("demo", override))
 
 

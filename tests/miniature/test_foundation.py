@@ -16,7 +16,7 @@ from transformers import (
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
-from pixsearch.chat import Role, Text
+from pixsearch.chat import ChatRenderer, Conversation, Role, Text
 from pixsearch.config import EncoderOptions, PretrainOptions
 from pixsearch.images import pixels
 from pixsearch.miniature.appearance import (
@@ -41,6 +41,7 @@ from pixsearch.miniature.foundation.bank import (
 from pixsearch.miniature.foundation.conversations import Teacher
 from pixsearch.miniature.foundation.induction import draw_with_induction
 from pixsearch.miniature.foundation.language_model import language_model_config
+from pixsearch.miniature.foundation.lessons import Lessons
 from pixsearch.miniature.foundation.loop import pretrain
 from pixsearch.miniature.foundation.run import pretrain_miniature
 from pixsearch.miniature.foundation.segmenter import build_segmenter
@@ -49,6 +50,7 @@ from pixsearch.miniature.foundation.tower import NOTHING, patch_targets, tower_c
 from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
 from pixsearch.miniature.vocabulary import MATERIALS
 from pixsearch.retrieval.encoders import open_image_encoder
+from pixsearch.tokens import add_special_tokens, find_token_ids
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "assets" / "miniature"
@@ -206,6 +208,24 @@ def test_articles_beside_a_picture_hold_what_its_labels_say() -> None:
 
 
 @torch.inference_mode()
+def test_a_scene_of_which_there_is_nothing_to_tell_is_passed_over(entities: EntityBank) -> None:
+    tokenizer = train_tokenizer()
+    add_special_tokens(tokenizer)
+    lessons = Lessons(
+        entities=entities,
+        patches=torch.zeros(3, 64, 4),
+        teacher=Teacher(entities.appearances, seed=FOUNDATION_SEED),
+        renderer=ChatRenderer(
+            tokenizer, find_token_ids(tokenizer, image_token_id=0), num_image_tokens=64
+        ),
+        seed=FOUNDATION_SEED,
+    )
+    nothing = Conversation(messages=(), has_image=True)
+    told = iter([nothing, Conversation.question("What is it?", has_image=True)])
+    example = lessons._about_scene(lambda *_: next(told), iter([2, 1]), np.random.default_rng(0))
+    assert example.image_id == "1"
+
+
 def test_the_language_model_copies_before_it_is_trained() -> None:
     torch.manual_seed(0)
     config = language_model_config(tower_config(), train_tokenizer()).text_config

@@ -57,7 +57,7 @@ def test_all_rows_move_when_asked(tied: bool) -> None:
 
 def test_whole_language_model_has_all_its_rows() -> None:
     model = tiny_model()
-    report = set_trainable(model, ["language_model"], TrainableTokens.new_rows)
+    report = set_trainable(model, ["language_model"], TrainableTokens.all)
     assert set(report.parts) == {"language_model", "tokens"}
     assert model.backbone.get_input_embeddings().weight.requires_grad
     assert model.new_rows.embedding.requires_grad
@@ -100,6 +100,11 @@ def test_every_weight_gets_a_gradient_whatever_the_batch(rows: Sequence[int]) ->
 def test_unknown_part_is_named(shared_model: PixSearch) -> None:
     with pytest.raises(ValueError, match="no part is called projektor; choose from projector"):
         set_trainable(shared_model, ["projektor"])
+
+
+def test_whole_language_model_with_new_rows_alone_is_refused(shared_model: PixSearch) -> None:
+    with pytest.raises(ValueError, match=r"set stage\.trainable_tokens=all, or train lora"):
+        set_trainable(shared_model, ["language_model"], TrainableTokens.new_rows)
 
 
 def test_part_without_weights_is_named(shared_model: PixSearch) -> None:

@@ -97,11 +97,12 @@ def test_other_weights_under_the_same_name_are_noticed(
         checkpoints_of(options).latest()
 
 
-def test_the_digest_of_a_final_checkpoint_is_kept_with_it(
+def test_weights_that_were_written_over_have_another_digest(
     model: PixSearch, options: TrainOptions
 ) -> None:
     final = checkpoints_of(options).save_final(4, model)
-    kept = weights_digest(final)
-    (final / "state.json").unlink()
-    assert weights_digest(final) == kept
+    before = weights_digest(final)
+    assert weights_digest(final) == before
+    tiny_model(seed=2).save_pretrained(final)
+    assert weights_digest(final) != before
     assert json.loads((final / OPTIONS_FILE).read_text())["stage"]["name"] == "tiny"

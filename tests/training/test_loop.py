@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pixsearch.config import OptimOptions, SegState, TrainOptions
+from pixsearch.config import OptimOptions, SegState, TrainableTokens, TrainOptions
 from pixsearch.datasets.example import Example
 from pixsearch.model import PixSearch
 from pixsearch.training import fit, step
@@ -148,7 +148,12 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_batch(
 
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """SIGKILL between two checkpoints; LoRA's dropout shows that random numbers resume too."""
-    untouched = tiny_options(tmp_path, steps=9, trainable=["lora", "tokens", "mask_decoder"])
+    untouched = tiny_options(
+        tmp_path,
+        steps=9,
+        trainable=["lora", "tokens", "mask_decoder"],
+        trainable_tokens=TrainableTokens.new_rows,
+    )
     untouched.model = replace(untouched.model, lora_rank=4, lora_dropout=0.2)
     untouched.run = replace(untouched.run, save_every=4)
     run_to_the_end(untouched)
@@ -171,11 +176,18 @@ def run_to_the_end(options: TrainOptions) -> None:
     assert process.returncode == 0, errors
 
 
-def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+ACCELERATE = (
+    *("-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/ddp.yaml"),
+    *("--num_processes", "2", "--main_process_port", "0"),
+)
+
+
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_two_processes_take_the_step_of_one(tmp_path: Path, launcher: tuple[str, ...]) -> None:
     one = tiny_options(tmp_path, batch_size=4, steps=3)
     two = run_beside(one, "two", batch_size=2)
     fit(one)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     with started(two, launcher=launcher) as process:
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors

@@ -1,6 +1,7 @@
 """The miniature world's questions, in CRAG-MM's format, with the gold that the world knows of.
 
 ROOT/crag_mm/validation*.parquet    the questions, read by the ordinary reader
+ROOT/manifest.json                  what the world was made from, its seed among it
 ROOT/diagnostics.jsonl              their gold trajectories
 ROOT/segmentation.jsonl             a question per scene that asks for masks of its objects
 ROOT/majority_answers.jsonl         {"question_type", "answer_kind", "answer"}: the commonest
@@ -13,13 +14,14 @@ from PIL import Image
 
 from pixsearch.config import BenchmarkOptions
 from pixsearch.datasets.crag_mm import CragMMTurn, load_turns
-from pixsearch.datasets.files import JsonLines, fingerprint, load_image, require
+from pixsearch.datasets.files import JsonLines, fingerprint, load_image, read_json, require
 from pixsearch.evaluation.benchmark import Benchmark, QuestionKind
 from pixsearch.evaluation.gold import Gold, Sample, read_gold, read_scenes
 
 VERSION = 1
 QUESTIONS, GOLD = "crag_mm", "diagnostics.jsonl"
 SCENES, MAJORITY = "segmentation.jsonl", "majority_answers.jsonl"
+MANIFEST = "manifest.json"
 
 
 def load(options: BenchmarkOptions) -> Benchmark:
@@ -29,6 +31,11 @@ def load(options: BenchmarkOptions) -> Benchmark:
         ValueError: a file is missing or broken, or a question has no gold.
     """
     root = Path(options.root)
+    if not (root / MANIFEST).is_file():
+        raise ValueError(
+            f"{root}: no world is there; run `make demo` or scripts/build_world.py first, or name "
+            "the run that has one (paths.miniature=…)"
+        )
     gold = read_gold(root / GOLD)
     turns = load_turns(root / QUESTIONS, options.split)[: options.limit]
     files = [root / GOLD, root / SCENES, *(root / QUESTIONS).rglob(f"{options.split}*.parquet")]
@@ -38,6 +45,7 @@ def load(options: BenchmarkOptions) -> Benchmark:
         fingerprint=fingerprint(files),
         samples=tuple(_sample(turn, gold, root) for turn in turns),
         scenes=tuple(read_scenes(root / SCENES, lambda path, id: _image(root / path, id))),
+        seed=read_json(root / MANIFEST)["seed"],
         majority_answers=_read_majority(root / MAJORITY),
     )
 

@@ -24,10 +24,12 @@ _QUESTIONS_PER_PICTURE = 6  # with articles
 _MOST_THINGS, _MOST_MAKERS = 5, 2  # whose articles are read at once: as many as a search returns
 _FIRST_SHARE = 0.3  # of questions in a reading say "it" and mean the first article
 _LACKING_SHARE = 0.15  # of things asked about have no article
+_OFTEN_LACKING_SHARE = 0.3  # the same where a picture was searched for articles
+_NEEDLESS_SHARE = 0.3  # of questions before articles are answered by the picture itself
 _TRIES = 30
 _QUESTIONS_BEFORE_ARTICLES = 3
 _MORE_QUESTIONS = 2  # about the same articles
-_SHUFFLED_SHARE = 0.3  # of turns whose articles stand in no order
+_SHUFFLED_SHARE = 0.6  # of turns whose articles stand in no order
 _GROUNDING_SHARE = 0.5
 
 
@@ -86,18 +88,22 @@ class Teacher:
         """A question is followed by articles that may answer it; then it goes on about them."""
         asker = self._asker(generator)
         asked = (asker.without_image(self._pick(generator), "") for _ in range(_TRIES))
-        return _conversation(self._turns_before_articles(asked, asker), has_image=False)
+        turns = self._turns_before_articles(asked, asker, lacking_share=_LACKING_SHARE)
+        return _conversation(turns, has_image=False)
 
     def articles_to_look_at(self, scene: Scene, generator: np.random.Generator) -> Conversation:
         """As `articles_to_read`, about a picture; some questions need the articles, some not."""
         asker = Asker(self.entities | self._as_labelled(scene), Split.train, generator)
-        asked = _questions_about(scene, asker)
-        return _conversation(self._turns_before_articles(asked, asker), has_image=True)
+        asked = _questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
+        turns = self._turns_before_articles(asked, asker, lacking_share=_OFTEN_LACKING_SHARE)
+        return _conversation(turns, has_image=True)
 
-    def _turns_before_articles(self, questions: Iterable[Question], asker: Asker) -> Iterator[Turn]:
+    def _turns_before_articles(
+        self, questions: Iterable[Question], asker: Asker, *, lacking_share: float
+    ) -> Iterator[Turn]:
         """The articles stand behind their question, mostly with those that it needs in front."""
         for question in islice(questions, _QUESTIONS_BEFORE_ARTICLES):
-            read = self._articles_for(question, asker)
+            read = self._articles_for(question, asker, lacking_share=lacking_share)
             text = " ".join(article(each, asker.entities) for each in read.values())
             yield f"{question.text} {text}", _answer_from(read, question)
             for step in question.steps[:1]:
@@ -106,11 +112,13 @@ class Teacher:
                     more = asker.without_image(entity, "", words=step.phrase)
                     yield more.text, _answer_from(read, more)
 
-    def _articles_for(self, question: Question, asker: Asker) -> dict[str, Entity]:
+    def _articles_for(
+        self, question: Question, asker: Asker, *, lacking_share: float
+    ) -> dict[str, Entity]:
         """Those that the question needs, some left out, then others of the same kind."""
         generator = asker.generator
         needed = [asker.entities[step.entity_id] for step in question.steps]
-        read = [each for each in needed if generator.random() >= _LACKING_SHARE]
+        read = [each for each in needed if generator.random() >= lacking_share]
         count = int(generator.integers(1, _MOST_THINGS + 1))
         while len(read) < count:
             read.append(self._resembling(needed[0] if needed else self._pick(generator), generator))
@@ -177,9 +185,15 @@ def _answer_from(read: Collection[str], question: Question) -> str:
     return question.answer if told else DONT_KNOW
 
 
-def _questions_about(scene: Scene, asker: Asker) -> Iterator[Question]:
-    asked = (asker.about_scene(scene, "") for _ in range(_TRIES))
-    return (question for question in asked if question is not None)
+def _questions_about(
+    scene: Scene, asker: Asker, *, needless_share: float = 0.0
+) -> Iterator[Question]:
+    """Args: needless_share: of questions are sure to need no article."""
+    for _ in range(_TRIES):
+        needless = asker.generator.random() < needless_share
+        ask = asker.without_search if needless else asker.about_scene
+        if (question := ask(scene, "")) is not None:
+            yield question
 
 
 def _same_words(one: Entity, other: Entity) -> bool:

@@ -1,8 +1,7 @@
 """The batches on which the language model is pre-trained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -54,12 +53,19 @@ class Lessons:
         self, tellings: Sequence[_Telling], generator: np.random.Generator
     ) -> list[Example]:
         """One conversation of each sort, each about a scene of its own."""
-        chosen = generator.choice(len(self.patches), size=len(tellings), replace=False)
-        plan = partial(plan_scene, self.entities.appearances, seed=self.seed)
-        return [
-            _example(str(number), tell(plan(number), generator))
-            for number, tell in zip(chosen.tolist(), tellings, strict=True)
-        ]
+        numbers = iter(generator.permutation(len(self.patches)).tolist())
+        return [self._about_scene(tell, numbers, generator) for tell in tellings]
+
+    def _about_scene(
+        self, tell: _Telling, numbers: Iterator[int], generator: np.random.Generator
+    ) -> Example:
+        """About the next scene of which there is something to tell; in some, no words are clear."""
+        for number in numbers:
+            scene = plan_scene(self.entities.appearances, number, seed=self.seed)
+            conversation = tell(scene, generator)
+            if conversation.messages:
+                return _example(str(number), conversation)
+        raise ValueError("no scene of the bank suits a lesson: draw more of them (num_scenes)")
 
     def _lesson(self, examples: list[Example]) -> Lesson:
         batch = collate(

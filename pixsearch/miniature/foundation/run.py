@@ -3,13 +3,17 @@
 import hashlib
 import json
 import logging
+from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from transformers import CLIPVisionModel, LlavaForConditionalGeneration, PreTrainedModel
 
 from pixsearch.config import PretrainOptions
+from pixsearch.datasets.files import read_json
 from pixsearch.miniature.appearance import FOUNDATION_SEED
 from pixsearch.miniature.foundation.bank import build_entities, build_scenes
 from pixsearch.miniature.foundation.language_model import (
@@ -19,9 +23,12 @@ from pixsearch.miniature.foundation.language_model import (
 from pixsearch.miniature.foundation.segmenter import measure_segmenter, train_segmenter
 from pixsearch.miniature.foundation.tokenizer import train_tokenizer
 from pixsearch.miniature.foundation.tower import measure_tower, train_tower
+from pixsearch.miniature.manifests import is_built, write_manifest
 
 logger = logging.getLogger(__name__)
 
+VERSION = 1
+_FIGURES = "figures.json"
 _SIDE = 128
 _HELD_OUT_SEED = FOUNDATION_SEED + 1
 _HELD_OUT_ENTITIES, _HELD_OUT_SCENES = 300, 200
@@ -30,25 +37,36 @@ _HELD_OUT_ENTITIES, _HELD_OUT_SCENES = 300, 200
 def pretrain_miniature(options: PretrainOptions) -> dict[str, float]:
     """Draw the pictures, train segmenter, tower and language model, measure them, write all.
 
-    Interrupted, it goes on where it stopped (OUTPUT/work/); the pictures are drawn again.
+    Interrupted, it goes on where it stopped (OUTPUT/work/); the pictures are drawn again. What is
+    finished is left as it is.
 
     Returns:
         The figures on held-out pictures.
+
+    Raises:
+        ValueError: OUTPUT/work/ was begun with other options.
     """
     output = Path(options.output_dir)
+    work = output / "work"
+    if not is_built(work, _described(options)):
+        work.mkdir(parents=True)
+        write_manifest(work, _described(options))
+    if (work / _FIGURES).is_file():
+        logger.info("%s: reused", output)
+        return read_json(work / _FIGURES)
     entities = build_entities(num_entities=options.num_entities, seed=FOUNDATION_SEED, side=_SIDE)
     scenes = build_scenes(entities, num_scenes=options.num_scenes, seed=FOUNDATION_SEED, side=_SIDE)
     segmenter = train_segmenter(
         scenes,
         steps=options.segmenter_steps,
-        folder=output / "work" / "segmenter",
+        folder=work / "segmenter",
         seed=FOUNDATION_SEED,
     )
     tower = train_tower(
         scenes,
         entities,
         steps=options.tower_steps,
-        folder=output / "work" / "tower",
+        folder=work / "tower",
         seed=FOUNDATION_SEED,
     )
     write_vision(tower.tower, segmenter, output)
@@ -57,7 +75,7 @@ def pretrain_miniature(options: PretrainOptions) -> dict[str, float]:
         scenes,
         entities,
         steps=options.language_model_steps,
-        folder=output / "work" / "language_model",
+        folder=work / "language_model",
         seed=FOUNDATION_SEED,
     )
     others = build_entities(num_entities=_HELD_OUT_ENTITIES, seed=_HELD_OUT_SEED, side=_SIDE)
@@ -69,14 +87,19 @@ def pretrain_miniature(options: PretrainOptions) -> dict[str, float]:
     figures |= measure_language_model(llava, other_scenes, others, _HELD_OUT_SEED)
     write_language_model(llava, output)
     write_card(output, options, figures)
+    (work / _FIGURES).write_text(json.dumps(figures))
     return figures
+
+
+def _described(options: PretrainOptions) -> dict[str, Any]:
+    """All that decides the weights."""
+    return {"version": VERSION} | asdict(options) | {"output_dir": ""}
 
 
 def write_vision(tower: PreTrainedModel, segmenter: PreTrainedModel, output: Path) -> None:
     """Weights in fp16, so that all parts together stay under 10 MB."""
     for name, part in (("tower", tower), ("segmenter", segmenter)):
-        part.to(torch.float16).save_pretrained(output / name)
-        part.to(torch.float32)
+        deepcopy(part).to(torch.float16).save_pretrained(output / name)
 
 
 def write_language_model(llava: LlavaForConditionalGeneration, output: Path) -> None:
@@ -105,15 +128,7 @@ def write_card(output: Path, options: PretrainOptions, figures: dict[str, float]
     rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in figures.items())
     (output / "README.md").write_text(
         _CARD.format(
-            options=json.dumps(
-                {
-                    "num_entities": options.num_entities,
-                    "num_scenes": options.num_scenes,
-                    "tower_steps": options.tower_steps,
-                    "segmenter_steps": options.segmenter_steps,
-                    "language_model_steps": options.language_model_steps,
-                }
-            ),
+            options=json.dumps(_described(options)),
             training=FOUNDATION_SEED,
             held_out=_HELD_OUT_SEED,
             hashes=hashes,
