@@ -43,7 +43,8 @@ def test_trajectories_end_with_what_their_evidence_says(finished_demo: Path) -> 
     evaluated -= {each["id"] for each in JsonLines(world / "knowledge_base_train" / "corpus.jsonl")}
     num_forced = 0
     for trajectory in JsonLines(world / "trajectories" / "train.jsonl"):
-        question = questions[trajectory["id"].split("-forced-")[0]]
+        id = trajectory["id"].removesuffix("-misled").split("-forced-")[0]
+        question = questions[id]
         parts = trajectory["messages"][-1]["parts"]
         searches = [part["search"] for part in parts if "search" in part]
         found = [{passage["id"] for passage in search["passages"]} for search in searches]

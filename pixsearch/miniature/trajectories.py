@@ -4,7 +4,8 @@ The gold plan says what is searched; the index of training entities answers. Whe
 bring the document that the answer needs, the trajectory ends with "I don't know": the evidence
 decides, not the annotation. Some answers begin with a search that was forced upon them (not
 supervised), so that policies which force the first query meet a model that knows what to do with
-what came back.
+what came back. And some are given what another question found, so that the model learns to see that
+passages speak of something else.
 """
 
 import logging
@@ -33,10 +34,12 @@ from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 TRAJECTORIES = "train.jsonl"
 _REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
-_FORCED_SHARES = {QueryType.IMAGE: 0.6, QueryType.TEXT: 0.2}
+_FORCED_SHARES = {QueryType.IMAGE: 1.0, QueryType.TEXT: 0.1}
+_KEPT_SHARE = 0.25  # of answers that are not known behind a forced search: else they prevail
+_MISLED_SHARE = 0.1  # of questions occur once more with passages that another question found
 _QUERIES_PER_BATCH = 256
 
 
@@ -52,11 +55,20 @@ class PlannedSearch:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A question with the searches that its answer will hold."""
+    """A question with the searches that its answer will hold.
+
+    Attributes:
+        misled: what comes back from the first search is what another question found.
+    """
 
     id: str
     question: Question
     searches: tuple[PlannedSearch, ...]
+    misled: bool = False
+
+    @property
+    def forced(self) -> bool:
+        return any(search.forced for search in self.searches)
 
 
 def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
@@ -82,8 +94,16 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
     drafts = list(_draft(questions, masks, generator))
     generator.shuffle(drafts)  # the end is kept back in training: it shows all kinds of question
     search = search_under(options.policy, Searcher.open(options.retrieval))
-    passages = _Evidence(root, masks, search).of(drafts)
-    stored = [_finish(draft, found, masks) for draft, found in zip(drafts, passages, strict=True)]
+    found = _Evidence(root, masks, search).of(drafts)
+    passages = [
+        _of_another(found, generator) if draft.misled else own
+        for draft, own in zip(drafts, found, strict=True)
+    ]
+    stored = [
+        _finish(draft, found, masks)
+        for draft, found in zip(drafts, passages, strict=True)
+        if _is_kept(draft, found, generator)
+    ]
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     count = write_trajectories(unfinished / TRAJECTORIES, stored)
@@ -113,7 +133,7 @@ def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
 def _draft(
     questions: Sequence[Question], masks: dict[str, list[Rle]], generator: np.random.Generator
 ) -> Iterator[Draft]:
-    """Each question with its gold plan; some a second time with a forced first search."""
+    """Each question with its gold plan; many once more with a forced first search, some misled."""
     for question in questions:
         single = question.scene_id is not None and len(masks[question.scene_id]) == 1
         visual = QueryType.IMAGE if single else QueryType.REGION
@@ -126,6 +146,10 @@ def _draft(
             for step in question.steps
         )
         yield Draft(id=question.id, question=question, searches=searches)
+        if searches and generator.random() < _MISLED_SHARE:
+            yield Draft(
+                id=f"{question.id}-misled", question=question, searches=searches[:1], misled=True
+            )
         for type, share in _FORCED_SHARES.items():
             if generator.random() < share and (type is QueryType.TEXT or question.scene_id):
                 yield _forced(question, type)
@@ -168,6 +192,28 @@ class _Evidence:
         rle = self.masks[str(question.scene_id)][_place(search.step)]
         mask = decode_masks([[rle]], height=HEIGHT, width=WIDTH, example=question.id)[0]
         return Query.of_region(image, mask)
+
+
+def _of_another(
+    found: Sequence[Sequence[Sequence[Passage]]], generator: np.random.Generator
+) -> Sequence[Sequence[Passage]]:
+    """What some other draft found first."""
+    while True:
+        other = found[int(generator.integers(len(found)))]
+        if other:
+            return other[:1]
+
+
+def _is_kept(
+    draft: Draft, found: Sequence[Sequence[Passage]], generator: np.random.Generator
+) -> bool:
+    """Not most of those whose forced search is of no help, nor those that were led right."""
+    if not (draft.forced or draft.misled):
+        return True
+    is_supported = _supports(draft.searches[0], draft.question, found[0])
+    if draft.misled:
+        return not is_supported
+    return is_supported or generator.random() < _KEPT_SHARE
 
 
 def _finish(

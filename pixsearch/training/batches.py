@@ -35,6 +35,7 @@ class BatchSource:
         self.global_batch = stage.batch_size * stage.accumulation * num_processes
         self._order = BatchOrder(
             global_batch=self.global_batch,
+            together=stage.batch_size * num_processes,
             window=stage.length_window,
             seed=run.seed,
             length=self._length,

@@ -11,17 +11,27 @@ CHARACTERS_PER_TOKEN = 4
 class BatchOrder:
     """The indices of each global batch in an endless mixture.
 
-    With `window` above 1, the examples of that many batches are put together by length and the
-    batches then shuffled: less padding, the same examples within every window.
+    With `window` above 1, the examples of that many batches are put together by length, `together`
+    at a time, and these groups then shuffled: less padding, batches of all lengths, the same
+    examples within every window.
 
     Args:
+        together: examples that are padded to one length: a micro-batch of every process.
         length: length of the example at an index; only asked for when `window` is above 1.
     """
 
     def __init__(
-        self, *, global_batch: int, window: int, seed: int, length: Callable[[int], int]
+        self,
+        *,
+        global_batch: int,
+        together: int,
+        window: int,
+        seed: int,
+        length: Callable[[int], int],
     ) -> None:
+        assert global_batch % together == 0
         self.global_batch = global_batch
+        self._together = together
         self._window = window
         self._seed = seed
         self._length = length
@@ -42,12 +52,13 @@ class BatchOrder:
     def _group(self, number: int) -> list[list[int]]:
         steps = range(number * self._window, (number + 1) * self._window)
         indices = sorted((i for step in steps for i in self._batch(step)), key=self._length)
-        batches = [
-            indices[start : start + self.global_batch]
-            for start in range(0, len(indices), self.global_batch)
-        ]
-        random.Random(f"{self._seed}/{number}").shuffle(batches)
-        return batches
+        groups = _cut(indices, self._together)
+        random.Random(f"{self._seed}/{number}").shuffle(groups)
+        return _cut([index for group in groups for index in group], self.global_batch)
+
+
+def _cut(indices: list[int], size: int) -> list[list[int]]:
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 def micro_batches(

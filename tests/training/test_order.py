@@ -3,9 +3,17 @@ import pytest
 from pixsearch.training.order import BatchOrder, micro_batches
 
 
-def order(window: int, *, seed: int = 0) -> BatchOrder:
-    lengths = [(index * 37) % 101 for index in range(1000)]
-    return BatchOrder(global_batch=4, window=window, seed=seed, length=lengths.__getitem__)
+def length(index: int) -> int:
+    return index * 37 % 101
+
+
+def order(window: int, *, seed: int = 0, together: int = 4) -> BatchOrder:
+    return BatchOrder(global_batch=4, together=together, window=window, seed=seed, length=length)
+
+
+def spread(indices: list[int]) -> int:
+    lengths = [length(index) for index in indices]
+    return max(lengths) - min(lengths)
 
 
 def test_without_grouping_batches_follow_the_mixture() -> None:
@@ -20,8 +28,14 @@ def test_a_window_holds_the_same_examples_however_they_are_grouped() -> None:
 def test_grouping_brings_like_lengths_together_and_is_the_same_from_any_step() -> None:
     whole = [order(8).indices(step) for step in range(20)]
     assert [order(8).indices(step) for step in (13, 5)] == [whole[13], whole[5]]
-    spread = [max(i * 37 % 101 for i in b) - min(i * 37 % 101 for i in b) for b in whole[:8]]
-    assert max(spread) < 30
+    assert max(spread(batch) for batch in whole[:8]) < 30
+
+
+def test_micro_batches_are_of_like_length_and_batches_are_not() -> None:
+    batches = [order(8, together=2).indices(step) for step in range(8)]
+    pairs = [pair for batch in batches for pair in (batch[:2], batch[2:])]
+    assert max(map(spread, pairs)) < 20
+    assert max(map(spread, batches)) > 40
 
 
 def test_batches_of_a_window_come_in_an_order_of_the_seed() -> None:

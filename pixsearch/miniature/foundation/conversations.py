@@ -19,17 +19,16 @@ from pixsearch.miniature.templates import DONT_KNOW
 from pixsearch.miniature.vocabulary import COUNTRIES
 
 _QUESTIONS_PER_SCENE = 4
-_QUESTIONS_PER_READING = 10
-_QUESTIONS_PER_PICTURE = 6  # with articles
+_QUESTIONS_PER_READING = 16  # many: to find the right article is learned from them alone
+_QUESTIONS_PER_PICTURE = 10  # with articles
 _MOST_THINGS, _MOST_MAKERS = 5, 2  # whose articles are read at once: as many as a search returns
-_FIRST_SHARE = 0.3  # of questions in a reading say "it" and mean the first article
+_FIRST_SHARE = 0.1  # of questions in a reading say "it" and mean the first article
 _LACKING_SHARE = 0.15  # of things asked about have no article
 _OFTEN_LACKING_SHARE = 0.3  # the same where a picture was searched for articles
 _NEEDLESS_SHARE = 0.3  # of questions before articles are answered by the picture itself
 _TRIES = 30
 _QUESTIONS_BEFORE_ARTICLES = 3
 _MORE_QUESTIONS = 2  # about the same articles
-_SHUFFLED_SHARE = 0.6  # of turns whose articles stand in no order
 _GROUNDING_SHARE = 0.5
 
 
@@ -87,7 +86,7 @@ class Teacher:
     def articles_to_read(self, generator: np.random.Generator) -> Conversation:
         """A question is followed by articles that may answer it; then it goes on about them."""
         asker = self._asker(generator)
-        asked = (asker.without_image(self._pick(generator), "") for _ in range(_TRIES))
+        asked = (self._about_one(asker, self._pick(generator)) for _ in range(_TRIES))
         turns = self._turns_before_articles(asked, asker, lacking_share=_LACKING_SHARE)
         return _conversation(turns, has_image=False)
 
@@ -115,15 +114,17 @@ class Teacher:
     def _articles_for(
         self, question: Question, asker: Asker, *, lacking_share: float
     ) -> dict[str, Entity]:
-        """Those that the question needs, some left out, then others of the same kind."""
+        """Those that the question needs, some left out, and others of the same kind, in any order.
+
+        If the right one stood first more often, the model would read the first and look no further.
+        """
         generator = asker.generator
         needed = [asker.entities[step.entity_id] for step in question.steps]
         read = [each for each in needed if generator.random() >= lacking_share]
         count = int(generator.integers(1, _MOST_THINGS + 1))
         while len(read) < count:
             read.append(self._resembling(needed[0] if needed else self._pick(generator), generator))
-        if generator.random() < _SHUFFLED_SHARE:
-            generator.shuffle(read)
+        generator.shuffle(read)
         return {each.id: each for each in read}
 
     def _as_labelled(self, scene: Scene) -> dict[str, Entity]:
@@ -144,9 +145,15 @@ class Teacher:
             return asker.without_image(first, "", words="it")
         lacking = generator.random() < _LACKING_SHARE
         entity = self._pick(generator) if lacking else read[str(generator.choice(list(read)))]
-        words = f"the {entity.appearance.colour} {entity.appearance.kind}"
         fitting = [each for each in read.values() if _same_words(each, entity)]
-        by_looks = len(fitting) <= 1 and generator.random() < 0.5
+        if len(fitting) <= 1:
+            return self._about_one(asker, entity)
+        return asker.without_image(entity, "")
+
+    def _about_one(self, asker: Asker, entity: Entity) -> Question:
+        """By name or by looks."""
+        words = f"the {entity.appearance.colour} {entity.appearance.kind}"
+        by_looks = asker.generator.random() < 0.5
         return asker.without_image(entity, "", words=words if by_looks else None)
 
     def _turns(self, questions: Iterable[Question], read: dict[str, Entity]) -> Iterator[Turn]:

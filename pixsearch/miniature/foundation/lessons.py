@@ -19,8 +19,8 @@ from pixsearch.miniature.foundation.tower import normalised, pixels
 from pixsearch.miniature.scenes import Scene
 from pixsearch.tokens import add_special_tokens, find_token_ids
 
-_TALKS, _LOOKUPS = 6, 12  # per step
-_PICTURES_WITH_ARTICLES, _ARTICLES_TO_LOOK_AT, _READINGS, _ARTICLES_TO_READ = 2, 7, 2, 4
+_TALKS, _LOOKUPS = 5, 9  # per step
+_PICTURES_WITH_ARTICLES, _ARTICLES_TO_LOOK_AT, _READINGS, _ARTICLES_TO_READ = 5, 5, 4, 2
 
 _Telling = Callable[[Scene, np.random.Generator], Conversation]
 Lesson = tuple[Batch, Float[Tensor, "num_images num_patches vision_width"]]
