@@ -22,8 +22,7 @@ NOISE = re.compile(r"(To append|See https|Config search|provider=|full_key|refer
 def one_line_errors(options: type) -> Iterator[None]:
     """Turn what the user can mend into one line on stderr and exit code 2.
 
-    Args:
-        options: the script's dataclass, which gives Hydra names and types (config `options`).
+    `options` is the script's dataclass, which gives Hydra names and types (config `options`).
     """
     ConfigStore.instance().store(name="options", node=options)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints several lines itself and exits
@@ -35,8 +34,7 @@ def one_line_errors(options: type) -> Iterator[None]:
         of_config = isinstance(error, CONFIG_ERRORS)
         remedy = "options: pixsearch/config.py" if of_config else "PIXSEARCH_TRACEBACK=1: where"
         text = f"{error}\n{error.__cause__ or ''}\n" if of_config else f"{error}\n"
-        lines = [line.strip() for line in f"{text}{remedy}".splitlines()]
+        lines = (line.strip() for line in f"error: {text}{remedy}".splitlines())
         kept = [line for line in lines if line and not (of_config and NOISE.match(line))]
-        told = "; ".join(line.rstrip(".") for line in kept)
-        sys.stderr.write(f"error: {told}\n".replace(":;", ":"))
+        sys.stderr.write("; ".join(line.rstrip(".") for line in kept).replace(":;", ":") + "\n")
         sys.exit(2)
