@@ -284,7 +284,7 @@ def test_the_whole_recipe_runs_and_its_parts_are_assembled(tmp_path: Path) -> No
     options = PretrainOptions(
         output_dir=str(made),
         num_entities=60,
-        num_scenes=40,
+        num_scenes=70,  # a step of the tower draws 64
         tower_steps=2,
         segmenter_steps=2,
         language_model_steps=2,

@@ -23,7 +23,7 @@ _TALKS, _LOOKUPS = 5, 9  # per step
 _PICTURES_WITH_ARTICLES, _ARTICLES_TO_LOOK_AT, _READINGS, _ARTICLES_TO_READ = 5, 5, 4, 2
 
 _Telling = Callable[[Scene, np.random.Generator], Conversation]
-Lesson = tuple[Batch, Float[Tensor, "num_images num_patches vision_width"]]
+Lesson = tuple[Batch, Float[Tensor, "_ num_patches vision_width"]]  # _: as many as images
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
