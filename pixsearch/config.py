@@ -113,7 +113,7 @@ class Foundation(StrEnum):
     """Where the miniature's pre-trained parts come from."""
 
     committed = "committed"  # the weights in the repository
-    scratch = "scratch"  # trained anew, an hour or two
+    scratch = "scratch"  # trained anew, in hours
 
 
 @dataclass

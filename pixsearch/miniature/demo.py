@@ -38,8 +38,8 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 POLICIES = SCRIPTS.parent / "configs" / "policy"
 PUBLISHED = ("results.json", "predictions", "report")
 OF_ONE_POLICY = ("name", "allow", "max_searches", "forced_first", "control")
-DATASETS = ("refcoco", "llava", "trajectories")  # those of configs/data/miniature.yaml
 OF_ONE_KNOWLEDGE_BASE = ("knowledge_base", "index")
+DATASETS = ("refcoco", "llava", "trajectories")  # those of configs/data/miniature.yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,11 +154,11 @@ def _refuse_unknown(options: DemoOptions) -> None:
     """Names that only a later step would look up, after the training before it."""
     known = sorted(path.stem for path in POLICIES.glob("*.yaml"))
     if unknown := set(options.policies).difference(known):
-        raise ValueError(f"policies: no {', '.join(unknown)}; there are {', '.join(known)}")
+        raise ValueError(f"policies: no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     for name, stage in (("ground", options.ground), ("search", options.search)):
         if unknown := set(stage.mixture).difference(DATASETS):
             raise ValueError(
-                f"{name}.mixture: no {', '.join(unknown)}; there are {', '.join(DATASETS)}"
+                f"{name}.mixture: no {', '.join(sorted(unknown))}; there are {', '.join(DATASETS)}"
             )
 
 

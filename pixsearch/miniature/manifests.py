@@ -29,5 +29,19 @@ def is_built(folder: Path, described: dict[str, Any]) -> bool:
 
 
 def write_manifest(folder: Path, described: dict[str, Any]) -> None:
-    """Say what `folder` was made from; the last thing that its maker does."""
+    """Say what `folder` was made from: when it is whole, or, if it may be gone on with, begun."""
     (folder / MANIFEST).write_text(json.dumps(described, indent=2) + "\n")
+
+
+def read_world_manifest(root: Path) -> dict[str, Any]:
+    """What a world was made from, its seed among it.
+
+    Raises:
+        ValueError: no world is at `root`.
+    """
+    if not (root / MANIFEST).is_file():
+        raise ValueError(
+            f"{root}: no world is there; run `make demo` or scripts/build_world.py first, or name "
+            "the run that has one (paths.miniature=…)"
+        )
+    return read_json(root / MANIFEST)

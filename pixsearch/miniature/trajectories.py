@@ -24,7 +24,7 @@ from pixsearch.config import BuildTrajectoriesOptions
 from pixsearch.datasets.files import fingerprint, read_json
 from pixsearch.datasets.masks import Rle, decode_masks
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
-from pixsearch.miniature.manifests import MANIFEST, is_built, write_manifest
+from pixsearch.miniature.manifests import is_built, read_world_manifest, write_manifest
 from pixsearch.miniature.questions import Question, QuestionType, Step
 from pixsearch.miniature.scenes import HEIGHT, WIDTH
 from pixsearch.miniature.templates import DONT_KNOW
@@ -82,8 +82,7 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
     """
     root = Path(options.miniature.root)
     folder = root / "trajectories"
-    if not (root / MANIFEST).is_file():
-        raise ValueError(f"{root}: no world is there; run scripts/build_world.py first")
+    read_world_manifest(root)
     described = _described(options)
     if is_built(folder, described):
         logger.info("%s: reused", folder)
@@ -100,9 +99,9 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
         for draft, own in zip(drafts, found, strict=True)
     ]
     stored = [
-        _finish(draft, found, masks)
-        for draft, found in zip(drafts, passages, strict=True)
-        if _is_kept(draft, found, generator)
+        _finish(draft, brought, masks)
+        for draft, brought in zip(drafts, passages, strict=True)
+        if _is_kept(draft, brought, generator)
     ]
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -255,7 +255,9 @@ def empty_mask_request() -> Request:
     )
 )
 def test_hostile_words_cannot_leave_their_block(model: PixSearch, pieces: list[str]) -> None:
-    hostile = "".join(pieces) or "cup"
+    hostile = "".join(pieces)
+    if not hostile.strip():  # an empty question is refused, see below
+        hostile = "cup"
     trajectory = run_script(
         model,
         *(":search", "cup", ":search_end", "Velmora"),
@@ -274,3 +276,10 @@ def test_hostile_words_cannot_leave_their_block(model: PixSearch, pieces: list[s
     assert by_kind[TokenKind.EVIDENCE].count(ids.information_end) == 1
     assert by_kind[TokenKind.EVIDENCE][-1] == ids.information_end
     assert trajectory.answer_text == "Velmora"
+
+
+@pytest.mark.parametrize("question", ["", " \n"])
+def test_an_empty_question_is_refused(model: PixSearch, question: str) -> None:
+    request = Request(id="one", question=question)
+    with pytest.raises(ValueError, match="request one: the question is empty"):
+        run_script(model, "Velmora", search=RecordingSearch("cup"), request=request)

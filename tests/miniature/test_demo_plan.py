@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pixsearch.miniature.demo import plan
+from pixsearch.miniature.demo import DATASETS, plan
 from pixsearch.miniature.overrides import to_overrides
 from tests.test_configs import composed
 
@@ -52,6 +52,10 @@ def test_policies_share_what_was_overridden(steps):
 def test_a_dataset_that_was_dropped_stays_dropped():
     steps = {step.name: step for step in plan(composed("demo", "~ground.mixture.llava"))}
     assert taken(steps["stage 1: ground"]).stage.mixture["llava"] == 0.0
+
+
+def test_the_demo_knows_the_datasets_of_the_miniature():
+    assert set(composed("train", "experiment=miniature").data) == set(DATASETS)
 
 
 def test_retrieval_is_the_same_in_every_step():

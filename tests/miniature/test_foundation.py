@@ -207,7 +207,6 @@ def test_articles_beside_a_picture_hold_what_its_labels_say() -> None:
                 assert f"{name} is made of {member.label}." in text
 
 
-@torch.inference_mode()
 def test_a_scene_of_which_there_is_nothing_to_tell_is_passed_over(entities: EntityBank) -> None:
     tokenizer = train_tokenizer()
     add_special_tokens(tokenizer)
@@ -226,6 +225,7 @@ def test_a_scene_of_which_there_is_nothing_to_tell_is_passed_over(entities: Enti
     assert example.image_id == "1"
 
 
+@torch.inference_mode()
 def test_the_language_model_copies_before_it_is_trained() -> None:
     torch.manual_seed(0)
     config = language_model_config(tower_config(), train_tokenizer()).text_config

@@ -14,14 +14,14 @@ from PIL import Image
 
 from pixsearch.config import BenchmarkOptions
 from pixsearch.datasets.crag_mm import CragMMTurn, load_turns
-from pixsearch.datasets.files import JsonLines, fingerprint, load_image, read_json, require
+from pixsearch.datasets.files import JsonLines, fingerprint, load_image, require
 from pixsearch.evaluation.benchmark import Benchmark, QuestionKind
 from pixsearch.evaluation.gold import Gold, Sample, read_gold, read_scenes
+from pixsearch.miniature.manifests import read_world_manifest
 
 VERSION = 1
 QUESTIONS, GOLD = "crag_mm", "diagnostics.jsonl"
 SCENES, MAJORITY = "segmentation.jsonl", "majority_answers.jsonl"
-MANIFEST = "manifest.json"
 
 
 def load(options: BenchmarkOptions) -> Benchmark:
@@ -31,11 +31,7 @@ def load(options: BenchmarkOptions) -> Benchmark:
         ValueError: a file is missing or broken, or a question has no gold.
     """
     root = Path(options.root)
-    if not (root / MANIFEST).is_file():
-        raise ValueError(
-            f"{root}: no world is there; run `make demo` or scripts/build_world.py first, or name "
-            "the run that has one (paths.miniature=…)"
-        )
+    manifest = read_world_manifest(root)
     gold = read_gold(root / GOLD)
     turns = load_turns(root / QUESTIONS, options.split)[: options.limit]
     files = [root / GOLD, root / SCENES, *(root / QUESTIONS).rglob(f"{options.split}*.parquet")]
@@ -45,7 +41,7 @@ def load(options: BenchmarkOptions) -> Benchmark:
         fingerprint=fingerprint(files),
         samples=tuple(_sample(turn, gold, root) for turn in turns),
         scenes=tuple(read_scenes(root / SCENES, lambda path, id: _image(root / path, id))),
-        seed=read_json(root / MANIFEST)["seed"],
+        seed=manifest["seed"],
         majority_answers=_read_majority(root / MAJORITY),
     )
 

@@ -86,7 +86,7 @@ class Teacher:
     def articles_to_read(self, generator: np.random.Generator) -> Conversation:
         """A question is followed by articles that may answer it; then it goes on about them."""
         asker = self._asker(generator)
-        asked = (self._about_one(asker, self._pick(generator)) for _ in range(_TRIES))
+        asked = (_about_one(asker, self._pick(generator)) for _ in range(_TRIES))
         turns = self._turns_before_articles(asked, asker, lacking_share=_LACKING_SHARE)
         return _conversation(turns, has_image=False)
 
@@ -147,14 +147,8 @@ class Teacher:
         entity = self._pick(generator) if lacking else read[str(generator.choice(list(read)))]
         fitting = [each for each in read.values() if _same_words(each, entity)]
         if len(fitting) <= 1:
-            return self._about_one(asker, entity)
+            return _about_one(asker, entity)
         return asker.without_image(entity, "")
-
-    def _about_one(self, asker: Asker, entity: Entity) -> Question:
-        """By name or by looks."""
-        words = f"the {entity.appearance.colour} {entity.appearance.kind}"
-        by_looks = asker.generator.random() < 0.5
-        return asker.without_image(entity, "", words=words if by_looks else None)
 
     def _turns(self, questions: Iterable[Question], read: dict[str, Entity]) -> Iterator[Turn]:
         """The articles stand before the first question."""
@@ -192,10 +186,21 @@ def _answer_from(read: Collection[str], question: Question) -> str:
     return question.answer if told else DONT_KNOW
 
 
+def _about_one(asker: Asker, entity: Entity) -> Question:
+    """By name or by looks."""
+    words = f"the {entity.appearance.colour} {entity.appearance.kind}"
+    by_looks = asker.generator.random() < 0.5
+    return asker.without_image(entity, "", words=words if by_looks else None)
+
+
 def _questions_about(
     scene: Scene, asker: Asker, *, needless_share: float = 0.0
 ) -> Iterator[Question]:
-    """Args: needless_share: of questions are sure to need no article."""
+    """Questions that suit the scene.
+
+    Args:
+        needless_share: of them are sure to need no article.
+    """
     for _ in range(_TRIES):
         needless = asker.generator.random() < needless_share
         ask = asker.without_search if needless else asker.about_scene
