@@ -83,11 +83,18 @@ class Conversation:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatTemplate:
-    """The fixed words around the turns. The default is LLaVA's `llava_v1` without system text."""
+    """The fixed words around the turns. The default is LLaVA's `llava_v1` without system text.
+
+    Attributes:
+        restate_question: evidence ends with the question once more. A model that reads from left to
+            right then knows what it is to find ("query-aware contextualization" of Liu et al. 2023,
+            Lost in the Middle, section 4.2).
+    """
 
     system: str = ""
     user: str = "USER:"
     assistant: str = "ASSISTANT:"
+    restate_question: bool = False
 
 
 @dataclass(kw_only=True)
@@ -139,11 +146,13 @@ class ChatRenderer:
         `</search>`, and the end token; neither `<information>` nor the evidence is.
         """
         rendered = Rendered()
+        question = ""
         for index, message in enumerate(conversation.messages):
             if message.role is Role.USER:
-                self._render_question(rendered, message, conversation, first=index == 0)
+                question = _words_of(message)
+                self._render_question(rendered, question, conversation, first=index == 0)
             else:
-                self._render_answer(rendered, message)
+                self._render_answer(rendered, message, question)
         return rendered
 
     def render_prompt(self, conversation: Conversation) -> Rendered:
@@ -160,12 +169,13 @@ class ChatRenderer:
         return rendered
 
     def evidence_ids(
-        self, passages: Sequence[Passage], *, max_tokens: int
+        self, passages: Sequence[Passage], *, question: str, max_tokens: int
     ) -> tuple[list[int], list[Passage]]:
         """`<information> passage passage … </information>`, cut by whole passages.
 
         Args:
-            max_tokens: limit of the passages' tokens, the two tags not counted. The first passage
+            question: stands behind the passages if the template restates it.
+            max_tokens: limit of the passages' tokens, nothing else counted. The first passage
                 is cut at the limit rather than dropped, so that evidence is never empty by length.
 
         Returns:
@@ -179,8 +189,15 @@ class ChatRenderer:
                 break
             body.extend(ids)
             kept.append(passage)
-        body = body[:max_tokens]
-        return [self.ids.information, *body, self.ids.information_end], kept
+        return self._enclosed(body[:max_tokens], question), kept
+
+    def num_evidence_tokens(self, question: str) -> int:
+        """Tokens of evidence without a passage: the tags, and the question if it is restated."""
+        return len(self._enclosed([], question))
+
+    def _enclosed(self, passage_ids: Sequence[int], question: str) -> list[int]:
+        restated = self.plain_ids(question) if self.template.restate_question else []
+        return [self.ids.information, *passage_ids, *restated, self.ids.information_end]
 
     def payload_ids(self, query_type: QueryType, text: str | None) -> list[int]:
         """`<search> payload </search>` as the model would write it."""
@@ -212,7 +229,7 @@ class ChatRenderer:
         return self.tokenizer.decode(words, skip_special_tokens=True).strip()
 
     def _render_question(
-        self, rendered: Rendered, message: Message, conversation: Conversation, *, first: bool
+        self, rendered: Rendered, question: str, conversation: Conversation, *, first: bool
     ) -> None:
         if first and self.ids.begin is not None:
             rendered.extend([self.ids.begin], TokenKind.PROMPT)
@@ -221,13 +238,10 @@ class ChatRenderer:
         rendered.extend(self.plain_ids(self.template.user), TokenKind.PROMPT)
         if first and conversation.has_image:
             rendered.extend([self.ids.image] * self.num_image_tokens, TokenKind.IMAGE)
-        for part in message.parts:
-            if not isinstance(part, Text):
-                raise ValueError(f"a user's message holds text only, not {type(part).__name__}")
-            rendered.extend(self.plain_ids(part.text), TokenKind.PROMPT)
+        rendered.extend(self.plain_ids(question), TokenKind.PROMPT)
         rendered.extend(self.plain_ids(self.template.assistant), TokenKind.PROMPT)
 
-    def _render_answer(self, rendered: Rendered, message: Message) -> None:
+    def _render_answer(self, rendered: Rendered, message: Message, question: str) -> None:
         for part in message.parts:
             match part:
                 case Text(text=text):
@@ -237,13 +251,19 @@ class ChatRenderer:
                     ids = [*self.plain_ids(phrase), self.ids.seg]
                     rendered.extend(ids, TokenKind.GENERATED, supervised=True)
                 case Searched():
-                    self._render_search(rendered, part)
+                    self._render_search(rendered, part, question)
         rendered.extend([self.ids.end], TokenKind.GENERATED, supervised=True)
 
-    def _render_search(self, rendered: Rendered, part: Searched) -> None:
+    def _render_search(self, rendered: Rendered, part: Searched, question: str) -> None:
         payload = self.payload_ids(part.type, part.text)
         rendered.extend(payload, TokenKind.GENERATED, supervised=part.supervised)
-        evidence = [self.ids.information]
-        for passage in part.passages:
-            evidence.extend(self.plain_ids(passage.text))
-        rendered.extend([*evidence, self.ids.information_end], TokenKind.EVIDENCE)
+        passages = [id for passage in part.passages for id in self.plain_ids(passage.text)]
+        rendered.extend(self._enclosed(passages, question), TokenKind.EVIDENCE)
+
+
+def _words_of(message: Message) -> str:
+    """The text of a user's message."""
+    for part in message.parts:
+        if not isinstance(part, Text):
+            raise ValueError(f"a user's message holds text only, not {type(part).__name__}")
+    return " ".join(part.text for part in message.parts)

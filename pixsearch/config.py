@@ -134,6 +134,7 @@ class ModelOptions:
     segmenter: str = MISSING  # folder or hub id of a transformers SAM model
     seg_state: SegState = SegState.predicting
     image_fit: ImageFit = ImageFit.pad
+    restate_question: bool = False  # evidence ends with the question once more
     lora_rank: int = 0  # 0: no LoRA
     lora_alpha: int = 16
     lora_dropout: float = 0.05

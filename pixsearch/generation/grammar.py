@@ -60,7 +60,7 @@ class Limits:
         types: query types that the policy allows and the request makes possible.
         can_ground: False without an image.
         query_tokens: longest free-text payload.
-        evidence_tokens: most that one search injects, its two tags included.
+        evidence_tokens: most that one search injects, tags and restated question included.
         max_new_tokens: most tokens to be sampled.
         answer_tokens: of these, how many are kept back for the answer after the last search.
         max_length: most tokens of prompt, sampled tokens and evidence together.

@@ -21,8 +21,6 @@ from pixsearch.generation.records import (
 from pixsearch.model import ImageFeatures
 from pixsearch.queries import QueryType
 
-NUM_EVIDENCE_TAGS = 2  # <information> and </information>
-
 
 @dataclass(kw_only=True, eq=False)
 class GroundedPhrase:
@@ -158,7 +156,8 @@ def open_row(
     if not request.question.strip():
         raise ValueError(f"request {request.id}: the question is empty")
     rendered = renderer.render_prompt(request.conversation)
-    limits = _limits(request, policy, options)
+    besides = renderer.num_evidence_tokens(request.question)
+    limits = _limits(request, policy, options, evidence_tokens=policy.evidence_tokens + besides)
     state = GrammarState(length=len(rendered))
     row = Row(request=request, rendered=rendered, limits=limits, state=state)
     _force_first(row, renderer, policy.forced_first)
@@ -192,7 +191,9 @@ def _most_tokens(row: Row) -> int:
     return len(row.rendered) + limits.max_new_tokens + num_searches * limits.evidence_tokens
 
 
-def _limits(request: Request, policy: PolicyOptions, options: GenerationOptions) -> Limits:
+def _limits(
+    request: Request, policy: PolicyOptions, options: GenerationOptions, *, evidence_tokens: int
+) -> Limits:
     has_image = request.image is not None
     types = _allowed_types(policy)
     return Limits(
@@ -200,7 +201,7 @@ def _limits(request: Request, policy: PolicyOptions, options: GenerationOptions)
         can_ground=has_image,
         max_searches=policy.max_searches,
         query_tokens=policy.query_tokens,
-        evidence_tokens=policy.evidence_tokens + NUM_EVIDENCE_TAGS,
+        evidence_tokens=evidence_tokens,
         max_new_tokens=options.max_new_tokens,
         answer_tokens=options.answer_tokens,
         max_length=options.max_length,

@@ -54,7 +54,9 @@ class Searching:
         for row, one in zip(rows, asked, strict=True):
             passages = [] if one.query is None else found.pop(0)
             evidence_ids, injected = self._renderer.evidence_ids(
-                passages, max_tokens=self._policy.evidence_tokens
+                passages,
+                question=row.request.question,
+                max_tokens=self._policy.evidence_tokens,
             )
             record = replace(one.record, passages=tuple(passages), num_injected=len(injected))
             row.inject(evidence_ids, record)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
+from pixsearch.miniature.appearance import Appearance
 from pixsearch.miniature.scenes import Placed
 
 _APART = 40  # pixels by which two centres must differ before left and right can be told
@@ -40,6 +41,22 @@ def indefinite(colour: str, kind: str) -> str:
     'an orange boat'
     """
     return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {kind}"
+
+
+def as_seen(words: str, look: Appearance) -> str:
+    """The expression with the colour and the kind of what it points at.
+
+    >>> from pixsearch.miniature.appearance import Appearance
+    >>> look = Appearance(
+    ...     kind="boat", silhouette=0, colour="red", trim="blue", emblem="disc", ink="white"
+    ... )
+    >>> as_seen("the object on the far left", look)
+    'the red boat on the far left'
+    """
+    seen = f"the {look.colour} {look.kind}"
+    heads = (seen, f"the {look.colour} object", f"the {look.kind}", "the object")
+    head = next(head for head in heads if words.startswith(head))
+    return seen + words.removeprefix(head)
 
 
 def choose_expression(

@@ -8,7 +8,7 @@ import numpy as np
 
 from pixsearch.miniature.appearance import COLOURS, KINDS
 from pixsearch.miniature.entities import Entity, Split
-from pixsearch.miniature.expressions import choose_expression, expressions, indefinite
+from pixsearch.miniature.expressions import as_seen, choose_expression, expressions, indefinite
 from pixsearch.miniature.labels import words_of
 from pixsearch.miniature.scenes import Scene
 from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
@@ -37,7 +37,8 @@ class Step:
 
     Attributes:
         place: the entity's place in the scene, None for a text query.
-        phrase: what is grounded before a query of a region or the whole image.
+        phrase: what is grounded before a query of a region or the whole image. It tells colour and
+            kind, which the question often does not: evidence is then compared word by word.
         text: the words of a text query.
     """
 
@@ -156,7 +157,7 @@ class Asker:
         shown = member.label in words_of(topic)
         lacking = entity.is_guild and topic not in GUILD_TOPICS
         answerable = shown or (entity.known and not lacking)
-        step = Step(entity_id=entity.id, place=place, phrase=words)
+        step = Step(entity_id=entity.id, place=place, phrase=as_seen(words, member.appearance))
         if shown:
             question_type = QuestionType.label
         elif topic == "name":
@@ -189,7 +190,7 @@ class Asker:
             type=QuestionType.two_hop,
             answer_kind="country",
             steps=(
-                Step(entity_id=entity.id, place=place, phrase=words),
+                Step(entity_id=entity.id, place=place, phrase=as_seen(words, entity.appearance)),
                 Step(entity_id=maker.id, text=maker.name),
             ),
         )
@@ -207,7 +208,7 @@ class Asker:
             return None
         maker = self._maker(min(pair, key=lambda entity: entity.year))
         regions = [
-            Step(entity_id=entity.id, place=place, phrase=phrase)
+            Step(entity_id=entity.id, place=place, phrase=as_seen(phrase, entity.appearance))
             for entity, place, phrase in zip(pair, places, words, strict=True)
         ]
         return Question(

@@ -54,7 +54,7 @@ def load_parts(options: ModelOptions) -> Parts:
         seg_state=options.seg_state.value,
         image_fit=options.image_fit.value,
         token_ids=asdict(_token_ids(tokenizer, backbone, options.language_model)),
-        template=asdict(ChatTemplate()),
+        template=asdict(ChatTemplate(restate_question=options.restate_question)),
         num_image_tokens=_count_patches(backbone),
         vision_mean=list(vision.image_mean),
         vision_std=list(vision.image_std),

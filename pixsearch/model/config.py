@@ -31,7 +31,7 @@ class PixSearchConfig(PreTrainedConfig):
     seg_state: str = SegState.predicting.value
     image_fit: str = ImageFit.pad.value
     token_ids: dict[str, int] | None = None
-    template: dict[str, str] | None = None
+    template: dict[str, Any] | None = None
     num_image_tokens: int = 0
     vision_mean: list[float] | None = None
     vision_std: list[float] | None = None
@@ -57,6 +57,10 @@ class PixSearchConfig(PreTrainedConfig):
     @property
     def chat_template(self) -> ChatTemplate:
         return ChatTemplate(**(self.template or {}))
+
+    @property
+    def restate_question(self) -> bool:
+        return self.chat_template.restate_question
 
     @property
     def num_new_rows(self) -> int:

@@ -96,6 +96,7 @@ def check_composed_as(options: ModelOptions, config: PixSearchConfig, origin: st
     for name in (
         "seg_state",
         "image_fit",
+        "restate_question",
         "lora_rank",
         "lora_alpha",
         "lora_dropout",

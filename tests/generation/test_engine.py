@@ -120,7 +120,9 @@ def test_each_token_is_processed_once(model: PixSearch) -> None:
 
 def test_ids_are_those_sampled_and_those_injected(model: PixSearch) -> None:
     _, _, trajectories = run_all(model, batch_size=5)
-    evidence, _ = model.renderer.evidence_ids(RecordingSearch(*PASSAGES)([None])[0], max_tokens=60)
+    evidence, _ = model.renderer.evidence_ids(
+        RecordingSearch(*PASSAGES)([None])[0], question=QUESTION, max_tokens=60
+    )
     for name, trajectory in zip(SCRIPTS, trajectories, strict=True):
         rendered = trajectory.rendered
         tokens = list(zip(rendered.input_ids, rendered.token_kind, strict=True))
@@ -129,6 +131,20 @@ def test_ids_are_those_sampled_and_those_injected(model: PixSearch) -> None:
         assert sampled == ids_of(model, *SCRIPTS[name])
         assert injected == evidence * len(trajectory.searches)
         assert [k is TokenKind.GENERATED for k in rendered.token_kind] == rendered.supervised
+
+
+def test_the_engine_restates_the_question_as_training_does() -> None:
+    model = tiny_model(restate_question=True)
+    _, _, trajectories = run_all(model, batch_size=5)
+    found = RecordingSearch(*PASSAGES)([None])[0]
+    trained, _ = model.renderer.evidence_ids(found, question=QUESTION, max_tokens=60)
+    restated = model.renderer.plain_ids(QUESTION)
+    assert trained[-1 - len(restated) : -1] == restated
+    for trajectory in trajectories:
+        rendered = trajectory.rendered
+        tokens = zip(rendered.input_ids, rendered.token_kind, strict=True)
+        injected = [token for token, kind in tokens if kind is TokenKind.EVIDENCE]
+        assert injected == trained * len(trajectory.searches)
 
 
 def biased(model: PixSearch):

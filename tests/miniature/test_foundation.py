@@ -1,6 +1,7 @@
 """Pre-training of the miniature's parts: labels, augmentation, resumption, what is written."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from pixsearch.miniature.appearance import (
     draw_appearance,
 )
 from pixsearch.miniature.descriptions import cell
-from pixsearch.miniature.entities import Split, draw_entities
+from pixsearch.miniature.entities import Entity, Split, draw_entities
 from pixsearch.miniature.foundation.alignment import whiten_projector
 from pixsearch.miniature.foundation.assembly import assemble
 from pixsearch.miniature.foundation.augmentation import augment
@@ -47,6 +48,7 @@ from pixsearch.miniature.foundation.run import pretrain_miniature
 from pixsearch.miniature.foundation.segmenter import build_segmenter
 from pixsearch.miniature.foundation.tokenizer import train_tokenizer
 from pixsearch.miniature.foundation.tower import NOTHING, patch_targets, tower_config
+from pixsearch.miniature.scenes import Scene
 from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
 from pixsearch.miniature.vocabulary import MATERIALS
 from pixsearch.retrieval.encoders import open_image_encoder
@@ -205,6 +207,61 @@ def test_articles_beside_a_picture_hold_what_its_labels_say() -> None:
             name = teacher.entities[member.entity_id].name
             if f"{name} is made of" in text and member.label in MATERIALS:
                 assert f"{name} is made of {member.label}." in text
+
+
+@pytest.mark.parametrize("place", [0, 3, None])
+def test_one_article_of_five_holds_the_answer(place: int | None) -> None:
+    looks = build_looks(200)
+    teacher, generator = Teacher(looks, seed=FOUNDATION_SEED), np.random.default_rng(0)
+    asked = 0
+    for number in range(20):
+        scene = plan_scene(looks, number, seed=FOUNDATION_SEED)
+        conversation = teacher.with_article_at(scene, generator, place=place)
+        if conversation is None:
+            continue
+        text, answer = (message.parts[0].text for message in conversation.messages)
+        articles = re.split(r"(?<=[.?]) (?=\w+ is an? )", text)[1:]
+        assert len(articles) == 5
+        names = [each.name for each in shown_in(scene, teacher)]
+        named = [article.split()[0] in names for article in articles]
+        if place is None:
+            assert answer == DONT_KNOW
+            assert not all(named)
+        else:
+            assert answer in articles[place]
+            assert named[place]
+        asked += 1
+    assert asked > 10
+
+
+def shown_in(scene: Scene, teacher: Teacher) -> list[Entity]:
+    return [teacher.entities[member.entity_id] for member in scene.placed]
+
+
+def test_at_a_glance_only_what_is_shown_is_known() -> None:
+    looks = build_looks(200)
+    teacher, generator = Teacher(looks, seed=FOUNDATION_SEED), np.random.default_rng(0)
+    answers = []
+    for number in range(20):
+        scene = plan_scene(looks, number, seed=FOUNDATION_SEED)
+        messages = teacher.glances(scene, generator).messages
+        told = [m.parts[0].text for m in messages if m.role is Role.ASSISTANT]
+        hidden = {each.name for each in shown_in(scene, teacher)}
+        hidden |= {str(each.year) for each in shown_in(scene, teacher)}
+        assert not hidden & set(told)
+        answers += told
+    assert 0.2 < answers.count(DONT_KNOW) / len(answers) < 0.7
+
+
+def test_an_answer_is_not_asked_for_twice_beside_a_picture() -> None:
+    looks = build_looks(200)
+    teacher, generator = Teacher(looks, seed=FOUNDATION_SEED), np.random.default_rng(0)
+    for number in range(10):
+        scene = plan_scene(looks, number, seed=FOUNDATION_SEED)
+        messages = teacher.picture_with_articles(scene, generator).messages
+        told = [m.parts[0].text for m in messages if m.role is Role.ASSISTANT]
+        rare = [answer for answer in told if answer not in (DONT_KNOW, "yes", "no")]
+        assert len(rare) == len(set(rare))
 
 
 def test_a_scene_of_which_there_is_nothing_to_tell_is_passed_over(entities: EntityBank) -> None:

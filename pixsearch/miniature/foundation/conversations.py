@@ -19,17 +19,23 @@ from pixsearch.miniature.templates import DONT_KNOW
 from pixsearch.miniature.vocabulary import COUNTRIES
 
 _QUESTIONS_PER_SCENE = 4
-_QUESTIONS_PER_READING = 16  # many: to find the right article is learned from them alone
-_QUESTIONS_PER_PICTURE = 10  # with articles
+_QUESTIONS_PER_READING = 16  # at most; many: to find the right article is learned from them alone
+_QUESTIONS_PER_PICTURE = 16  # with articles, at most
+_QUESTIONS_PER_GLANCE = 12  # at most
 _MOST_THINGS, _MOST_MAKERS = 5, 2  # whose articles are read at once: as many as a search returns
 _FIRST_SHARE = 0.1  # of questions in a reading say "it" and mean the first article
 _LACKING_SHARE = 0.15  # of things asked about have no article
 _OFTEN_LACKING_SHARE = 0.3  # the same where a picture was searched for articles
-_NEEDLESS_SHARE = 0.3  # of questions before articles are answered by the picture itself
-_TRIES = 30
+_NEEDLESS_SHARE = 0.5  # of questions at a glance or before articles the picture itself answers
+_LESS_NEEDLESS_SHARE = 0.2  # the same behind articles
+_KEPT_SHARE = 0.3  # of questions whose answer is not known, where most would be
+_LOOKS_FIRST_SHARE = 0.5  # of questions before articles are first answered by what is seen
+_TOGETHER_SHARE = 0.5  # of articles that are not needed are of other things in the picture
+_TRIES = 60
 _QUESTIONS_BEFORE_ARTICLES = 3
-_MORE_QUESTIONS = 2  # about the same articles
+_MORE_QUESTIONS = 3  # about the same articles
 _GROUNDING_SHARE = 0.5
+_COMMON_ANSWERS = (DONT_KNOW, "yes", "no")
 
 
 class Teacher:
@@ -67,63 +73,131 @@ class Teacher:
         things = [self._pick(generator) for _ in range(count)]
         read = self._with_makers(things, generator)
         asker = self._asker(generator)
-        questions = (self._about_article(asker, read) for _ in range(_QUESTIONS_PER_READING))
-        return _conversation(self._turns(questions, read), has_image=False)
+        questions = (self._about_article(asker, read) for _ in range(_TRIES))
+        turns = self._turns(questions, read, count=_QUESTIONS_PER_READING)
+        return _conversation(turns, has_image=False)
+
+    def glances(self, scene: Scene, generator: np.random.Generator) -> Conversation:
+        """Questions of every kind without an article: what the picture does not show is unknown."""
+        asker = self._asker_about(scene, generator)
+        questions = _questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
+        turns = self._turns(questions, {}, count=_QUESTIONS_PER_GLANCE)
+        return _conversation(turns, has_image=True)
 
     def picture_with_articles(self, scene: Scene, generator: np.random.Generator) -> Conversation:
         """Articles of some of the things in the picture and of others that resemble them."""
-        entities = self.entities | self._as_labelled(scene)
-        shown = [entities[member.entity_id] for member in scene.placed]
+        asker = self._asker_about(scene, generator)
+        shown = [asker.entities[member.entity_id] for member in scene.placed]
         there = [each for each in shown if generator.random() >= _LACKING_SHARE]
         resembling = [self._resembling(each, generator) for each in shown]
         count = int(generator.integers(1, _MOST_THINGS + 1))
         things = [*there, *resembling][:count]
         read = self._with_makers(things, generator)
-        questions = _questions_about(scene, Asker(entities, Split.train, generator))
-        turns = self._turns(islice(questions, _QUESTIONS_PER_PICTURE), read)
+        questions = _questions_about(scene, asker, needless_share=_LESS_NEEDLESS_SHARE)
+        kept = _mostly_known(questions, read, generator)
+        turns = self._turns(kept, read, count=_QUESTIONS_PER_PICTURE)
         return _conversation(turns, has_image=True)
 
     def articles_to_read(self, generator: np.random.Generator) -> Conversation:
         """A question is followed by articles that may answer it; then it goes on about them."""
         asker = self._asker(generator)
-        asked = (_about_one(asker, self._pick(generator)) for _ in range(_TRIES))
-        turns = self._turns_before_articles(asked, asker, lacking_share=_LACKING_SHARE)
+        turns: list[Turn] = []
+        for _ in range(_QUESTIONS_BEFORE_ARTICLES):
+            question = _about_one(asker, self._pick(generator))
+            read = self._articles_for(question, asker, lacking_share=_LACKING_SHARE)
+            turns += self._with_articles(question, read, asker)
+            entity = asker.entities[question.steps[0].entity_id]
+            more = [asker.without_image(entity, "") for _ in range(_MORE_QUESTIONS)]
+            turns += [(each.text, _answer_from(read, each)) for each in more]
         return _conversation(turns, has_image=False)
 
     def articles_to_look_at(self, scene: Scene, generator: np.random.Generator) -> Conversation:
         """As `articles_to_read`, about a picture; some questions need the articles, some not."""
-        asker = Asker(self.entities | self._as_labelled(scene), Split.train, generator)
+        asker = self._asker_about(scene, generator)
+        shown = [asker.entities[member.entity_id] for member in scene.placed]
+        turns: list[Turn] = []
+        told: set[str] = set()
         asked = _questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
-        turns = self._turns_before_articles(asked, asker, lacking_share=_OFTEN_LACKING_SHARE)
+        for question in islice(asked, _QUESTIONS_BEFORE_ARTICLES):
+            read = self._articles_for(
+                question, asker, lacking_share=_OFTEN_LACKING_SHARE, shown=shown
+            )
+            turns += self._with_articles(question, read, asker)
+            told.add(turns[-1][1])
+            further = _questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
+            more = _answered_anew(_mostly_known(further, read, generator), read, told)
+            turns += islice(more, _MORE_QUESTIONS)
         return _conversation(turns, has_image=True)
 
-    def _turns_before_articles(
-        self, questions: Iterable[Question], asker: Asker, *, lacking_share: float
+    def with_article_at(
+        self, scene: Scene, generator: np.random.Generator, *, place: int | None
+    ) -> Conversation | None:
+        """Five articles between a question and itself; the one that it needs stands at `place`.
+
+        Args:
+            place: None if it is not among them; the answer is then not known.
+
+        Returns:
+            None if no question of the scene needs one article.
+        """
+        asker = self._asker_about(scene, generator)
+        questions = _questions_about(scene, asker)
+        one_article = (q for q in questions if len(q.steps) == 1 and q.answer != DONT_KNOW)
+        question = next(one_article, None)
+        if question is None:
+            return None
+        needed = asker.entities[question.steps[0].entity_id]
+        read: list[Entity] = []
+        while len(read) < _MOST_THINGS:
+            if len(read) == place:
+                read.append(needed)
+            elif (other := self._resembling(needed, generator)) not in read:
+                read.append(other)
+        text = " ".join(article(each, asker.entities) for each in read)
+        answer = DONT_KNOW if place is None else question.answer
+        return _conversation([(f"{question.text} {text} {question.text}", answer)], has_image=True)
+
+    def _with_articles(
+        self, question: Question, read: dict[str, Entity], asker: Asker
     ) -> Iterator[Turn]:
-        """The articles stand behind their question, mostly with those that it needs in front."""
-        for question in islice(questions, _QUESTIONS_BEFORE_ARTICLES):
-            read = self._articles_for(question, asker, lacking_share=lacking_share)
-            text = " ".join(article(each, asker.entities) for each in read.values())
-            yield f"{question.text} {text}", _answer_from(read, question)
-            for step in question.steps[:1]:
-                for _ in range(_MORE_QUESTIONS):
-                    entity = asker.entities[step.entity_id]
-                    more = asker.without_image(entity, "", words=step.phrase)
-                    yield more.text, _answer_from(read, more)
+        """The question, then the articles, then the question again, as behind evidence.
+
+        In between, of some, what it asks about looks like.
+        """
+        text = " ".join(article(each, asker.entities) for each in read.values())
+        seen = question.steps[0].phrase if question.steps else None
+        if seen is not None and asker.generator.random() < _LOOKS_FIRST_SHARE:
+            yield question.text, seen
+            yield f"{text} {question.text}", _answer_from(read, question)
+        else:
+            yield f"{question.text} {text} {question.text}", _answer_from(read, question)
 
     def _articles_for(
-        self, question: Question, asker: Asker, *, lacking_share: float
+        self,
+        question: Question,
+        asker: Asker,
+        *,
+        lacking_share: float,
+        shown: Sequence[Entity] = (),
     ) -> dict[str, Entity]:
-        """Those that the question needs, some left out, and others of the same kind, in any order.
+        """Those that the question needs, some left out, and others, in any order.
 
         If the right one stood first more often, the model would read the first and look no further.
+
+        Args:
+            shown: half of the others are of these; the rest are of the kind that is needed.
         """
         generator = asker.generator
         needed = [asker.entities[step.entity_id] for step in question.steps]
         read = [each for each in needed if generator.random() >= lacking_share]
         count = int(generator.integers(1, _MOST_THINGS + 1))
+        others = [each for each in shown if each not in needed]
         while len(read) < count:
-            read.append(self._resembling(needed[0] if needed else self._pick(generator), generator))
+            if others and generator.random() < _TOGETHER_SHARE:
+                read.append(others.pop(int(generator.integers(len(others)))))
+            else:
+                like = needed[0] if needed else self._pick(generator)
+                read.append(self._resembling(like, generator))
         generator.shuffle(read)
         return {each.id: each for each in read}
 
@@ -150,11 +224,13 @@ class Teacher:
             return _about_one(asker, entity)
         return asker.without_image(entity, "")
 
-    def _turns(self, questions: Iterable[Question], read: dict[str, Entity]) -> Iterator[Turn]:
-        """The articles stand before the first question."""
+    def _turns(
+        self, questions: Iterable[Question], read: dict[str, Entity], *, count: int
+    ) -> Iterator[Turn]:
+        """Up to `count` questions; the articles stand before the first."""
         text = " ".join(article(each, self.entities) for each in read.values())
-        for question in questions:
-            yield f"{text} {question.text}".strip(), _answer_from(read, question)
+        for question, answer in islice(_answered_anew(questions, read, set()), count):
+            yield f"{text} {question}".strip(), answer
             text = ""
 
     def _with_makers(
@@ -178,6 +254,9 @@ class Teacher:
 
     def _asker(self, generator: np.random.Generator) -> Asker:
         return Asker(self.entities, Split.train, generator)
+
+    def _asker_about(self, scene: Scene, generator: np.random.Generator) -> Asker:
+        return Asker(self.entities | self._as_labelled(scene), Split.train, generator)
 
 
 def _answer_from(read: Collection[str], question: Question) -> str:
@@ -205,6 +284,30 @@ def _questions_about(
         needless = asker.generator.random() < needless_share
         ask = asker.without_search if needless else asker.about_scene
         if (question := ask(scene, "")) is not None:
+            yield question
+
+
+def _answered_anew(
+    questions: Iterable[Question], read: Collection[str], told: set[str]
+) -> Iterator[Turn]:
+    """Without those whose answer could be copied from an answer before.
+
+    Args:
+        told: the answers before; those that are given are added.
+    """
+    for question in questions:
+        answer = _answer_from(read, question)
+        if answer not in told or answer in _COMMON_ANSWERS:
+            told.add(answer)
+            yield question.text, answer
+
+
+def _mostly_known(
+    questions: Iterable[Question], read: Collection[str], generator: np.random.Generator
+) -> Iterator[Question]:
+    """Without most of those whose answer is neither shown nor read."""
+    for question in questions:
+        if _answer_from(read, question) != DONT_KNOW or generator.random() < _KEPT_SHARE:
             yield question
 
 

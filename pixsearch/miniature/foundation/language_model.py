@@ -4,8 +4,6 @@ Real runs start from a LLaVA that can describe a picture and read a text. So doe
 knows nothing of searching or of masks.
 """
 
-from collections import defaultdict
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +26,7 @@ from pixsearch.miniature.foundation.bank import EntityBank, SceneBank
 from pixsearch.miniature.foundation.induction import draw_with_induction
 from pixsearch.miniature.foundation.lessons import open_lessons
 from pixsearch.miniature.foundation.loop import StepLosses, pretrain
-from pixsearch.miniature.foundation.tokenizer import IMAGE, cell_ids, train_tokenizer
+from pixsearch.miniature.foundation.tokenizer import IMAGE, train_tokenizer
 from pixsearch.miniature.foundation.tower import bank_targets
 from pixsearch.model.backbone import splice_patches
 from pixsearch.precision import fast_products
@@ -97,7 +95,7 @@ def train_language_model(
 
     def losses_of_step(step: int) -> StepLosses:
         drawn = lessons.draw(np.random.default_rng([seed, 7, step]))
-        parts = [_next_tokens(llava, batch, seen)[:2] for batch, seen in drawn]
+        parts = [next_tokens(llava, batch, seen)[:2] for batch, seen in drawn]
         logits, targets = (torch.cat(part) for part in zip(*parts, strict=True))
         return {"language": functional.cross_entropy(logits, targets)}
 
@@ -105,35 +103,7 @@ def train_language_model(
     return llava
 
 
-@torch.inference_mode()
-def measure_language_model(
-    llava: LlavaForConditionalGeneration,
-    scenes: SceneBank,
-    entities: EntityBank,
-    seed: int,
-) -> dict[str, float]:
-    """Share of right next tokens of the answers, about held-out pictures and held-out articles.
-
-    The cells are told once more of another picture: what is right then was not seen but guessed.
-    """
-    tokenizer = train_tokenizer()
-    cells = torch.tensor(cell_ids(tokenizer))
-    lessons = open_lessons(llava, tokenizer, scenes, entities, seed)
-    hits: dict[str, list[Tensor]] = defaultdict(list)
-    drawn = (lessons.draw(np.random.default_rng([seed, 8, step])) for step in range(8))
-    for batch, seen in chain.from_iterable(drawn):
-        logits, targets, rows = _next_tokens(llava, batch, seen)
-        of_picture, of_cell = batch.image_rows[rows] >= 0, torch.isin(targets, cells)
-        right = logits.argmax(-1) == targets
-        hits["answer_tokens_about_pictures"].append(right[of_picture])
-        hits["answer_tokens_of_readings"].append(right[~of_picture])
-        hits["cells"].append(right[of_cell])
-        logits, targets, _ = _next_tokens(llava, batch, seen.roll(1, dims=0))
-        hits["cells_with_another_picture"].append((logits.argmax(-1) == targets)[of_cell])
-    return {name: float(torch.cat(values).float().mean()) for name, values in hits.items()}
-
-
-def _next_tokens(
+def next_tokens(
     llava: LlavaForConditionalGeneration,
     batch: Batch,
     patches: Float[Tensor, "num_images num_patches vision_width"],

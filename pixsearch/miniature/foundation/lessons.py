@@ -19,8 +19,8 @@ from pixsearch.miniature.foundation.tower import normalised, pixels
 from pixsearch.miniature.scenes import Scene
 from pixsearch.tokens import add_special_tokens, find_token_ids
 
-_TALKS, _LOOKUPS = 5, 9  # per step
-_PICTURES_WITH_ARTICLES, _ARTICLES_TO_LOOK_AT, _READINGS, _ARTICLES_TO_READ = 5, 5, 4, 2
+_TALKS, _LOOKUPS, _GLANCES = 3, 6, 6  # per step
+_PICTURES_WITH_ARTICLES, _ARTICLES_TO_LOOK_AT, _READINGS, _ARTICLES_TO_READ = 7, 5, 2, 1
 
 _Telling = Callable[[Scene, np.random.Generator], Conversation]
 Lesson = tuple[Batch, Float[Tensor, "_ num_patches vision_width"]]  # _: as many as images
@@ -40,6 +40,7 @@ class Lessons:
         """Two batches, of short and of long conversations, each with the patches of its images."""
         teacher = self.teacher
         tellings = [teacher.about_scene] * _TALKS + [teacher.lookups] * _LOOKUPS
+        tellings += [teacher.glances] * _GLANCES
         short = self._about_scenes(tellings, generator)
         tellings = [teacher.picture_with_articles] * _PICTURES_WITH_ARTICLES
         tellings += [teacher.articles_to_look_at] * _ARTICLES_TO_LOOK_AT
@@ -47,7 +48,7 @@ class Lessons:
         readings = [teacher.reading] * _READINGS + [teacher.articles_to_read] * _ARTICLES_TO_READ
         for place, tell in enumerate(readings):
             long.append(_example(f"reading-{place}", tell(generator)))
-        return self._lesson(short), self._lesson(long)
+        return self.lesson(short), self.lesson(long)
 
     def _about_scenes(
         self, tellings: Sequence[_Telling], generator: np.random.Generator
@@ -67,7 +68,20 @@ class Lessons:
                 return _example(str(number), conversation)
         raise ValueError("no scene of the bank suits a lesson: draw more of them (num_scenes)")
 
-    def _lesson(self, examples: list[Example]) -> Lesson:
+    def with_article_at(
+        self, generator: np.random.Generator, *, place: int | None
+    ) -> list[Example]:
+        """Of each scene that suits, `Teacher.with_article_at`."""
+        examples = []
+        for number in range(len(self.patches)):
+            scene = plan_scene(self.entities.appearances, number, seed=self.seed)
+            conversation = self.teacher.with_article_at(scene, generator, place=place)
+            if conversation is not None:
+                examples.append(_example(str(number), conversation))
+        return examples
+
+    def lesson(self, examples: Sequence[Example]) -> Lesson:
+        """One batch with the patches of its images."""
         batch = collate(
             examples, self.renderer, max_length=2048, segmenter_size=1, mask_resolution=1
         )

@@ -16,10 +16,8 @@ from pixsearch.config import PretrainOptions
 from pixsearch.datasets.files import read_json
 from pixsearch.miniature.appearance import FOUNDATION_SEED
 from pixsearch.miniature.foundation.bank import build_entities, build_scenes
-from pixsearch.miniature.foundation.language_model import (
-    measure_language_model,
-    train_language_model,
-)
+from pixsearch.miniature.foundation.language_figures import measure_language_model
+from pixsearch.miniature.foundation.language_model import train_language_model
 from pixsearch.miniature.foundation.segmenter import measure_segmenter, train_segmenter
 from pixsearch.miniature.foundation.tokenizer import train_tokenizer
 from pixsearch.miniature.foundation.tower import measure_tower, train_tower
@@ -165,4 +163,7 @@ Measured on held-out pictures of seed {held_out} (fp32 weights, before rounding 
 entity's photo is among the k nearest of 300; `mask_iou` is by one point or one box;
 `answer_tokens_*` is the share of the answers' tokens that the language model puts first, `cells`
 that of the cells in which things stand, told by 64 names; with another picture it can only guess.
+`answers_*` is the share of whole answers to a question about a picture that stands before and
+behind five articles, by the place of the one that it needs; without it the right answer is "I don't
+know".
 """
