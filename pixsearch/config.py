@@ -134,7 +134,7 @@ class ModelOptions:
     segmenter: str = MISSING  # folder or hub id of a transformers SAM model
     seg_state: SegState = SegState.predicting
     image_fit: ImageFit = ImageFit.pad
-    restate_question: bool = False  # evidence ends with the question once more
+    restate_question: bool = False  # evidence ends with the question; part of the checkpoint
     lora_rank: int = 0  # 0: no LoRA
     lora_alpha: int = 16
     lora_dropout: float = 0.05
@@ -208,7 +208,7 @@ class PolicyOptions:
     allow: list[str] = field(default_factory=lambda: ["text", "image", "region"])
     max_searches: int = 5
     k: int = 5  # passages per search
-    evidence_tokens: int = 320  # per search; whole passages are dropped from the end
+    evidence_tokens: int = 320  # of passages per search; whole ones are dropped from the end
     query_tokens: int = 32  # longest free-text payload
     forced_first: ForcedFirst = ForcedFirst.none
     on_empty_mask: OnEmptyMask = OnEmptyMask.whole_image

@@ -138,14 +138,16 @@ def test_a_question_holds_text_alone() -> None:
         RENDERER.render(Conversation(messages=(message,), has_image=True))
 
 
-def test_training_and_inference_write_the_same_evidence() -> None:
-    rendered = RENDERER.render(FULL)
+@pytest.mark.parametrize("restate_question", [False, True])
+def test_training_and_inference_write_the_same_evidence(restate_question: bool) -> None:
+    renderer = make_renderer(restate_question=restate_question)
+    rendered = renderer.render(FULL)
     evidence = [
         token
         for token, kind in zip(rendered.input_ids, rendered.token_kind, strict=True)
         if kind is TokenKind.EVIDENCE
     ]
-    assert RENDERER.evidence_ids([HOSTILE, HOSTILE], question=QUESTION, max_tokens=500) == (
+    assert renderer.evidence_ids([HOSTILE, HOSTILE], question=QUESTION, max_tokens=500) == (
         evidence,
         [HOSTILE, HOSTILE],
     )

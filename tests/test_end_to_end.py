@@ -61,6 +61,20 @@ def test_trajectories_end_with_what_their_evidence_says(finished_demo: Path) -> 
     assert num_forced > 0
 
 
+def test_articles_of_a_cluttered_picture_stand_in_any_order(finished_demo: Path) -> None:
+    world = finished_demo / "runs" / "seed3-smoke" / "world"
+    orders: dict[str, list[list[str]]] = {}
+    for trajectory in JsonLines(world / "trajectories" / "train.jsonl"):
+        question, _, _ = trajectory["id"].rpartition("-forced-image-")
+        if question:
+            search = next(p["search"] for p in trajectory["messages"][-1]["parts"] if "search" in p)
+            ids = [passage["id"] for passage in search["passages"]]
+            orders.setdefault(question, []).append(ids)
+    twice = [order for order in orders.values() if len(order) == 2]
+    assert all(sorted(first) == sorted(second) for first, second in twice)
+    assert any(first != second for first, second in twice)
+
+
 @pytest.mark.slow
 def test_a_second_demo_reuses_what_is_done(finished_demo: Path) -> None:
     files = [path for path in (finished_demo / "runs").rglob("*") if path.is_file()]

@@ -14,7 +14,6 @@ QUESTIONS: dict[str, dict[Split, tuple[str, ...]]] = {
             "Can you say what {x} is called?",
             "Tell me which name {x} has.",
             "What is the name that {x} has?",
-            "Tell me how {x} is called.",
             "Please say what {x} is called.",
             "Say what {x} is called.",
         ),
@@ -140,7 +139,6 @@ QUESTIONS: dict[str, dict[Split, tuple[str, ...]]] = {
             "Tell me what colour {x} is.",
             "Which colour is {x}?",
             "Please say which colour {x} has.",
-            "What colour has {x}?",
         ),
         Split.eval: ("What colour does {x} have?", "Tell me which colour {x} has."),
     },
@@ -183,7 +181,6 @@ QUESTIONS: dict[str, dict[Split, tuple[str, ...]]] = {
             "Tell me which word is on the label of {x}.",
             "Which word does the label of {x} say?",
             "Please say what the label of {x} says.",
-            "What is the word on {x}?",
         ),
         Split.eval: (
             "What is the word on the label of {x}?",

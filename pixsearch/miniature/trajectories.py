@@ -34,10 +34,11 @@ from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 TRAJECTORIES = "train.jsonl"
 _REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
 _FORCED_SHARES = {QueryType.IMAGE: 1.0, QueryType.TEXT: 0.1}
+_TIMES_IN_CLUTTER = 2  # a question about one of several things occurs behind the whole image
 _KEPT_SHARE = 0.25  # of answers that are not known behind a forced search: else they prevail
 _MISLED_SHARE = 0.1  # of questions occur once more with passages that another question found
 _QUERIES_PER_BATCH = 256
@@ -59,12 +60,15 @@ class Draft:
 
     Attributes:
         misled: what comes back from the first search is what another question found.
+        in_any_order: so the passages stand. The whole image of a cluttered scene brings articles of
+            whichever thing; too few scenes show that the right one may be the last.
     """
 
     id: str
     question: Question
     searches: tuple[PlannedSearch, ...]
     misled: bool = False
+    in_any_order: bool = False
 
     @property
     def forced(self) -> bool:
@@ -95,8 +99,7 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
     search = search_under(options.policy, Searcher.open(options.retrieval))
     found = _Evidence(root, masks, search).of(drafts)
     passages = [
-        _of_another(found, generator) if draft.misled else own
-        for draft, own in zip(drafts, found, strict=True)
+        _brought(draft, own, found, generator) for draft, own in zip(drafts, found, strict=True)
     ]
     stored = [
         _finish(draft, brought, masks)
@@ -151,14 +154,21 @@ def _draft(
             )
         for type, share in _FORCED_SHARES.items():
             if generator.random() < share and (type is QueryType.TEXT or question.scene_id):
-                yield _forced(question, type)
+                in_clutter = type is QueryType.IMAGE and not single
+                yield from _forced(question, type, in_clutter=in_clutter)
 
 
-def _forced(question: Question, type: QueryType) -> Draft:
+def _forced(question: Question, type: QueryType, *, in_clutter: bool) -> Iterator[Draft]:
     needed = question.steps[0].entity_id if question.steps else ""
     step = Step(entity_id=needed, text=question.text if type is QueryType.TEXT else None)
     search = PlannedSearch(type=type, entity_id=needed, step=step, forced=True)
-    return Draft(id=f"{question.id}-forced-{type}", question=question, searches=(search,))
+    for number in range(_TIMES_IN_CLUTTER if in_clutter else 1):
+        yield Draft(
+            id=f"{question.id}-forced-{type}-{number}",
+            question=question,
+            searches=(search,),
+            in_any_order=in_clutter,
+        )
 
 
 class _Evidence:
@@ -191,6 +201,20 @@ class _Evidence:
         rle = self.masks[str(question.scene_id)][_place(search.step)]
         mask = decode_masks([[rle]], height=HEIGHT, width=WIDTH, example=question.id)[0]
         return Query.of_region(image, mask)
+
+
+def _brought(
+    draft: Draft,
+    own: Sequence[Sequence[Passage]],
+    found: Sequence[Sequence[Sequence[Passage]]],
+    generator: np.random.Generator,
+) -> Sequence[Sequence[Passage]]:
+    """What the searches of a draft bring in its trajectory."""
+    if draft.misled:
+        return _of_another(found, generator)
+    if draft.in_any_order:
+        return [[each[i] for i in generator.permutation(len(each))] for each in own]
+    return own
 
 
 def _of_another(

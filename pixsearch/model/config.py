@@ -18,7 +18,7 @@ class PixSearchConfig(PreTrainedConfig):
         segmenter: the promptable segmenter (SAM).
         seg_state, image_fit, lora_*: as in `ModelOptions`.
         token_ids: the fields of `TokenIds`.
-        template: the fields of `ChatTemplate`.
+        template: the fields of `ChatTemplate`, `restate_question` among them.
         num_image_tokens: placeholders per image, as many as patches.
         vision_mean, vision_std, segmenter_mean, segmenter_std: of colours, 0 to 1 per channel.
     """

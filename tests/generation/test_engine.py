@@ -7,11 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pixsearch.chat import Message, Role, Text, TokenKind
+from pixsearch.chat import Conversation, Message, Role, Searched, Text, TokenKind
 from pixsearch.config import GenerationOptions, PolicyOptions, SegState
 from pixsearch.generation import Engine, Request, Trajectory
+from pixsearch.generation.grammar import SHORTEST_SEARCH
 from pixsearch.images import masks_to_image
 from pixsearch.model import PixSearch
+from pixsearch.queries import QueryType
 from tests.generation.scripted import (
     QUESTION,
     RecordingSearch,
@@ -137,7 +139,15 @@ def test_the_engine_restates_the_question_as_training_does() -> None:
     model = tiny_model(restate_question=True)
     _, _, trajectories = run_all(model, batch_size=5)
     found = RecordingSearch(*PASSAGES)([None])[0]
-    trained, _ = model.renderer.evidence_ids(found, question=QUESTION, max_tokens=60)
+    searched = Searched(type=QueryType.TEXT, text="Osmeth", passages=tuple(found))
+    asked = Conversation.question(QUESTION, has_image=False).messages
+    answered = Message(role=Role.ASSISTANT, parts=(searched,))
+    lesson = model.renderer.render(Conversation(messages=(*asked, answered), has_image=False))
+    trained = [
+        token
+        for token, kind in zip(lesson.input_ids, lesson.token_kind, strict=True)
+        if kind is TokenKind.EVIDENCE
+    ]
     restated = model.renderer.plain_ids(QUESTION)
     assert trained[-1 - len(restated) : -1] == restated
     for trajectory in trajectories:
@@ -246,6 +256,26 @@ def test_a_prompt_that_does_not_fit_is_an_error(model: PixSearch) -> None:
     engine = Engine(model, RecordingSearch(), PolicyOptions(), GenerationOptions(max_length=40))
     with pytest.raises(ValueError, match=r"request long: .*max_length=40"):
         engine.generate([Request(id="long", question=QUESTION * 4)])
+
+
+@pytest.mark.parametrize("restate_question", [False, True])
+def test_a_prompt_leaves_room_for_a_whole_search_and_an_answer(restate_question: bool) -> None:
+    model = tiny_model(restate_question=restate_question)
+    policy = PolicyOptions(evidence_tokens=20)
+    request = Request(id="one", question=QUESTION)
+    prompt = len(model.renderer.render_prompt(request.conversation))
+    around = 2 + restate_question * len(model.renderer.plain_ids(QUESTION))
+    needed = prompt + SHORTEST_SEARCH + 20 + around + 5
+
+    def generate(max_length: int) -> list[Trajectory]:
+        options = GenerationOptions(answer_tokens=5, max_new_tokens=50, max_length=max_length)
+        return Engine(model, RecordingSearch(*PASSAGES), policy, options).generate([request])
+
+    assert len(generate(needed)[0].rendered) <= needed
+    with pytest.raises(
+        ValueError, match=rf"take {needed} tokens, generation.max_length={needed - 1}"
+    ):
+        generate(needed - 1)
 
 
 def test_a_searcher_that_loses_a_query_is_an_error(model: PixSearch) -> None:

@@ -105,6 +105,18 @@ def test_a_quarter_of_the_questions_are_pairs_of_one_wording(plan: WorldPlan) ->
         assert first.needs_search != second.needs_search
 
 
+def test_what_is_grounded_tells_colour_and_kind(plan: WorldPlan) -> None:
+    told = 0
+    for part in plan.splits.values():
+        scenes = {scene.id: scene for scene in part.scenes}
+        visual = [(q, step) for q in part.questions for step in q.steps if step.place is not None]
+        for question, step in visual:
+            look = scenes[question.scene_id].placed[step.place].appearance
+            assert step.phrase.startswith(f"the {look.colour} {look.kind}")
+            told += step.phrase not in question.text
+    assert told > 20  # questions that say less than what is seen
+
+
 def test_every_type_of_question_occurs(plan: WorldPlan) -> None:
     questions = plan_world(MiniatureOptions(seed=5)).splits[Split.train].questions
     assert {question.type for question in questions} == set(QuestionType)

@@ -1,4 +1,5 @@
 import copy
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def test_save_and_load_round_trip_exactly(tmp_path: Path, options: dict[str, obj
     inputs = batch(model)
     assert torch.equal(model(**inputs).logits, loaded(**inputs).logits)
     assert torch.equal(model(**inputs).mask_logits, loaded(**inputs).mask_logits)
+
+
+def test_a_checkpoint_says_whether_it_restates_the_question(tmp_path: Path) -> None:
+    tiny_model(restate_question=True).save_pretrained(tmp_path)
+    assert PixSearch.from_pretrained(tmp_path).renderer.template.restate_question
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    del config["template"]["restate_question"]  # as in one saved before the option was there
+    file.write_text(json.dumps(config))
+    assert not PixSearch.from_pretrained(tmp_path).renderer.template.restate_question
 
 
 def test_composition_keeps_the_weights_of_its_parts(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -103,12 +104,21 @@ def test_stages_follow_each_other(tmp_path: Path) -> None:
     assert not torch.equal(weights(final)[name], weights(Path(second.stage.init_from))[name])
 
 
-def test_a_stage_that_asks_for_another_model_than_it_begins_from_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"seg_state": SegState.token}, r"model\.seg_state=token, but .* predicting"),
+        ({"restate_question": True}, r"model\.restate_question=True, but .* False"),
+    ],
+)
+def test_a_stage_that_asks_for_another_model_than_it_begins_from_is_refused(
+    tmp_path: Path, other: dict[str, Any], message: str
+) -> None:
     first = tiny_options(tmp_path, steps=1)
     second = run_beside(first, "second", steps=1)
     second.stage.init_from = str(fit(first))
-    second.model = replace(second.model, seg_state=SegState.token)
-    with pytest.raises(ValueError, match=r"model\.seg_state=token, but .* predicting"):
+    second.model = replace(second.model, **other)
+    with pytest.raises(ValueError, match=message):
         fit(second)
 
 

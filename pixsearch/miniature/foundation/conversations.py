@@ -27,10 +27,10 @@ _FIRST_SHARE = 0.1  # of questions in a reading say "it" and mean the first arti
 _LACKING_SHARE = 0.15  # of things asked about have no article
 _OFTEN_LACKING_SHARE = 0.3  # the same where a picture was searched for articles
 _NEEDLESS_SHARE = 0.5  # of questions at a glance or before articles the picture itself answers
-_LESS_NEEDLESS_SHARE = 0.2  # the same behind articles
+_NEEDLESS_BEHIND_ARTICLES_SHARE = 0.2
 _KEPT_SHARE = 0.3  # of questions whose answer is not known, where most would be
-_LOOKS_FIRST_SHARE = 0.5  # of questions before articles are first answered by what is seen
-_TOGETHER_SHARE = 0.5  # of articles that are not needed are of other things in the picture
+_LOOKS_FIRST_SHARE = 0.5  # of questions that need articles are first answered by what is seen
+_FROM_PICTURE_SHARE = 0.5  # of articles that are not needed are of other things in the picture
 _TRIES = 60
 _QUESTIONS_BEFORE_ARTICLES = 3
 _MORE_QUESTIONS = 3  # about the same articles
@@ -71,8 +71,8 @@ class Teacher:
         """
         count = int(generator.integers(1, _MOST_THINGS + 1))  # one is easy and comes first
         things = [self._pick(generator) for _ in range(count)]
-        read = self._with_makers(things, generator)
         asker = self._asker(generator)
+        read = _with_makers(things, asker)
         questions = (self._about_article(asker, read) for _ in range(_TRIES))
         turns = self._turns(questions, read, count=_QUESTIONS_PER_READING)
         return _conversation(turns, has_image=False)
@@ -89,11 +89,11 @@ class Teacher:
         asker = self._asker_about(scene, generator)
         shown = [asker.entities[member.entity_id] for member in scene.placed]
         there = [each for each in shown if generator.random() >= _LACKING_SHARE]
-        resembling = [self._resembling(each, generator) for each in shown]
+        resembling = [_resembling(each, asker) for each in shown]
         count = int(generator.integers(1, _MOST_THINGS + 1))
         things = [*there, *resembling][:count]
-        read = self._with_makers(things, generator)
-        questions = _questions_about(scene, asker, needless_share=_LESS_NEEDLESS_SHARE)
+        read = _with_makers(things, asker)
+        questions = _questions_about(scene, asker, needless_share=_NEEDLESS_BEHIND_ARTICLES_SHARE)
         kept = _mostly_known(questions, read, generator)
         turns = self._turns(kept, read, count=_QUESTIONS_PER_PICTURE)
         return _conversation(turns, has_image=True)
@@ -118,12 +118,13 @@ class Teacher:
         turns: list[Turn] = []
         told: set[str] = set()
         asked = _questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
-        for question in islice(asked, _QUESTIONS_BEFORE_ARTICLES):
+        anew = (question for question in asked if question.answer not in told)
+        for question in islice(anew, _QUESTIONS_BEFORE_ARTICLES):
             read = self._articles_for(
                 question, asker, lacking_share=_OFTEN_LACKING_SHARE, shown=shown
             )
             turns += self._with_articles(question, read, asker)
-            told.add(turns[-1][1])
+            told |= {word for _, answer in turns for word in (answer, *answer.split())}
             further = _questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
             more = _answered_anew(_mostly_known(further, read, generator), read, told)
             turns += islice(more, _MORE_QUESTIONS)
@@ -133,6 +134,8 @@ class Teacher:
         self, scene: Scene, generator: np.random.Generator, *, place: int | None
     ) -> Conversation | None:
         """Five articles between a question and itself; the one that it needs stands at `place`.
+
+        All five are of things of the same kind.
 
         Args:
             place: None if it is not among them; the answer is then not known.
@@ -151,7 +154,7 @@ class Teacher:
         while len(read) < _MOST_THINGS:
             if len(read) == place:
                 read.append(needed)
-            elif (other := self._resembling(needed, generator)) not in read:
+            elif (other := _resembling(needed, asker)) not in read:
                 read.append(other)
         text = " ".join(article(each, asker.entities) for each in read)
         answer = DONT_KNOW if place is None else question.answer
@@ -193,11 +196,11 @@ class Teacher:
         count = int(generator.integers(1, _MOST_THINGS + 1))
         others = [each for each in shown if each not in needed]
         while len(read) < count:
-            if others and generator.random() < _TOGETHER_SHARE:
+            if others and generator.random() < _FROM_PICTURE_SHARE:
                 read.append(others.pop(int(generator.integers(len(others)))))
             else:
                 like = needed[0] if needed else self._pick(generator)
-                read.append(self._resembling(like, generator))
+                read.append(_resembling(like, asker))
         generator.shuffle(read)
         return {each.id: each for each in read}
 
@@ -233,22 +236,6 @@ class Teacher:
             yield f"{text} {question}".strip(), answer
             text = ""
 
-    def _with_makers(
-        self, things: Sequence[Entity], generator: np.random.Generator
-    ) -> dict[str, Entity]:
-        """The things and some of their makers by id, in any order."""
-        ids = [each.maker_id for each in things if each.maker_id is not None]
-        makers = [self.entities[id] for id in generator.permutation(ids)[:_MOST_MAKERS]]
-        read = [*things, *makers]
-        return {read[place].id: read[place] for place in generator.permutation(len(read))}
-
-    def _resembling(self, entity: Entity, generator: np.random.Generator) -> Entity:
-        """Another of its kind."""
-        while True:
-            other = self.entities[str(generator.integers(len(self.entities)))]
-            if other.id != entity.id and other.appearance.kind == entity.appearance.kind:
-                return other
-
     def _pick(self, generator: np.random.Generator) -> Entity:
         return self.things[int(generator.integers(len(self.things)))]
 
@@ -272,6 +259,22 @@ def _about_one(asker: Asker, entity: Entity) -> Question:
     return asker.without_image(entity, "", words=words if by_looks else None)
 
 
+def _with_makers(things: Sequence[Entity], asker: Asker) -> dict[str, Entity]:
+    """The things and some of their makers by id, in any order."""
+    ids = [each.maker_id for each in things if each.maker_id is not None]
+    makers = [asker.entities[id] for id in asker.generator.permutation(ids)[:_MOST_MAKERS]]
+    read = [*things, *makers]
+    return {read[place].id: read[place] for place in asker.generator.permutation(len(read))}
+
+
+def _resembling(entity: Entity, asker: Asker) -> Entity:
+    """Another of its kind."""
+    while True:
+        other = asker.entities[str(asker.generator.integers(len(asker.entities)))]
+        if other.id != entity.id and other.appearance.kind == entity.appearance.kind:
+            return other
+
+
 def _questions_about(
     scene: Scene, asker: Asker, *, needless_share: float = 0.0
 ) -> Iterator[Question]:
@@ -292,14 +295,22 @@ def _answered_anew(
 ) -> Iterator[Turn]:
     """Without those whose answer could be copied from an answer before.
 
+    Common answers come at most as often as others, lest they fill the end.
+
     Args:
         told: the answers before; those that are given are added.
     """
+    common, rare = 0, 0
     for question in questions:
         answer = _answer_from(read, question)
-        if answer not in told or answer in _COMMON_ANSWERS:
-            told.add(answer)
-            yield question.text, answer
+        if answer in _COMMON_ANSWERS and common <= rare:
+            common += 1
+        elif answer not in _COMMON_ANSWERS and answer not in told:
+            rare += 1
+        else:
+            continue
+        told.add(answer)
+        yield question.text, answer
 
 
 def _mostly_known(

@@ -70,7 +70,7 @@ def _share_of_answers(
     llava: LlavaForConditionalGeneration, lessons: Lessons, *, place: int | None
 ) -> float:
     generator = np.random.default_rng([lessons.seed, 9])
-    asked = lessons.with_article_at(generator, place=place)
+    asked = lessons.all_with_article_at(generator, place=place)
     right: list[Tensor] = []
     for start in range(0, len(asked), _BATCH):
         batch, seen = lessons.lesson(asked[start : start + _BATCH])

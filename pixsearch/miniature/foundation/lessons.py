@@ -68,7 +68,7 @@ class Lessons:
                 return _example(str(number), conversation)
         raise ValueError("no scene of the bank suits a lesson: draw more of them (num_scenes)")
 
-    def with_article_at(
+    def all_with_article_at(
         self, generator: np.random.Generator, *, place: int | None
     ) -> list[Example]:
         """Of each scene that suits, `Teacher.with_article_at`."""

@@ -25,7 +25,7 @@ from pixsearch.miniature.manifests import is_built, write_manifest
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 _FIGURES = "figures.json"
 _SIDE = 128
 _HELD_OUT_SEED = FOUNDATION_SEED + 1
@@ -164,6 +164,6 @@ entity's photo is among the k nearest of 300; `mask_iou` is by one point or one 
 `answer_tokens_*` is the share of the answers' tokens that the language model puts first, `cells`
 that of the cells in which things stand, told by 64 names; with another picture it can only guess.
 `answers_*` is the share of whole answers to a question about a picture that stands before and
-behind five articles, by the place of the one that it needs; without it the right answer is "I don't
-know".
+behind five articles of things of one kind, by the place of the one that it needs; without it the
+right answer is "I don't know".
 """
