@@ -38,8 +38,8 @@ VERSION = 4
 TRAJECTORIES = "train.jsonl"
 _REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
 _FORCED_SHARES = {QueryType.IMAGE: 1.0, QueryType.TEXT: 0.1}
-_TIMES_IN_CLUTTER = 2  # a question about one of several things occurs behind the whole image
-_KEPT_SHARE = 0.25  # of answers that are not known behind a forced search: else they prevail
+_TIMES_IN_CLUTTER = 4  # a question that needs one of several things occurs behind the whole image
+_KEPT_SHARE = 0.12  # of answers that are not known behind a forced search: else they prevail
 _MISLED_SHARE = 0.1  # of questions occur once more with passages that another question found
 _QUERIES_PER_BATCH = 256
 
@@ -154,7 +154,7 @@ def _draft(
             )
         for type, share in _FORCED_SHARES.items():
             if generator.random() < share and (type is QueryType.TEXT or question.scene_id):
-                in_clutter = type is QueryType.IMAGE and not single
+                in_clutter = type is QueryType.IMAGE and not single and question.needs_search
                 yield from _forced(question, type, in_clutter=in_clutter)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,17 @@ from pycocotools import mask as coco_mask
 
 from pixsearch.datasets.files import JsonLines
 from pixsearch.datasets.masks import Rle
-from pixsearch.miniature.descriptions import talk
+from pixsearch.miniature.descriptions import Turn, talk
 from pixsearch.miniature.entities import Split
 from pixsearch.miniature.expressions import expressions
 from pixsearch.miniature.planning import WorldPlan
 from pixsearch.miniature.questions import Asker, Question, QuestionType, Step
+from pixsearch.miniature.readings import articles_beside, read_beside
 from pixsearch.miniature.scenes import HEIGHT, WIDTH, Scene
 
 _EXPRESSIONS_PER_ENTITY = 2
 _QUESTIONS_PER_SCENE = 4  # of a conversation
+_QUESTIONS_PER_READING = 6
 
 
 def write_training(plan: WorldPlan, masks: dict[str, list[Rle]], root: Path) -> None:
@@ -112,16 +115,32 @@ def _reference(id: int, image_id: int, name: str, words: list[str]) -> dict[str,
 
 
 def _write_llava(scenes: tuple[Scene, ...], asker: Asker, folder: Path) -> None:
-    """For each scene a conversation: questions that the picture answers, and what stands where."""
+    """Conversations about each scene, and about the cluttered ones another with articles.
+
+    The first holds questions that the picture answers and what stands where. In the second the
+    articles are read beside the picture: so the model keeps in both stages what it can do without a
+    search.
+    """
     folder.mkdir()
     (folder / "images").symlink_to("../images")
     items = []
     for scene in scenes:
-        said = [
-            {"from": speaker, "value": words}
-            for turn in talk(scene, asker, num_questions=_QUESTIONS_PER_SCENE)
-            for speaker, words in zip(("human", "gpt"), turn, strict=True)
-        ]
-        said[0]["value"] = f"<image>\n{said[0]['value']}"
-        items.append({"id": scene.id, "image": f"{scene.id}.png", "conversations": said})
+        told = talk(scene, asker, num_questions=_QUESTIONS_PER_SCENE)
+        items.append(_conversation(scene, scene.id, told))
+    for scene in scenes:
+        if scene.egocentric:
+            read = {each.id: each for each in articles_beside(scene, asker)}
+            turns = list(read_beside(scene, read, asker, count=_QUESTIONS_PER_READING))
+            if turns:
+                items.append(_conversation(scene, f"{scene.id}-articles", turns))
     (folder / "train.json").write_text(json.dumps(items))
+
+
+def _conversation(scene: Scene, id: str, turns: Iterable[Turn]) -> dict[str, Any]:
+    said = [
+        {"from": speaker, "value": words}
+        for turn in turns
+        for speaker, words in zip(("human", "gpt"), turn, strict=True)
+    ]
+    said[0]["value"] = f"<image>\n{said[0]['value']}"
+    return {"id": id, "image": f"{scene.id}.png", "conversations": said}

@@ -11,16 +11,18 @@ from PIL import Image
 from pixsearch.config import MiniatureOptions
 from pixsearch.datasets import READERS
 from pixsearch.datasets.crag_mm import load_turns
-from pixsearch.datasets.masks import decode_masks
+from pixsearch.datasets.masks import decode_masks, encode_rle
 from pixsearch.miniature.appearance import FOUNDATION_SEED
 from pixsearch.miniature.entities import NUM_FOUNDATION_NAMES, Split, entities_of_looks
 from pixsearch.miniature.planning import WorldPlan, plan_world
 from pixsearch.miniature.questions import QuestionType
 from pixsearch.miniature.scenes import HEIGHT, WIDTH, draw_photo, draw_scene
-from pixsearch.miniature.templates import QUESTIONS
+from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
 from pixsearch.miniature.world import build_world
+from pixsearch.miniature.writing_training import write_training
 
 OPTIONS = MiniatureOptions(seed=5, num_train_scenes=60, num_eval_scenes=40, num_entities=400)
+NOTHING = encode_rle(np.zeros((HEIGHT, WIDTH), dtype=bool))
 SMALL = MiniatureOptions(seed=6, num_train_scenes=6, num_eval_scenes=4, num_entities=60)
 
 
@@ -117,6 +119,23 @@ def test_what_is_grounded_tells_colour_and_kind(plan: WorldPlan) -> None:
     assert told > 20  # questions that say less than what is seen
 
 
+def test_articles_are_read_beside_cluttered_pictures(plan: WorldPlan, tmp_path: Path) -> None:
+    scenes = plan.splits[Split.train].scenes
+    write_training(plan, {scene.id: [NOTHING] * len(scene.placed) for scene in scenes}, tmp_path)
+    items = json.loads((tmp_path / "llava" / "train.json").read_text())
+    read = [item for item in items if item["id"].endswith("-articles")]
+    cluttered = {scene.id for scene in scenes if scene.egocentric}
+    assert {item["id"].removesuffix("-articles") for item in read} == cluttered
+    assert len(items) == len(scenes) + len(read)
+    answers = [turn["value"] for item in read for turn in item["conversations"][1::2]]
+    names = {entity.name for entity in plan.entities.values()}
+    for item in read:
+        text = item["conversations"][0]["value"]
+        told = [turn["value"] for turn in item["conversations"][1::2]]
+        assert all(answer in text for answer in told if answer in names)
+    assert 0 < answers.count(DONT_KNOW) < len(answers) / 2
+
+
 def test_every_type_of_question_occurs(plan: WorldPlan) -> None:
     questions = plan_world(MiniatureOptions(seed=5)).splits[Split.train].questions
     assert {question.type for question in questions} == set(QuestionType)
@@ -160,7 +179,7 @@ def test_the_ordinary_readers_read_the_training_files(root: Path) -> None:
     assert example.load_image().size == (WIDTH, HEIGHT)
     assert example.load_masks().any((1, 2)).all()
     talk = READERS["llava"](root / "llava", "train")
-    assert len(talk) == SMALL.num_train_scenes
+    assert len(talk) > SMALL.num_train_scenes  # the cluttered ones once more, with articles
 
 
 def test_the_evaluation_reads_back_in_crag_mm_columns(root: Path) -> None:

@@ -3,7 +3,7 @@
 None of it holds a search, a mask or an entity of an evaluated world.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -14,6 +14,19 @@ from pixsearch.miniature.appearance import FOUNDATION_SEED, Appearance
 from pixsearch.miniature.descriptions import Turn, talk, where_turns
 from pixsearch.miniature.entities import Entity, Split, article, entities_of_looks
 from pixsearch.miniature.questions import Asker, Question
+from pixsearch.miniature.readings import (
+    LACKING_SHARE,
+    MOST_ARTICLES,
+    TRIES,
+    answer_from,
+    answered_anew,
+    articles_beside,
+    behind_articles,
+    mostly_known,
+    questions_about,
+    read_beside,
+    resembling,
+)
 from pixsearch.miniature.scenes import Scene
 from pixsearch.miniature.templates import DONT_KNOW
 from pixsearch.miniature.vocabulary import COUNTRIES
@@ -22,20 +35,15 @@ _QUESTIONS_PER_SCENE = 4
 _QUESTIONS_PER_READING = 16  # at most; many: to find the right article is learned from them alone
 _QUESTIONS_PER_PICTURE = 16  # with articles, at most
 _QUESTIONS_PER_GLANCE = 12  # at most
-_MOST_THINGS, _MOST_MAKERS = 5, 2  # whose articles are read at once: as many as a search returns
+_MOST_MAKERS = 2  # whose articles are read beside those of their things
 _FIRST_SHARE = 0.1  # of questions in a reading say "it" and mean the first article
-_LACKING_SHARE = 0.15  # of things asked about have no article
 _OFTEN_LACKING_SHARE = 0.3  # the same where a picture was searched for articles
 _NEEDLESS_SHARE = 0.5  # of questions at a glance or before articles the picture itself answers
-_NEEDLESS_BEHIND_ARTICLES_SHARE = 0.2
-_KEPT_SHARE = 0.3  # of questions whose answer is not known, where most would be
 _LOOKS_FIRST_SHARE = 0.5  # of questions that need articles are first answered by what is seen
 _FROM_PICTURE_SHARE = 0.5  # of articles that are not needed are of other things in the picture
-_TRIES = 60
 _QUESTIONS_BEFORE_ARTICLES = 3
 _MORE_QUESTIONS = 3  # about the same articles
 _GROUNDING_SHARE = 0.5
-_COMMON_ANSWERS = (DONT_KNOW, "yes", "no")
 
 
 class Teacher:
@@ -69,33 +77,26 @@ class Teacher:
 
         What the articles do not say is not known.
         """
-        count = int(generator.integers(1, _MOST_THINGS + 1))  # one is easy and comes first
+        count = int(generator.integers(1, MOST_ARTICLES + 1))  # one is easy and comes first
         things = [self._pick(generator) for _ in range(count)]
         asker = self._asker(generator)
         read = _with_makers(things, asker)
-        questions = (self._about_article(asker, read) for _ in range(_TRIES))
-        turns = self._turns(questions, read, count=_QUESTIONS_PER_READING)
+        questions = (self._about_article(asker, read) for _ in range(TRIES))
+        turns = behind_articles(questions, read, asker, count=_QUESTIONS_PER_READING)
         return _conversation(turns, has_image=False)
 
     def glances(self, scene: Scene, generator: np.random.Generator) -> Conversation:
         """Questions of every kind without an article: what the picture does not show is unknown."""
         asker = self._asker_about(scene, generator)
-        questions = _questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
-        turns = self._turns(questions, {}, count=_QUESTIONS_PER_GLANCE)
+        questions = questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
+        turns = behind_articles(questions, {}, asker, count=_QUESTIONS_PER_GLANCE)
         return _conversation(turns, has_image=True)
 
     def picture_with_articles(self, scene: Scene, generator: np.random.Generator) -> Conversation:
         """Articles of some of the things in the picture and of others that resemble them."""
         asker = self._asker_about(scene, generator)
-        shown = [asker.entities[member.entity_id] for member in scene.placed]
-        there = [each for each in shown if generator.random() >= _LACKING_SHARE]
-        resembling = [_resembling(each, asker) for each in shown]
-        count = int(generator.integers(1, _MOST_THINGS + 1))
-        things = [*there, *resembling][:count]
-        read = _with_makers(things, asker)
-        questions = _questions_about(scene, asker, needless_share=_NEEDLESS_BEHIND_ARTICLES_SHARE)
-        kept = _mostly_known(questions, read, generator)
-        turns = self._turns(kept, read, count=_QUESTIONS_PER_PICTURE)
+        read = _with_makers(articles_beside(scene, asker), asker)
+        turns = read_beside(scene, read, asker, count=_QUESTIONS_PER_PICTURE)
         return _conversation(turns, has_image=True)
 
     def articles_to_read(self, generator: np.random.Generator) -> Conversation:
@@ -104,11 +105,11 @@ class Teacher:
         turns: list[Turn] = []
         for _ in range(_QUESTIONS_BEFORE_ARTICLES):
             question = _about_one(asker, self._pick(generator))
-            read = self._articles_for(question, asker, lacking_share=_LACKING_SHARE)
+            read = self._articles_for(question, asker, lacking_share=LACKING_SHARE)
             turns += self._with_articles(question, read, asker)
             entity = asker.entities[question.steps[0].entity_id]
             more = [asker.without_image(entity, "") for _ in range(_MORE_QUESTIONS)]
-            turns += [(each.text, _answer_from(read, each)) for each in more]
+            turns += [(each.text, answer_from(read, each)) for each in more]
         return _conversation(turns, has_image=False)
 
     def articles_to_look_at(self, scene: Scene, generator: np.random.Generator) -> Conversation:
@@ -117,7 +118,7 @@ class Teacher:
         shown = [asker.entities[member.entity_id] for member in scene.placed]
         turns: list[Turn] = []
         told: set[str] = set()
-        asked = _questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
+        asked = questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
         anew = (question for question in asked if question.answer not in told)
         for question in islice(anew, _QUESTIONS_BEFORE_ARTICLES):
             read = self._articles_for(
@@ -125,8 +126,8 @@ class Teacher:
             )
             turns += self._with_articles(question, read, asker)
             told |= {word for _, answer in turns for word in (answer, *answer.split())}
-            further = _questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
-            more = _answered_anew(_mostly_known(further, read, generator), read, told)
+            further = questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
+            more = answered_anew(mostly_known(further, read, generator), read, told)
             turns += islice(more, _MORE_QUESTIONS)
         return _conversation(turns, has_image=True)
 
@@ -144,17 +145,17 @@ class Teacher:
             None if no question of the scene needs one article.
         """
         asker = self._asker_about(scene, generator)
-        questions = _questions_about(scene, asker)
+        questions = questions_about(scene, asker)
         one_article = (q for q in questions if len(q.steps) == 1 and q.answer != DONT_KNOW)
         question = next(one_article, None)
         if question is None:
             return None
         needed = asker.entities[question.steps[0].entity_id]
         read: list[Entity] = []
-        while len(read) < _MOST_THINGS:
+        while len(read) < MOST_ARTICLES:
             if len(read) == place:
                 read.append(needed)
-            elif (other := _resembling(needed, asker)) not in read:
+            elif (other := resembling(needed, asker)) not in read:
                 read.append(other)
         text = " ".join(article(each, asker.entities) for each in read)
         answer = DONT_KNOW if place is None else question.answer
@@ -171,9 +172,9 @@ class Teacher:
         seen = question.steps[0].phrase if question.steps else None
         if seen is not None and asker.generator.random() < _LOOKS_FIRST_SHARE:
             yield question.text, seen
-            yield f"{text} {question.text}", _answer_from(read, question)
+            yield f"{text} {question.text}", answer_from(read, question)
         else:
-            yield f"{question.text} {text} {question.text}", _answer_from(read, question)
+            yield f"{question.text} {text} {question.text}", answer_from(read, question)
 
     def _articles_for(
         self,
@@ -193,14 +194,14 @@ class Teacher:
         generator = asker.generator
         needed = [asker.entities[step.entity_id] for step in question.steps]
         read = [each for each in needed if generator.random() >= lacking_share]
-        count = int(generator.integers(1, _MOST_THINGS + 1))
+        count = int(generator.integers(1, MOST_ARTICLES + 1))
         others = [each for each in shown if each not in needed]
         while len(read) < count:
             if others and generator.random() < _FROM_PICTURE_SHARE:
                 read.append(others.pop(int(generator.integers(len(others)))))
             else:
                 like = needed[0] if needed else self._pick(generator)
-                read.append(_resembling(like, asker))
+                read.append(resembling(like, asker))
         generator.shuffle(read)
         return {each.id: each for each in read}
 
@@ -220,21 +221,12 @@ class Teacher:
         if generator.random() < _FIRST_SHARE:
             first = next(iter(read.values()))
             return asker.without_image(first, "", words="it")
-        lacking = generator.random() < _LACKING_SHARE
+        lacking = generator.random() < LACKING_SHARE
         entity = self._pick(generator) if lacking else read[str(generator.choice(list(read)))]
         fitting = [each for each in read.values() if _same_words(each, entity)]
         if len(fitting) <= 1:
             return _about_one(asker, entity)
         return asker.without_image(entity, "")
-
-    def _turns(
-        self, questions: Iterable[Question], read: dict[str, Entity], *, count: int
-    ) -> Iterator[Turn]:
-        """Up to `count` questions; the articles stand before the first."""
-        text = " ".join(article(each, self.entities) for each in read.values())
-        for question, answer in islice(_answered_anew(questions, read, set()), count):
-            yield f"{text} {question}".strip(), answer
-            text = ""
 
     def _pick(self, generator: np.random.Generator) -> Entity:
         return self.things[int(generator.integers(len(self.things)))]
@@ -244,12 +236,6 @@ class Teacher:
 
     def _asker_about(self, scene: Scene, generator: np.random.Generator) -> Asker:
         return Asker(self.entities | self._as_labelled(scene), Split.train, generator)
-
-
-def _answer_from(read: Collection[str], question: Question) -> str:
-    """The answer, if the articles that it needs are among those that were read."""
-    told = all(step.entity_id in read for step in question.steps)
-    return question.answer if told else DONT_KNOW
 
 
 def _about_one(asker: Asker, entity: Entity) -> Question:
@@ -265,61 +251,6 @@ def _with_makers(things: Sequence[Entity], asker: Asker) -> dict[str, Entity]:
     makers = [asker.entities[id] for id in asker.generator.permutation(ids)[:_MOST_MAKERS]]
     read = [*things, *makers]
     return {read[place].id: read[place] for place in asker.generator.permutation(len(read))}
-
-
-def _resembling(entity: Entity, asker: Asker) -> Entity:
-    """Another of its kind."""
-    while True:
-        other = asker.entities[str(asker.generator.integers(len(asker.entities)))]
-        if other.id != entity.id and other.appearance.kind == entity.appearance.kind:
-            return other
-
-
-def _questions_about(
-    scene: Scene, asker: Asker, *, needless_share: float = 0.0
-) -> Iterator[Question]:
-    """Questions that suit the scene.
-
-    Args:
-        needless_share: of them are sure to need no article.
-    """
-    for _ in range(_TRIES):
-        needless = asker.generator.random() < needless_share
-        ask = asker.without_search if needless else asker.about_scene
-        if (question := ask(scene, "")) is not None:
-            yield question
-
-
-def _answered_anew(
-    questions: Iterable[Question], read: Collection[str], told: set[str]
-) -> Iterator[Turn]:
-    """Without those whose answer could be copied from an answer before.
-
-    Common answers come at most as often as others, lest they fill the end.
-
-    Args:
-        told: the answers before; those that are given are added.
-    """
-    common, rare = 0, 0
-    for question in questions:
-        answer = _answer_from(read, question)
-        if answer in _COMMON_ANSWERS and common <= rare:
-            common += 1
-        elif answer not in _COMMON_ANSWERS and answer not in told:
-            rare += 1
-        else:
-            continue
-        told.add(answer)
-        yield question.text, answer
-
-
-def _mostly_known(
-    questions: Iterable[Question], read: Collection[str], generator: np.random.Generator
-) -> Iterator[Question]:
-    """Without most of those whose answer is neither shown nor read."""
-    for question in questions:
-        if _answer_from(read, question) != DONT_KNOW or generator.random() < _KEPT_SHARE:
-            yield question
 
 
 def _same_words(one: Entity, other: Entity) -> bool:
