@@ -35,7 +35,7 @@ def read_beside(
 def articles_beside(scene: Scene, asker: Asker) -> list[Entity]:
     """Some of what the picture shows and others that resemble it, in any order."""
     generator = asker.generator
-    shown = [asker.entities[member.entity_id] for member in scene.placed]
+    shown = shown_in(scene, asker)
     there = [each for each in shown if each.known and generator.random() >= LACKING_SHARE]
     others = [resembling(each, asker) for each in shown]
     count = int(generator.integers(1, MOST_ARTICLES + 1))
@@ -43,11 +43,21 @@ def articles_beside(scene: Scene, asker: Asker) -> list[Entity]:
     return [read[place] for place in generator.permutation(len(read))]
 
 
+def shown_in(scene: Scene, asker: Asker) -> list[Entity]:
+    """The entities of a scene as the asker knows them."""
+    return [asker.entities[member.entity_id] for member in scene.placed]
+
+
+def articles_of(entities: Iterable[Entity], asker: Asker) -> str:
+    """Their articles, one after the other."""
+    return " ".join(article(each, asker.entities) for each in entities)
+
+
 def behind_articles(
     questions: Iterable[Question], read: dict[str, Entity], asker: Asker, *, count: int
 ) -> Iterator[Turn]:
     """Up to `count` questions; the articles stand before the first."""
-    text = " ".join(article(each, asker.entities) for each in read.values())
+    text = articles_of(read.values(), asker)
     for question, answer in islice(answered_anew(questions, read, set()), count):
         yield f"{text} {question}".strip(), answer
         text = ""

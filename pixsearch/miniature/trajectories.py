@@ -172,7 +172,7 @@ def _forced(question: Question, type: QueryType, *, in_clutter: bool) -> Iterato
 
 
 class _Evidence:
-    """Asks the searcher for all drafts at once, in batches."""
+    """Asks the searcher for all drafts at once, in batches; no query twice."""
 
     def __init__(self, root: Path, masks: dict[str, list[Rle]], search: Search) -> None:
         self.images = root / "images"
@@ -181,15 +181,19 @@ class _Evidence:
 
     def of(self, drafts: Sequence[Draft]) -> list[list[list[Passage]]]:
         """For each draft and each of its searches the passages."""
-        planned = [(draft, search) for draft in drafts for search in draft.searches]
+        planned = {
+            _asked(draft, search): (draft.question, search)
+            for draft in drafts
+            for search in draft.searches
+        }
         found: list[list[Passage]] = []
-        starts = range(0, len(planned), _QUERIES_PER_BATCH)
+        distinct = list(planned.values())
+        starts = range(0, len(distinct), _QUERIES_PER_BATCH)
         for start in tqdm(starts, desc="searches of trajectories"):
-            part = planned[start : start + _QUERIES_PER_BATCH]
-            queries = [self._query(draft.question, search) for draft, search in part]
-            found.extend(self.search(queries))
-        results = iter(found)
-        return [[next(results) for _ in draft.searches] for draft in drafts]
+            part = distinct[start : start + _QUERIES_PER_BATCH]
+            found.extend(self.search([self._query(*each) for each in part]))
+        results = dict(zip(planned, found, strict=True))
+        return [[results[_asked(draft, each)] for each in draft.searches] for draft in drafts]
 
     def _query(self, question: Question, search: PlannedSearch) -> Query:
         if search.type is QueryType.TEXT:
@@ -201,6 +205,15 @@ class _Evidence:
         rle = self.masks[str(question.scene_id)][_place(search.step)]
         mask = decode_masks([[rle]], height=HEIGHT, width=WIDTH, example=question.id)[0]
         return Query.of_region(image, mask)
+
+
+def _asked(draft: Draft, search: PlannedSearch) -> tuple[str | int | None, ...]:
+    """Equal for two searches that ask the same."""
+    step = search.step
+    if search.type is QueryType.TEXT:
+        return search.type, step.text
+    place = step.place if search.type is QueryType.REGION else None
+    return search.type, draft.question.scene_id, place
 
 
 def _brought(

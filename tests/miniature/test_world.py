@@ -179,7 +179,10 @@ def test_the_ordinary_readers_read_the_training_files(root: Path) -> None:
     assert example.load_image().size == (WIDTH, HEIGHT)
     assert example.load_masks().any((1, 2)).all()
     talk = READERS["llava"](root / "llava", "train")
-    assert len(talk) > SMALL.num_train_scenes  # the cluttered ones once more, with articles
+    scenes = plan_world(SMALL).splits[Split.train].scenes
+    assert len(scenes) == SMALL.num_train_scenes
+    cluttered = sum(scene.egocentric for scene in scenes)  # once more, with articles
+    assert len(talk) == SMALL.num_train_scenes + cluttered
 
 
 def test_the_evaluation_reads_back_in_crag_mm_columns(root: Path) -> None:

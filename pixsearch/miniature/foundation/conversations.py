@@ -12,7 +12,7 @@ import numpy as np
 from pixsearch.chat import Conversation, Message, Role, Text
 from pixsearch.miniature.appearance import FOUNDATION_SEED, Appearance
 from pixsearch.miniature.descriptions import Turn, talk, where_turns
-from pixsearch.miniature.entities import Entity, Split, article, entities_of_looks
+from pixsearch.miniature.entities import Entity, Split, entities_of_looks
 from pixsearch.miniature.questions import Asker, Question
 from pixsearch.miniature.readings import (
     LACKING_SHARE,
@@ -21,11 +21,13 @@ from pixsearch.miniature.readings import (
     answer_from,
     answered_anew,
     articles_beside,
+    articles_of,
     behind_articles,
     mostly_known,
     questions_about,
     read_beside,
     resembling,
+    shown_in,
 )
 from pixsearch.miniature.scenes import Scene
 from pixsearch.miniature.templates import DONT_KNOW
@@ -115,7 +117,7 @@ class Teacher:
     def articles_to_look_at(self, scene: Scene, generator: np.random.Generator) -> Conversation:
         """As `articles_to_read`, about a picture; some questions need the articles, some not."""
         asker = self._asker_about(scene, generator)
-        shown = [asker.entities[member.entity_id] for member in scene.placed]
+        shown = shown_in(scene, asker)
         turns: list[Turn] = []
         told: set[str] = set()
         asked = questions_about(scene, asker, needless_share=_NEEDLESS_SHARE)
@@ -157,7 +159,7 @@ class Teacher:
                 read.append(needed)
             elif (other := resembling(needed, asker)) not in read:
                 read.append(other)
-        text = " ".join(article(each, asker.entities) for each in read)
+        text = articles_of(read, asker)
         answer = DONT_KNOW if place is None else question.answer
         return _conversation([(f"{question.text} {text} {question.text}", answer)], has_image=True)
 
@@ -168,7 +170,7 @@ class Teacher:
 
         In between, of some, what it asks about looks like.
         """
-        text = " ".join(article(each, asker.entities) for each in read.values())
+        text = articles_of(read.values(), asker)
         seen = question.steps[0].phrase if question.steps else None
         if seen is not None and asker.generator.random() < _LOOKS_FIRST_SHARE:
             yield question.text, seen
