@@ -29,6 +29,18 @@ class MaskLoss(StrEnum):
     focal_tversky = "focal_tversky"
 
 
+class TrainablePart(StrEnum):
+    """Parts of the model whose weights a stage may train (pixsearch/model/trainable.py)."""
+
+    projector = "projector"
+    language_model = "language_model"  # its layers; embedding and head are `tokens`
+    lora = "lora"
+    tokens = "tokens"
+    seg_projection = "seg_projection"
+    mask_decoder = "mask_decoder"
+    prompt_encoder = "prompt_encoder"
+
+
 class TrainableTokens(StrEnum):
     """Which embedding and head rows train when the language model does not train as a whole."""
 
@@ -166,7 +178,7 @@ class OptimOptions:
     decay: Decay = Decay.linear
     final_lr_ratio: float = 0.0
     clip_norm: float = 1.0
-    lr_scale: dict[str, float] = field(default_factory=dict)  # part: factor; overridden by ++
+    lr_scale: dict[TrainablePart, float] = field(default_factory=dict)  # overridden by ++
 
 
 @dataclass
@@ -175,7 +187,7 @@ class StageOptions:
 
     name: str = MISSING
     steps: int = MISSING
-    trainable: list[str] = MISSING  # names of parts, see pixsearch/model/trainable.py
+    trainable: list[TrainablePart] = MISSING
     trainable_tokens: TrainableTokens = TrainableTokens.new_rows
     init_from: str | None = None  # checkpoint folder of the stage before
     mixture: dict[str, float] = MISSING  # dataset name -> weight of samples drawn

@@ -180,6 +180,8 @@ MISTAKES = {
     "train stage.steps=abc": "stage.steps=abc",
     "train +stage.stps=3": "stps",
     "train stage=nope": "stage/nope",
+    "train stage.trainable=[lora,projektor]": "projector, language_model, lora",
+    "train ++stage.optim.lr_scale.projektor=2": "projektor",
     "train stage.optim.decay=nope": "linear, cosine, constant",
     "train nonsense": "nonsense",
     "evaluate policy=full,no_text": "--multirun",

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 from transformers import (
@@ -184,7 +184,6 @@ class PixSearch(PreTrainedModel):
         self,
         *,
         input_ids: Int[Tensor, "batch length"],
-        attention_mask: Int[Tensor, "batch length"] | Bool[Tensor, "batch length"],
         labels: Int[Tensor, "batch length"],
         image_features: ImageFeatures | None = None,
         image_index: Int[Tensor, " batch"] | None = None,
@@ -193,6 +192,9 @@ class PixSearch(PreTrainedModel):
         loss_options: LossOptions | None = None,
     ) -> PixSearchOutput:
         """See the class for the steps.
+
+        Rows are padded on the right. No position before the padding sees it, so there is no mask to
+        give: causal attention without one has the faster kernels.
 
         Args:
             labels: at each position the id that stands there if it is to be learned, or NO_TARGET.
@@ -204,7 +206,7 @@ class PixSearch(PreTrainedModel):
         # 1. embed
         embeddings = self.embed(input_ids, image_features, image_index)
         # 2. language model
-        states = self.language_states(embeddings, attention_mask)
+        states = self.language_states(embeddings)
         # 3. language loss
         targets = labels[:, 1:]
         is_target = targets != NO_TARGET

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from pixsearch.config import TrainableTokens
+from pixsearch.config import TrainablePart, TrainableTokens
 from pixsearch.model.pixsearch import PixSearch
 
 logger = logging.getLogger(__name__)
@@ -77,41 +77,40 @@ def _prompt_encoder(model: PixSearch) -> Iterator[nn.Parameter]:
     yield from model.segmenter.prompt_encoder.no_mask_embed.parameters()
 
 
-PARTS: dict[str, Callable[[PixSearch], Iterable[nn.Parameter]]] = {
-    "projector": _projector,
-    "language_model": _language_model,
-    "lora": _lora,
-    "tokens": _tokens,
-    "seg_projection": _seg_projection,
-    "mask_decoder": _mask_decoder,
-    "prompt_encoder": _prompt_encoder,
+PARTS: dict[TrainablePart, Callable[[PixSearch], Iterable[nn.Parameter]]] = {
+    TrainablePart.projector: _projector,
+    TrainablePart.language_model: _language_model,
+    TrainablePart.lora: _lora,
+    TrainablePart.tokens: _tokens,
+    TrainablePart.seg_projection: _seg_projection,
+    TrainablePart.mask_decoder: _mask_decoder,
+    TrainablePart.prompt_encoder: _prompt_encoder,
 }
 
 
 def set_trainable(
     model: PixSearch,
-    parts: Sequence[str],
+    parts: Sequence[TrainablePart],
     tokens: TrainableTokens = TrainableTokens.new_rows,
 ) -> TrainableReport:
     """Freeze the model but for `parts`; the image encoders are always frozen.
 
     Args:
-        parts: keys of `PARTS`.
         tokens: which rows the part `tokens` means. Where the language model trains as a whole
             (`language_model` in `parts`), all rows do and nothing else can be asked for.
 
     Raises:
-        ValueError: a part is unknown, the model has no weights for it, or `tokens` contradicts it.
+        ValueError: the model has no weights for a part, or `tokens` contradicts the parts.
     """
     _check_parts(model, parts)
-    whole = "language_model" in parts
+    whole = TrainablePart.language_model in parts
     if whole and tokens is not TrainableTokens.all:
         raise ValueError(
             f"stage.trainable_tokens={tokens}: language_model trains as a whole, with all rows; "
             "set stage.trainable_tokens=all, or train lora instead"
         )
     model.requires_grad_(False)
-    for part in [*parts, "tokens"] if whole else parts:
+    for part in [*parts, TrainablePart.tokens] if whole else parts:
         for parameter in PARTS[part](model):
             parameter.requires_grad_(True)
     if tokens is TrainableTokens.new_rows:
@@ -122,7 +121,7 @@ def set_trainable(
     return report
 
 
-def parameter_groups(model: PixSearch) -> dict[str, list[nn.Parameter]]:
+def parameter_groups(model: PixSearch) -> dict[TrainablePart, list[nn.Parameter]]:
     """The weights that train, by part; each weight is in one part. For learning rates by part."""
     groups = {
         name: [parameter for parameter in part(model) if parameter.requires_grad]
@@ -131,18 +130,12 @@ def parameter_groups(model: PixSearch) -> dict[str, list[nn.Parameter]]:
     return {name: group for name, group in groups.items() if group}
 
 
-def _check_parts(model: PixSearch, parts: Sequence[str]) -> None:
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown:
-        raise ValueError(
-            f"stage.trainable: no part is called {', '.join(unknown)}; "
-            f"choose from {', '.join(PARTS)}"
-        )
+def _check_parts(model: PixSearch, parts: Sequence[TrainablePart]) -> None:
     empty = [part for part in parts if not any(True for _ in PARTS[part](model))]
     if empty:
         raise ValueError(
             f"stage.trainable: this model has no weights for {', '.join(empty)}"
-            + ("; set model.lora_rank" if "lora" in empty else "")
+            + ("; set model.lora_rank" if TrainablePart.lora in empty else "")
         )
 
 

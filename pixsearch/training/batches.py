@@ -73,7 +73,6 @@ class BatchSource:
             features = features.to(device, self._model.dtype)
         return {
             "input_ids": batch.input_ids.to(device),
-            "attention_mask": batch.attention_mask.to(device),
             "labels": batch.labels.to(device),
             "image_features": features,
             "image_index": batch.image_rows.to(device),

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from pixsearch.config import Decay, OptimOptions
+from pixsearch.config import Decay, OptimOptions, TrainablePart
 
 
 def lr_factor(step: int, *, options: OptimOptions, num_steps: int) -> float:
@@ -29,7 +29,7 @@ def lr_factor(step: int, *, options: OptimOptions, num_steps: int) -> float:
     return options.final_lr_ratio + (1 - options.final_lr_ratio) * height
 
 
-def build_optimizer(parts: dict[str, list[nn.Parameter]], options: OptimOptions) -> AdamW:
+def build_optimizer(parts: dict[TrainablePart, list[nn.Parameter]], options: OptimOptions) -> AdamW:
     """AdamW with one group per trained part; a group's `base_lr` is `lr` times its `lr_scale`.
 
     Raises:
@@ -44,7 +44,7 @@ def build_optimizer(parts: dict[str, list[nn.Parameter]], options: OptimOptions)
     groups = []
     for part, parameters in parts.items():
         base_lr = options.lr * options.lr_scale.get(part, 1.0)
-        groups.append({"params": parameters, "part": part, "lr": base_lr, "base_lr": base_lr})
+        groups.append({"params": parameters, "part": part.value, "lr": base_lr, "base_lr": base_lr})
     betas = (options.betas[0], options.betas[1])
     return AdamW(groups, betas=betas, weight_decay=options.weight_decay, fused=True)
 

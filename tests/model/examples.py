@@ -43,17 +43,14 @@ def batch(model: PixSearch, rows: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, A
     length = max(len(row) for row in rendered)
     shape = (len(rows), length)
     input_ids, labels = torch.full(shape, model.config.ids.pad), torch.full(shape, -100)
-    attention_mask = torch.zeros(shape, dtype=torch.long)
     for place, row in enumerate(rendered):
         ids = torch.tensor(row.input_ids)
         input_ids[place, : len(row)] = ids
-        attention_mask[place, : len(row)] = 1
         labels[place, : len(row)] = torch.where(torch.tensor(row.supervised), ids, -100)
     num_masks = int((input_ids == model.config.ids.seg).sum())
     side = model.config.mask_resolution
     return {
         "input_ids": input_ids,
-        "attention_mask": attention_mask,
         "labels": labels,
         "image_features": model.encode_image([picture(0), picture(1, width=20)]),
         "image_index": torch.tensor([IMAGE_INDEX[row] for row in rows]),

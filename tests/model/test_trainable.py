@@ -3,13 +3,13 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from pixsearch.config import LossOptions, TrainableTokens
+from pixsearch.config import LossOptions, TrainablePart, TrainableTokens
 from pixsearch.model import PixSearch
 from pixsearch.model.trainable import PARTS, parameter_groups, set_trainable
 from tests.model.examples import batch
 from tests.tiny import tiny_model
 
-STAGE = ("projector", "lora", "tokens", "seg_projection", "mask_decoder", "prompt_encoder")
+STAGE = [part for part in TrainablePart if part is not TrainablePart.language_model]
 
 
 def train(model: PixSearch, steps: int = 3) -> None:
@@ -35,7 +35,7 @@ def snapshot(model: PixSearch) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 def test_new_rows_alone_move(tied: bool) -> None:
     model = tiny_model(tied=tied)
-    set_trainable(model, ["tokens"], TrainableTokens.new_rows)
+    set_trainable(model, [TrainablePart.tokens], TrainableTokens.new_rows)
     before = snapshot(model)
     train(model)
     rows = {"new_rows.embedding"} if tied else {"new_rows.embedding", "new_rows.head"}
@@ -45,7 +45,7 @@ def test_new_rows_alone_move(tied: bool) -> None:
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 def test_all_rows_move_when_asked(tied: bool) -> None:
     model = tiny_model(tied=tied)
-    set_trainable(model, ["tokens"], TrainableTokens.all)
+    set_trainable(model, [TrainablePart.tokens], TrainableTokens.all)
     before = snapshot(model)
     train(model)
     moved = changed(model, before)
@@ -57,7 +57,7 @@ def test_all_rows_move_when_asked(tied: bool) -> None:
 
 def test_whole_language_model_has_all_its_rows() -> None:
     model = tiny_model()
-    report = set_trainable(model, ["language_model"], TrainableTokens.all)
+    report = set_trainable(model, [TrainablePart.language_model], TrainableTokens.all)
     assert set(report.parts) == {"language_model", "tokens"}
     assert model.backbone.get_input_embeddings().weight.requires_grad
     assert model.new_rows.embedding.requires_grad
@@ -97,16 +97,15 @@ def test_every_weight_gets_a_gradient_whatever_the_batch(rows: Sequence[int]) ->
     assert without == []
 
 
-def test_unknown_part_is_named(shared_model: PixSearch) -> None:
-    with pytest.raises(ValueError, match="no part is called projektor; choose from projector"):
-        set_trainable(shared_model, ["projektor"])
+def test_every_part_that_options_can_name_is_known() -> None:
+    assert set(PARTS) == set(TrainablePart)
 
 
 def test_whole_language_model_with_new_rows_alone_is_refused(shared_model: PixSearch) -> None:
     with pytest.raises(ValueError, match=r"set stage\.trainable_tokens=all, or train lora"):
-        set_trainable(shared_model, ["language_model"], TrainableTokens.new_rows)
+        set_trainable(shared_model, [TrainablePart.language_model], TrainableTokens.new_rows)
 
 
 def test_part_without_weights_is_named(shared_model: PixSearch) -> None:
     with pytest.raises(ValueError, match=r"no weights for lora; set model\.lora_rank"):
-        set_trainable(shared_model, ["lora"])
+        set_trainable(shared_model, [TrainablePart.lora])

@@ -19,6 +19,7 @@ from pixsearch.config import (
     OptimOptions,
     RunOptions,
     StageOptions,
+    TrainablePart,
     TrainableTokens,
     TrainOptions,
     from_omegaconf,
@@ -31,7 +32,13 @@ from tests.tiny import write_tiny_parts
 
 REPOSITORY = Path(__file__).parents[2]
 SIDE = 32  # pixels
-PARTS = ["projector", "language_model", "tokens", "seg_projection", "mask_decoder"]
+PARTS = [
+    TrainablePart.projector,
+    TrainablePart.language_model,
+    TrainablePart.tokens,
+    TrainablePart.seg_projection,
+    TrainablePart.mask_decoder,
+]
 
 
 def write_world(root: Path, *, num_examples: int = 24) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pixsearch.config import OptimOptions, TrainOptions
+from pixsearch.config import OptimOptions, TrainablePart, TrainOptions
 from pixsearch.model import PixSearch
 from pixsearch.training.checkpoint import (
     OPTIONS_FILE,
@@ -35,7 +35,9 @@ def checkpoints_of(options: TrainOptions, *, keep: int = 1) -> Checkpoints:
 
 
 def optimizer_of(model: PixSearch) -> torch.optim.Optimizer:
-    return build_optimizer({"new": list(model.new_rows.parameters())}, OptimOptions())
+    return build_optimizer(
+        {TrainablePart.tokens: list(model.new_rows.parameters())}, OptimOptions()
+    )
 
 
 def test_a_checkpoint_holds_all_that_a_run_needs(model: PixSearch, options: TrainOptions) -> None:

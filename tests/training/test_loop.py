@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from pixsearch.config import OptimOptions, SegState, TrainableTokens, TrainOptions
+from pixsearch.config import OptimOptions, SegState, TrainablePart, TrainableTokens, TrainOptions
 from pixsearch.datasets.example import Example
 from pixsearch.model import PixSearch
 from pixsearch.training import fit, step
@@ -161,7 +161,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     untouched = tiny_options(
         tmp_path,
         steps=9,
-        trainable=["lora", "tokens", "mask_decoder"],
+        trainable=[TrainablePart.lora, TrainablePart.tokens, TrainablePart.mask_decoder],
         trainable_tokens=TrainableTokens.new_rows,
     )
     untouched.model = replace(untouched.model, lora_rank=4, lora_dropout=0.2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pixsearch.config import Decay, OptimOptions
+from pixsearch.config import Decay, OptimOptions, TrainablePart
 from pixsearch.training.optim import build_optimizer, lr_factor, set_learning_rate
 
 
@@ -24,13 +24,18 @@ def test_schedule_without_warmup_starts_at_full_rate() -> None:
 
 
 def test_parts_have_their_own_learning_rates() -> None:
-    parts = {name: [nn.Parameter(torch.ones(2))] for name in ("projector", "mask_decoder")}
-    optimizer = build_optimizer(parts, OptimOptions(lr=0.5, lr_scale={"mask_decoder": 0.1}))
+    parts = {
+        name: [nn.Parameter(torch.ones(2))]
+        for name in (TrainablePart.projector, TrainablePart.mask_decoder)
+    }
+    optimizer = build_optimizer(
+        parts, OptimOptions(lr=0.5, lr_scale={TrainablePart.mask_decoder: 0.1})
+    )
     set_learning_rate(optimizer, 0.5)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.025]
 
 
 def test_scale_of_a_part_that_does_not_train_is_refused() -> None:
-    parts = {"projector": [nn.Parameter(torch.ones(2))]}
+    parts = {TrainablePart.projector: [nn.Parameter(torch.ones(2))]}
     with pytest.raises(ValueError, match="lr_scale names lora, which does not train"):
-        build_optimizer(parts, OptimOptions(lr_scale={"lora": 2.0}))
+        build_optimizer(parts, OptimOptions(lr_scale={TrainablePart.lora: 2.0}))
