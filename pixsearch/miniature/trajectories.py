@@ -39,9 +39,6 @@ TRAJECTORIES = "train.jsonl"
 _REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
 _FORCED_SHARES = {QueryType.IMAGE: 1.0, QueryType.TEXT: 0.1}
 _TIMES_IN_CLUTTER = 4  # a question that needs one of several things occurs behind the whole image
-_TIMES_ALONE = (
-    3  # and one that needs the only thing: there the first article is mostly the right one
-)
 _KEPT_SHARE = 0.12  # of answers that are not known behind a forced search: else they prevail
 _MISLED_SHARE = 0.2  # of questions occur once more with passages that another question found
 _QUERIES_PER_BATCH = 256
@@ -64,7 +61,8 @@ class Draft:
     Attributes:
         misled: what comes back from the first search is what another question found.
         in_any_order: so the passages stand. The whole image of a cluttered scene brings articles of
-            whichever thing; too few scenes show that the right one may be the last.
+            whichever thing; too few scenes show that the right one may be the last. Half of such
+            drafts keep the searcher's order: in scenes of one thing its first is the right one.
     """
 
     id: str
@@ -157,22 +155,20 @@ def _draft(
             )
         for type, share in _FORCED_SHARES.items():
             if generator.random() < share and (type is QueryType.TEXT or question.scene_id):
-                yield from _forced(question, type, single=single)
+                in_clutter = type is QueryType.IMAGE and not single and question.needs_search
+                yield from _forced(question, type, in_clutter=in_clutter)
 
 
-def _forced(question: Question, type: QueryType, *, single: bool) -> Iterator[Draft]:
-    looks_up = type is QueryType.IMAGE and question.needs_search
-    in_clutter = looks_up and not single
-    times = _TIMES_IN_CLUTTER if in_clutter else _TIMES_ALONE if looks_up else 1
+def _forced(question: Question, type: QueryType, *, in_clutter: bool) -> Iterator[Draft]:
     needed = question.steps[0].entity_id if question.steps else ""
     step = Step(entity_id=needed, text=question.text if type is QueryType.TEXT else None)
     search = PlannedSearch(type=type, entity_id=needed, step=step, forced=True)
-    for number in range(times):
+    for number in range(_TIMES_IN_CLUTTER if in_clutter else 1):
         yield Draft(
             id=f"{question.id}-forced-{type}-{number}",
             question=question,
             searches=(search,),
-            in_any_order=in_clutter,
+            in_any_order=in_clutter and number % 2 == 1,
         )
 
 
