@@ -60,16 +60,12 @@ class Draft:
 
     Attributes:
         misled: what comes back from the first search is what another question found.
-        in_any_order: so the passages stand. The whole image of a cluttered scene brings articles of
-            whichever thing; too few scenes show that the right one may be the last. Half of such
-            drafts keep the searcher's order: in scenes of one thing its first is the right one.
     """
 
     id: str
     question: Question
     searches: tuple[PlannedSearch, ...]
     misled: bool = False
-    in_any_order: bool = False
 
     @property
     def forced(self) -> bool:
@@ -168,7 +164,6 @@ def _forced(question: Question, type: QueryType, *, in_clutter: bool) -> Iterato
             id=f"{question.id}-forced-{type}-{number}",
             question=question,
             searches=(search,),
-            in_any_order=in_clutter and number % 2 == 1,
         )
 
 
@@ -226,8 +221,6 @@ def _brought(
     """What the searches of a draft bring in its trajectory."""
     if draft.misled:
         return _of_another(found, generator)
-    if draft.in_any_order:
-        return [[each[i] for i in generator.permutation(len(each))] for each in own]
     return own
 
 

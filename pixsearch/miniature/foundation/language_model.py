@@ -116,8 +116,8 @@ def next_tokens(
         image_index=batch.image_rows,
     )
     with fast_products(embeddings.device):
-        states = llava.model.language_model(
-            inputs_embeds=embeddings, attention_mask=batch.attention_mask, use_cache=False
+        states = llava.model.language_model(  # padded on the right: needs no mask
+            inputs_embeds=embeddings, use_cache=False
         ).last_hidden_state.float()
     targets = batch.labels[:, 1:]
     is_target = targets != IGNORED
