@@ -96,7 +96,8 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
     search = search_under(options.policy, Searcher.open(options.retrieval))
     found = _Evidence(root, masks, search).of(drafts)
     passages = [
-        _brought(draft, own, found, generator) for draft, own in zip(drafts, found, strict=True)
+        _of_another(found, generator) if draft.misled else own
+        for draft, own in zip(drafts, found, strict=True)
     ]
     stored = [
         _finish(draft, brought, masks)
@@ -210,18 +211,6 @@ def _asked(draft: Draft, search: PlannedSearch) -> tuple[str | int | None, ...]:
         return search.type, step.text
     place = step.place if search.type is QueryType.REGION else None
     return search.type, draft.question.scene_id, place
-
-
-def _brought(
-    draft: Draft,
-    own: Sequence[Sequence[Passage]],
-    found: Sequence[Sequence[Sequence[Passage]]],
-    generator: np.random.Generator,
-) -> Sequence[Sequence[Passage]]:
-    """What the searches of a draft bring in its trajectory."""
-    if draft.misled:
-        return _of_another(found, generator)
-    return own
 
 
 def _of_another(

@@ -44,7 +44,7 @@ def build_optimizer(parts: dict[TrainablePart, list[nn.Parameter]], options: Opt
     groups = []
     for part, parameters in parts.items():
         base_lr = options.lr * options.lr_scale.get(part, 1.0)
-        groups.append({"params": parameters, "part": part.value, "lr": base_lr, "base_lr": base_lr})
+        groups.append({"params": parameters, "lr": base_lr, "base_lr": base_lr})
     betas = (options.betas[0], options.betas[1])
     return AdamW(groups, betas=betas, weight_decay=options.weight_decay, fused=True)
 
