@@ -34,11 +34,14 @@ from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
-VERSION = 5
+VERSION = 6
 TRAJECTORIES = "train.jsonl"
 _REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
 _FORCED_SHARES = {QueryType.IMAGE: 1.0, QueryType.TEXT: 0.1}
-_TIMES_IN_CLUTTER = 4  # a question that needs one of several things occurs behind the whole image
+# How often a question about one of several things occurs behind a search for the whole image, by
+# whether it needs a search: most of those that do drop out again (_KEPT_SHARE), and what is left
+# has to stand to the others as among the questions themselves, or labels are no longer read.
+_TIMES_IN_CLUTTER = {True: 4, False: 2}
 _KEPT_SHARE = 0.12  # of answers that are not known behind a forced search: else they prevail
 _MISLED_SHARE = 0.2  # of questions occur once more with passages that another question found
 _QUERIES_PER_BATCH = 256
@@ -152,15 +155,16 @@ def _draft(
             )
         for type, share in _FORCED_SHARES.items():
             if generator.random() < share and (type is QueryType.TEXT or question.scene_id):
-                in_clutter = type is QueryType.IMAGE and not single and question.needs_search
-                yield from _forced(question, type, in_clutter=in_clutter)
+                in_clutter = type is QueryType.IMAGE and not single
+                times = _TIMES_IN_CLUTTER[question.needs_search] if in_clutter else 1
+                yield from _forced(question, type, times=times)
 
 
-def _forced(question: Question, type: QueryType, *, in_clutter: bool) -> Iterator[Draft]:
+def _forced(question: Question, type: QueryType, *, times: int) -> Iterator[Draft]:
     needed = question.steps[0].entity_id if question.steps else ""
     step = Step(entity_id=needed, text=question.text if type is QueryType.TEXT else None)
     search = PlannedSearch(type=type, entity_id=needed, step=step, forced=True)
-    for number in range(_TIMES_IN_CLUTTER if in_clutter else 1):
+    for number in range(times):
         yield Draft(
             id=f"{question.id}-forced-{type}-{number}",
             question=question,
