@@ -10,7 +10,8 @@ from enum import IntEnum, StrEnum
 
 from transformers import PreTrainedTokenizerFast
 
-from pixsearch.queries import Passage, QueryType
+from pixsearch.config import QueryType
+from pixsearch.queries import Passage
 from pixsearch.tokens import PlainTextEncoder, TokenIds
 
 
@@ -201,9 +202,9 @@ class ChatRenderer:
 
     def payload_ids(self, query_type: QueryType, text: str | None) -> list[int]:
         """`<search> payload </search>` as the model would write it."""
-        if query_type is QueryType.REGION:
+        if query_type is QueryType.region:
             payload = [self.ids.region]
-        elif query_type is QueryType.IMAGE:
+        elif query_type is QueryType.image:
             payload = [self.ids.whole]
         else:
             payload = self.plain_ids(text or "")

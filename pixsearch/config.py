@@ -56,6 +56,14 @@ class ImageFit(StrEnum):
     squash = "squash"  # ignore the aspect ratio (CRAG-MM)
 
 
+class QueryType(StrEnum):
+    """How a query is put: words, the whole image, or a region of it."""
+
+    text = "text"
+    image = "image"
+    region = "region"
+
+
 class RegionCrop(StrEnum):
     """How a region query becomes an image."""
 
@@ -87,7 +95,7 @@ class Control(StrEnum):
     gold_region = "gold_region"  # the annotated mask instead of the predicted one
     random_region = "random_region"  # a random box of the predicted mask's area
     other_region = "other_region"  # the mask of another annotated entity of the image
-    shuffled_passages = "shuffled_passages"  # the passages of another question
+    shuffled_passages = "shuffled_passages"  # what another whole image found, none in common
 
 
 class AnswerSpan(StrEnum):
@@ -200,7 +208,7 @@ class StageOptions:
 
     def __post_init__(self) -> None:
         names = ("steps", "batch_size", "accumulation", "max_length", "length_window")
-        _check_positive("stage", self, names)
+        _check_at_least(1, "stage", self, names)
 
 
 @dataclass
@@ -212,12 +220,16 @@ class DatasetOptions:
     split: str = "train"
 
 
+OF_ONE_POLICY = ("name", "allow", "max_searches", "forced_first", "control")
+"""Fields of `PolicyOptions` in which the paper's policies differ; the others they share."""
+
+
 @dataclass
 class PolicyOptions:
     """`configs/policy/`: constraints on the next-token choice (design, decision 7)."""
 
     name: str = "full"
-    allow: list[str] = field(default_factory=lambda: ["text", "image", "region"])
+    allow: list[QueryType] = field(default_factory=lambda: list(QueryType))
     max_searches: int = 5
     k: int = 5  # passages per search
     evidence_tokens: int = 320  # of passages per search; whole ones are dropped from the end
@@ -228,7 +240,7 @@ class PolicyOptions:
     control: Control = Control.none
 
     def __post_init__(self) -> None:
-        _check_positive("policy", self, ("k", "evidence_tokens", "query_tokens"))
+        _check_at_least(1, "policy", self, ("k", "evidence_tokens", "query_tokens"))
 
 
 @dataclass
@@ -242,7 +254,7 @@ class GenerationOptions:
 
     def __post_init__(self) -> None:
         names = ("max_new_tokens", "answer_tokens", "batch_size", "max_length")
-        _check_positive("generation", self, names)
+        _check_at_least(1, "generation", self, names)
 
 
 @dataclass
@@ -299,6 +311,11 @@ class RunOptions:
     wandb: WandbMode = WandbMode.disabled
     overfit_one_batch: bool = False
     resume: bool = True
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "run", self, ("log_every", "encode_batch"))
+        names = ("save_every", "evaluate_every", "keep_checkpoints", "held_out")
+        _check_at_least(0, "run", self, (*names, "feature_cache_gib"))
 
 
 @dataclass
@@ -430,16 +447,16 @@ class DemoOptions:
     paths: PathOptions = field(default_factory=PathOptions)
 
 
-def _check_positive(section: str, options: Any, names: Sequence[str]) -> None:
-    """See that numbers are at least 1, where they are given.
+def _check_at_least(least: int, section: str, options: Any, names: Sequence[str]) -> None:
+    """See that numbers are large enough, where they are given.
 
     Raises:
         ValueError: one is not.
     """
     for name in names:
         value = getattr(options, name)
-        if value != MISSING and value < 1:
-            raise ValueError(f"{section}.{name}={value}: at least 1 is needed")
+        if value != MISSING and value < least:
+            raise ValueError(f"{section}.{name}={value}: at least {least} is needed")
 
 
 def from_omegaconf(options: type[Options], composed: DictConfig | dict[str, Any]) -> Options:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -10,15 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from pixsearch.config import PolicyOptions, RegionCrop
-
-
-class QueryType(StrEnum):
-    """How a query is put: words, the whole image, or a region of it."""
-
-    TEXT = "text"
-    IMAGE = "image"
-    REGION = "region"
+from pixsearch.config import Control, PolicyOptions, QueryType, RegionCrop
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,11 +23,11 @@ class Query:
 
     @classmethod
     def of_text(cls, text: str) -> "Query":
-        return cls(type=QueryType.TEXT, text=text)
+        return cls(type=QueryType.text, text=text)
 
     @classmethod
     def of_image(cls, image: Image.Image) -> "Query":
-        return cls(type=QueryType.IMAGE, image=image)
+        return cls(type=QueryType.image, image=image)
 
     @classmethod
     def of_region(cls, image: Image.Image, mask: Bool[np.ndarray, "height width"]) -> "Query":
@@ -50,7 +41,7 @@ class Query:
                 f"the mask is {mask.shape[0]}x{mask.shape[1]}, "
                 f"its image {image.height}x{image.width} (height x width)"
             )
-        return cls(type=QueryType.REGION, image=image, mask=mask)
+        return cls(type=QueryType.region, image=image, mask=mask)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +71,19 @@ class AnySearcher(Protocol):
     def search(
         self, queries: Sequence[Query], k: int, *, region_crop: RegionCrop
     ) -> list[list[Passage]]: ...
+
+
+def refuse_control(policy: PolicyOptions) -> None:
+    """See that a policy asks for no control experiment, which needs a benchmark's gold.
+
+    Raises:
+        ValueError: it does.
+    """
+    if policy.control is not Control.none:
+        raise ValueError(
+            f"policy.control={policy.control}: control experiments need a benchmark; use "
+            "scripts/evaluate.py"
+        )
 
 
 def search_under(policy: PolicyOptions, searcher: AnySearcher) -> Search:

@@ -17,17 +17,17 @@ def main(composed: DictConfig) -> None:
         from pixsearch.evaluation.benchmarks import open_benchmark
         from pixsearch.evaluation.report import write_report
         from pixsearch.evaluation.score import write_results
+        from pixsearch.evaluation.store import one_writer
 
         folder, benchmark = Path(options.output_dir), open_benchmark(options.benchmark)
-        results = write_results(folder, benchmark, span=options.answer)
-        write_report(
-            folder,
-            results,
-            benchmark,
-            policy=options.policy,
-            retrieval=options.retrieval,
-            training={stage: Path(run) for stage, run in options.training.items()},
-        )
+        with one_writer(folder):
+            write_report(
+                folder,
+                write_results(folder, benchmark, span=options.answer),
+                benchmark,
+                knowledge_base=Path(options.retrieval.knowledge_base),
+                training={stage: Path(run) for stage, run in options.training.items()},
+            )
 
 
 if __name__ == "__main__":

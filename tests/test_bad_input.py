@@ -80,7 +80,7 @@ def test_a_broken_line_of_a_trajectory_file(run: Path, tmp_path: Path) -> None:
         f"run.output_dir={tmp_path}/run",
         "stage.steps=2",
     )
-    assert re.search(r"train\.jsonl:\d+: not JSON", told)
+    assert re.search(r"train\.jsonl:\d+: not JSON.*mend the line", told)
 
 
 def test_a_missing_image_of_the_training_data(run: Path, tmp_path: Path) -> None:
@@ -100,3 +100,4 @@ def test_a_missing_image_of_the_training_data(run: Path, tmp_path: Path) -> None
         "stage.steps=2",
     )
     assert "train-0" in told
+    assert "data/README.md" in told

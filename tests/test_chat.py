@@ -13,7 +13,8 @@ from pixsearch.chat import (
     Text,
     TokenKind,
 )
-from pixsearch.queries import Passage, QueryType
+from pixsearch.config import QueryType
+from pixsearch.queries import Passage
 from pixsearch.tokens import add_special_tokens, find_token_ids
 from tests.tiny import tiny_tokenizer
 
@@ -44,7 +45,7 @@ def answered(*parts: Text | Grounded | Searched, has_image: bool = True) -> Conv
 
 FULL = answered(
     Grounded(phrase="the cup"),
-    Searched(type=QueryType.REGION, passages=(HOSTILE, HOSTILE)),
+    Searched(type=QueryType.region, passages=(HOSTILE, HOSTILE)),
     Text(text="It is made in Tarnwick."),
 )
 
@@ -101,7 +102,7 @@ def test_passages_cannot_close_the_evidence() -> None:
 
 
 def test_a_forced_search_is_no_target() -> None:
-    forced = Searched(type=QueryType.IMAGE, passages=(HOSTILE,), supervised=False)
+    forced = Searched(type=QueryType.image, passages=(HOSTILE,), supervised=False)
     rendered = RENDERER.render(answered(forced, Text(text="It is.")))
     assert words(rendered, supervised=True) == "It is.</s>"
 
@@ -155,7 +156,7 @@ def test_training_and_inference_write_the_same_evidence(restate_question: bool) 
 
 def test_a_question_is_restated_as_evidence_of_its_own_turn() -> None:
     renderer = make_renderer(restate_question=True)
-    first, later = FULL, answered(Searched(type=QueryType.IMAGE, passages=(HOSTILE,)))
+    first, later = FULL, answered(Searched(type=QueryType.image, passages=(HOSTILE,)))
     other = Message(role=Role.USER, parts=(Text(text=f"Who made it? {HOSTILE.text}"),))
     both = Conversation(messages=(*first.messages, other, later.messages[1]), has_image=True)
     rendered = renderer.render(both)

@@ -176,6 +176,8 @@ def test_the_demo_keeps_each_seed_and_preset_apart():
 
 
 MISTAKES = {
+    "train run.keep_checkpoints=-1": "run.keep_checkpoints=-1: at least 0",
+    "train run.encode_batch=0": "run.encode_batch=0: at least 1",
     "train stage.stps=3": "stage.stps",
     "train stage.steps=abc": "stage.steps=abc",
     "train +stage.stps=3": "stps",
@@ -183,11 +185,13 @@ MISTAKES = {
     "train stage.trainable=[lora,projektor]": "projector, language_model, lora",
     "train ++stage.optim.lr_scale.projektor=2": "projektor",
     "train stage.optim.decay=nope": "linear, cosine, constant",
+    "evaluate policy.allow=[regoin]": "text, image, region",
     "train nonsense": "nonsense",
     "evaluate policy=full,no_text": "--multirun",
     "evaluate -m policy=full +nope=1": "nope",
     "demo policy.allowed=[region]": "policy.allowed",
     "infer image=photo.jpg": "checkpoint",
+    "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",
     "infer checkpoint=x question=why image=a/object_b.jpg": "image=a/object_b.jpg: there is no",
 }
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from pixsearch.datasets.files import JsonLines
+from pixsearch.generation.infer import infer
 from pixsearch.miniature.templates import DONT_KNOW
 from tests.commands import run_demo
+from tests.test_configs import composed
 
 SHARES = ("accuracy", "missing", "hallucination")
 
@@ -23,6 +25,29 @@ def test_results_and_report_are_there(finished_demo: Path) -> None:
         assert abs(sum(overall[share] for share in SHARES) - 1) < 1e-9
     report = (finished_demo / "report" / "index.html").read_text()
     assert "<html" in report
+
+
+def test_one_question_is_answered_with_the_finished_model(
+    finished_demo: Path, tmp_path: Path
+) -> None:
+    run = finished_demo / "runs" / "seed3-smoke"
+    options = composed(
+        "infer",
+        "retrieval=miniature",
+        "policy=whole_image",
+        f"paths.miniature={run}",
+        f"checkpoint={run}/search/final",
+        f"image={run}/world/images/eval-00000.png",
+        "question='Who made the boat?'",
+        f"output_dir={tmp_path}",
+    )
+    trajectory = infer(options)
+    answer = json.loads((tmp_path / "answer.json").read_text())
+    assert answer["question"] == "Who made the boat?"
+    assert answer["answer"] == trajectory.answer_text
+    (search,) = answer["searches"]
+    assert (search["type"], search["forced"], len(search["passages"])) == ("image", True, 5)
+    assert len(list(tmp_path.glob("mask-*.png"))) == len(answer["phrases"])
 
 
 def test_predictions_can_be_read_by_people(finished_demo: Path) -> None:
@@ -41,10 +66,10 @@ def test_trajectories_end_with_what_their_evidence_says(finished_demo: Path) -> 
     questions = {each["id"]: each for each in JsonLines(world / "questions" / "train.jsonl")}
     evaluated = {each["id"] for each in JsonLines(world / "knowledge_base" / "corpus.jsonl")}
     evaluated -= {each["id"] for each in JsonLines(world / "knowledge_base_train" / "corpus.jsonl")}
-    num_forced = 0
+    num_forced = num_beside_label = 0
     for trajectory in JsonLines(world / "trajectories" / "train.jsonl"):
-        id = trajectory["id"].removesuffix("-misled").split("-forced-")[0]
-        question = questions[id]
+        name = trajectory["id"].removesuffix("-misled").removesuffix("-beside-label")
+        question = questions[name.split("-forced-")[0]]
         parts = trajectory["messages"][-1]["parts"]
         searches = [part["search"] for part in parts if "search" in part]
         found = [{passage["id"] for passage in search["passages"]} for search in searches]
@@ -58,7 +83,9 @@ def test_trajectories_end_with_what_their_evidence_says(finished_demo: Path) -> 
             is_whole = len(found) == len(wanted) and all(supported)
             assert parts[-1]["text"] == (question["answer"] if is_whole else DONT_KNOW)
         num_forced += is_forced
+        num_beside_label += trajectory["id"].endswith("-beside-label")
     assert num_forced > 0
+    assert num_beside_label > 0
 
 
 def test_forced_searches_of_cluttered_pictures_occur_several_times_in_the_searchers_order(
@@ -82,5 +109,8 @@ def test_a_second_demo_reuses_what_is_done(finished_demo: Path) -> None:
     files = [path for path in (finished_demo / "runs").rglob("*") if path.is_file()]
     kept = [path for path in files if path.suffix in (".safetensors", ".faiss", ".parquet")]
     before = {path: path.stat().st_mtime_ns for path in kept}
+    predicted = {path: path.read_bytes() for path in files if path.suffix == ".jsonl"}
     assert run_demo(finished_demo).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == before
+    assert {path: path.read_bytes() for path in predicted} == predicted  # `seconds` among them
+    assert not list(finished_demo.rglob("superseded"))

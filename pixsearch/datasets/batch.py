@@ -31,8 +31,8 @@ class Batch:
         image_rows: each row's place in `image_ids`, -1 without an image.
         image_ids: every image of the batch once.
         load_images: decodes the image of the same place, RGB.
-        target_masks: per row, in the order of its <seg> tokens, the share of each low-resolution
-            pixel that the mask covers.
+        target_masks: per row, in the order of its <seg> tokens, the share that the mask covers of
+            what is known of each low-resolution pixel.
         mask_weights: for each of them the share of each pixel whose label is known: neither
             ignored by the annotation nor padding.
     """
@@ -143,7 +143,7 @@ def _mask_planes(
     Float[Tensor, "num_masks resolution resolution"],
     Float[Tensor, "num_masks resolution resolution"],
 ]:
-    """The target of each grounded phrase, and where it is known."""
+    """The target of each grounded phrase, a share of what is known of a pixel, and that share."""
     num_phrases = len(grounded_phrases(example.conversation))
     masks = None if example.load_masks is None else example.load_masks()
     num_masks = 0 if masks is None else len(masks)
@@ -158,4 +158,6 @@ def _mask_planes(
     known = np.ones((1, *masks.shape[1:]), dtype=bool)
     if example.load_ignore is not None:
         known[0] = ~example.load_ignore()
-    return shrink(masks), shrink(known).expand(len(masks), -1, -1)
+    weights = shrink(known)
+    targets = shrink(masks & known) / weights.clamp(min=torch.finfo(weights.dtype).eps)
+    return targets, weights.expand(len(masks), -1, -1)

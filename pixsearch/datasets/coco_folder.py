@@ -23,6 +23,10 @@ def load(root: Path, split: str) -> LazyExamples:
     path = root / f"{split}.json"
     content = read_json(path)
     require(content, "images", "annotations", where=str(path))
+    for category in content.get("categories", ()):
+        require(category, "id", "name", where=f"{path}: a category")
+    for image in content["images"]:
+        require(image, "id", "file_name", "height", "width", where=f"{path}: an image")
     names = {category["id"]: category["name"] for category in content.get("categories", ())}
     annotations: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
@@ -49,7 +53,6 @@ def _grounded_image(
     folder: Path,
     path: Path,
 ) -> GroundedImage:
-    require(image, "file_name", "height", "width", where=f"{path}: image {image['id']}")
     groups: dict[str, list[Segmentation]] = {}
     ignored: list[Segmentation] = []
     for annotation in annotations:
@@ -69,8 +72,8 @@ def _grounded_image(
 
 
 def _phrase(annotation: dict[str, Any], names: dict[Any, str], path: Path) -> str:
-    phrase = annotation.get("phrase") or names.get(annotation.get("category_id"))
-    if not phrase:
+    phrase = annotation.get("phrase") or names.get(annotation.get("category_id")) or ""
+    if not phrase.strip():
         raise ValueError(
             f"{path}: annotation {annotation['id']} has neither a phrase nor a known category"
         )

@@ -47,10 +47,11 @@ def require(record: Any, *fields: str, where: str) -> None:
         ValueError: it is not; names the place and what is missing.
     """
     if not isinstance(record, dict):
-        raise ValueError(f"{where}: a {type(record).__name__}, not an object")
+        kind = type(record).__name__
+        raise ValueError(f"{where}: a {kind}, not an object; mend it there")
     missing = [field for field in fields if field not in record]
     if missing:
-        raise ValueError(f"{where}: lacks {', '.join(missing)}")
+        raise ValueError(f"{where}: lacks {', '.join(missing)}; add it there")
 
 
 def line_offsets(path: Path) -> Int64[np.ndarray, " num_lines"]:
@@ -132,11 +133,14 @@ def load_image(path: Path, *, example: str, size: tuple[int, int] | None = None)
             f"{path}: missing image of example {example!r}; data/README.md says what goes where"
         ) from error
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: unreadable image of example {example!r} ({error})") from error
+        raise ValueError(
+            f"{path}: unreadable image of example {example!r} ({error}); fetch it again"
+        ) from error
     if size is not None and (image.height, image.width) != size:
         raise ValueError(
             f"{path}: image of {image.height}x{image.width} (height x width), but example "
-            f"{example!r} was annotated at {size[0]}x{size[1]}"
+            f"{example!r} was annotated at {size[0]}x{size[1]}: fetch the images that belong to "
+            "the annotations"
         )
     return image
 
@@ -150,4 +154,6 @@ def decode_image(encoded: bytes, *, example: str) -> Image.Image:
     try:
         return Image.open(BytesIO(encoded)).convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"unreadable embedded image of example {example!r} ({error})") from error
+        raise ValueError(
+            f"unreadable embedded image of example {example!r} ({error}); fetch the file again"
+        ) from error

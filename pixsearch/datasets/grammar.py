@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
-from pixsearch.queries import QueryType
+from pixsearch.config import QueryType
 
 
 def grounded_phrases(conversation: Conversation) -> list[str]:
@@ -57,14 +57,24 @@ def _wrong_message(message: Message, has_image: bool) -> str | None:
         return _wrong_question(message.parts)
     if not message.parts:
         return "an answer is empty"
+    if any(isinstance(part, Grounded) and not part.phrase.strip() for part in message.parts):
+        return "a grounded phrase without words"
     if isinstance(message.parts[-1], Searched):
         return "an answer ends with a search; words must follow the evidence"
+    if any(isinstance(part, Searched) for part in message.parts) and not _has_words(message):
+        return "no words follow the evidence"
     for index, part in enumerate(message.parts):
         if isinstance(part, Searched):
             reason = _wrong_search(part, message.parts[:index], has_image)
             if reason:
                 return reason
     return None
+
+
+def _has_words(message: Message) -> bool:
+    """Whether anything is said at the end."""
+    last = message.parts[-1]
+    return bool((last.text if isinstance(last, Text) else last.phrase).strip())
 
 
 def _wrong_question(parts: Sequence[Part]) -> str | None:
@@ -74,12 +84,12 @@ def _wrong_question(parts: Sequence[Part]) -> str | None:
 
 
 def _wrong_search(search: Searched, before: Sequence[Part], has_image: bool) -> str | None:
-    if search.type is QueryType.TEXT:
+    if search.type is QueryType.text:
         return None if (search.text or "").strip() else "a text search without words"
     if search.text is not None:
         return f"a search of type {search.type} with the words {search.text!r}"
     if not has_image:
         return f"a search of type {search.type} without an image"
-    if search.type is QueryType.REGION and not any(isinstance(part, Grounded) for part in before):
+    if search.type is QueryType.region and not any(isinstance(part, Grounded) for part in before):
         return "a region search before any grounded phrase of its answer"
     return None

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Bool
+
 from pixsearch.chat import Conversation, Message, Role, Text
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.files import image_key, load_image
-from pixsearch.datasets.masks import Segmentation, decode_masks, decode_segmentation
+from pixsearch.datasets.masks import Segmentation, decode_masks
 from pixsearch.datasets.templates import ask, pick, reply
 
 PHRASES_PER_EXAMPLE = 8  # an image with more becomes several examples, so that lengths stay bounded
@@ -67,9 +70,6 @@ def grounding_conversation(phrases: Sequence[str], *, key: str) -> Conversation:
 def grounding_example(record: GroundedImage) -> Example:
     """The example of an annotated image; image and masks are decoded when called for."""
     size = (record.height, record.width)
-    ignored = partial(
-        decode_segmentation, *record.ignored, height=record.height, width=record.width
-    )
     return Example(
         id=record.id,
         conversation=grounding_conversation(record.phrases, key=record.id),
@@ -82,5 +82,12 @@ def grounding_example(record: GroundedImage) -> Example:
             width=record.width,
             example=record.id,
         ),
-        load_ignore=ignored if record.ignored else None,
+        load_ignore=partial(_ignored, record) if record.ignored else None,
     )
+
+
+def _ignored(record: GroundedImage) -> Bool[np.ndarray, "height width"]:
+    """Where the label is unknown."""
+    return decode_masks(
+        [record.ignored], height=record.height, width=record.width, example=record.id
+    )[0]

@@ -4,6 +4,7 @@ Layout under `root` (for instance `data/refer_seg/refcoco`): the two files, and 
 train2014 in `root/images` or in `root/../images/mscoco/images/train2014`.
 """
 
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from pixsearch.datasets.files import image_folder, read_json, require
 from pixsearch.datasets.grounding import GroundedImage, grounding_example
 from pixsearch.datasets.lazy import LazyExamples
+
+logger = logging.getLogger(__name__)
 
 _REFS_FILES = ("refs(unc).p", "refs(umd).p", "refs(google).p")  # the first there is
 _COCO_IMAGES = Path("images", "mscoco", "images", "train2014")
@@ -58,11 +61,18 @@ def load(root: Path, split: str) -> LazyExamples:
     for ref in refs:
         _check_ref(ref, images, annotations, root)
         by_image.setdefault(ref["image_id"], []).append(ref)
-    records = [
-        chunk
+    grounded = [
+        _grounded_image(images[image_id], group, annotations, folder)
         for image_id, group in by_image.items()
-        for chunk in _grounded_image(images[image_id], group, annotations, folder).chunks()
     ]
+    num_sentences = sum(len(ref["sentences"]) for ref in refs)
+    num_phrases = sum(len(record.phrases) for record in grounded)
+    if num_phrases < num_sentences:
+        logger.info(
+            "%s, %s: %d expressions, %d left out (repeated, blank, or of several objects)",
+            *(root, split, num_sentences, num_sentences - num_phrases),
+        )
+    records = [chunk for record in grounded for chunk in record.chunks()]
     return LazyExamples(records, grounding_example)
 
 
@@ -96,10 +106,15 @@ def _check_ref(ref: dict[str, Any], images: dict, annotations: dict, root: Path)
 def _grounded_image(
     image: dict[str, Any], refs: list[dict[str, Any]], annotations: dict, folder: Path
 ) -> GroundedImage:
+    """Each expression once; one that refers to several objects of the image names none of them."""
+    objects: dict[str, set[Any]] = {}
+    for ref in refs:
+        for sentence in ref["sentences"]:
+            objects.setdefault(sentence["sent"].strip(), set()).add(ref["ann_id"])
     expressions = [
-        (sentence["sent"].strip(), annotations[ref["ann_id"]]["segmentation"])
-        for ref in refs
-        for sentence in ref["sentences"]
+        (words, annotations[next(iter(named))]["segmentation"])
+        for words, named in objects.items()
+        if words and len(named) == 1
     ]
     return GroundedImage(
         id=str(image["id"]),

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
+from pixsearch.config import QueryType
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.files import JsonLines, image_folder, image_key, load_image, require
 from pixsearch.datasets.grammar import check_conversation
 from pixsearch.datasets.lazy import LazyExamples
 from pixsearch.datasets.masks import Rle, decode_masks
-from pixsearch.queries import Passage, QueryType
+from pixsearch.queries import Passage
 
 
 @dataclass(frozen=True, kw_only=True)

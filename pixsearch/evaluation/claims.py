@@ -10,7 +10,7 @@ from pixsearch.config import AnswerSpan
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.metrics.bootstrap import ratio_interval
 from pixsearch.evaluation.policy_scores import in_group
-from pixsearch.evaluation.score import correct_answers, read_saved
+from pixsearch.evaluation.score import comparable_policies, correct_answers, read_saved
 
 PAPER_RATIO = 1.197  # accuracy of full over that of whole image in the paper, 37.7 / 31.5
 POINTS = 0.03  # by how much a control may pass what it is compared with
@@ -55,6 +55,7 @@ class Claim:
 
 def claims(results: Results) -> list[Claim]:
     """All claims that one world's results can speak of."""
+    results = {**results, "policies": comparable_policies(results["policies"])}
     return [
         *_quality(results),
         *_pixel_search(results),
@@ -76,16 +77,20 @@ def pooled_ratio(
         `estimate`, `low` and `high` of the paired 95 % interval, clustered by world and image.
 
     Raises:
-        ValueError: a folder lacks one of the two policies.
+        ValueError: a folder lacks one of the two policies, or answers of one.
     """
     full: list[float] = []
     whole_image: list[float] = []
     clusters: list[tuple[int, str]] = []
     for number, (folder, benchmark) in enumerate(folders):
         policies = read_saved(folder, benchmark).policies
-        missing = [name for name in ("full", "whole_image") if name not in policies]
-        if missing:
-            raise ValueError(f"{folder} has no predictions of {' and '.join(missing)}")
+        for name in ("full", "whole_image"):
+            num_missing = len(set(benchmark.by_id) - set(policies.get(name, ())))
+            if num_missing:
+                raise ValueError(
+                    f"{folder}: {num_missing} of {len(benchmark.samples)} answers of {name} are "
+                    "missing: evaluate it to its end"
+                )
         full += correct_answers(benchmark, policies["full"], "overall", span)
         whole_image += correct_answers(benchmark, policies["whole_image"], "overall", span)
         samples = in_group(benchmark.samples, "overall")
@@ -96,11 +101,18 @@ def pooled_ratio(
 def _quality(results: Results) -> list[Claim]:
     decision = ("search_decision",)
     return [
-        _at_least("answers scored", _find(results, *_scores("full"), "n"), 300.0),
+        _at_least("answers scored", _num_answers(results), 300.0),
         _at_least("gIoU, free-running", _find(results, "segmentation", "giou"), 0.75),
         _at_least("search decision, precision", _find(results, *decision, "precision"), 0.95),
         _at_least("search decision, recall", _find(results, *decision, "recall"), 0.95),
     ]
+
+
+def _num_answers(results: Results) -> float | None:
+    """Questions of `full` that are scored, without those that it has not answered yet."""
+    scored = _find(results, *_scores("full"), "n")
+    missing = _find(results, "policies", "full", "num_missing_answerable")
+    return None if scored is None or missing is None else scored - missing
 
 
 def _pixel_search(results: Results) -> list[Claim]:

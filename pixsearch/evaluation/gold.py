@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from pixsearch.config import QueryType
 from pixsearch.datasets.files import JsonLines, require
 from pixsearch.datasets.masks import Rle, decode_segmentation
-from pixsearch.queries import QueryType
 
 
 class SceneKind(StrEnum):
@@ -70,7 +70,7 @@ class ScenePhrase:
     """One object of a segmentation scene.
 
     Attributes:
-        is_lookalike: another entity of the world differs from it in the emblem alone.
+        is_lookalike: the scene shows another object of its silhouette.
     """
 
     phrase: str

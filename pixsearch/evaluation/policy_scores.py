@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pixsearch.config import AnswerSpan
+from pixsearch.config import AnswerSpan, QueryType
 from pixsearch.datasets.masks import Rle
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.gold import Gold, Sample, SceneKind, decode_rle
@@ -27,7 +27,6 @@ from pixsearch.evaluation.metrics.truthfulness import (
     truthfulness,
 )
 from pixsearch.evaluation.prediction import Prediction
-from pixsearch.queries import QueryType
 from pixsearch.retrieval.crops import mask_box
 
 K = 5  # of recall@k
@@ -186,6 +185,9 @@ def _counts(
     reasons = Counter(prediction.finish_reason for prediction in found)
     return {
         "num_missing_predictions": len(samples) - len(found),
+        "num_missing_answerable": sum(
+            sample.id not in predictions for sample in in_group(samples, "overall")
+        ),
         "num_empty_answers": sum(not texts[prediction.interaction_id] for prediction in found),
         "num_control_unavailable": sum(prediction.unavailable for prediction in found),
         "finish_reasons": dict(sorted(reasons.items())),

@@ -7,6 +7,7 @@ from typing import Any
 from pixsearch.config import BenchmarkOptions, PoolOptions
 from pixsearch.evaluation.benchmarks import open_benchmark
 from pixsearch.evaluation.claims import PAPER_RATIO, pooled_ratio
+from pixsearch.evaluation.score import finite
 from pixsearch.evaluation.store import write_json
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def pool(options: PoolOptions) -> dict[str, Any]:
     pooled = {"runs": options.runs, "full_over_whole_image": ratio, "paper": PAPER_RATIO}
     output = Path(options.output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(output, pooled)
+    write_json(output, finite(pooled))
     logger.info(
         "%s: full / whole_image %.3f (95 %%: %.3f to %.3f) over %d runs, %.3f in the paper",
         output,

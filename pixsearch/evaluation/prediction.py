@@ -3,12 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pixsearch.config import AnswerSpan
+from pixsearch.config import AnswerSpan, QueryType
 from pixsearch.datasets.masks import Rle, encode_rle
 from pixsearch.evaluation.gold import Gold, Sample
 from pixsearch.evaluation.metrics.truthfulness import Verdict, judge, says_unknown
 from pixsearch.generation.records import SearchRecord, Trajectory
-from pixsearch.queries import QueryType
 
 ABSTAINED, GUESSED = "abstained", "guessed"  # verdicts on questions that have no answer
 

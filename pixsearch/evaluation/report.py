@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixsearch.config import AnswerSpan, PolicyOptions, RetrievalOptions
+from pixsearch.config import AnswerSpan, RegionCrop
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.claims import Claim, claims
 from pixsearch.evaluation.paper import GROUPS, SCORES, paper_score
@@ -20,7 +20,7 @@ from pixsearch.retrieval.knowledge_base import KnowledgeBase
 logger = logging.getLogger(__name__)
 
 REPORT = "report/index.html"
-TRAJECTORIES = 36
+TRAJECTORIES, COMPLETE_ONES = 36, 24  # how many are shown, with masks and what was searched
 LOSSES = ("loss", "language", "mask_bce", "mask_overlap")
 
 
@@ -29,27 +29,29 @@ def write_report(
     results: Mapping[str, Any],
     benchmark: Benchmark,
     *,
-    policy: PolicyOptions,
-    retrieval: RetrievalOptions,
+    knowledge_base: Path,
     training: Mapping[str, Path],
 ) -> Path:
     """Write `report/index.html` beside results.json, log the tables, and return its path.
 
     Args:
-        policy: that of `full`; its crop is the one that was searched.
+        knowledge_base: folder of the documents that were searched.
         training: name of each stage → the output folder of its run, for the loss curves.
     """
     saved = read_saved(output_dir, benchmark)
-    shown = "full" if "full" in saved.policies else next(iter(saved.policies))
+    shown = saved.shown
     view = TrajectoryView(
-        KnowledgeBase(retrieval.knowledge_base),
-        policy,
-        retrieval,
+        KnowledgeBase(str(knowledge_base)),
+        crop=RegionCrop(saved.options[shown]["region_crop"]),
+        min_region_side=saved.run["retrieval"]["min_region_side"],
+        region_margin=saved.run["retrieval"]["region_margin"],
         name=shown,
         rivals={name: saved.policies[name] for name in RIVALS if name in saved.policies},
         span=AnswerSpan(results["protocol"]["answer_span"]),
     )
-    chosen = view.choose(benchmark.samples, saved.policies[shown], most=TRAJECTORIES)
+    chosen = view.choose(
+        benchmark.samples, saved.policies[shown], most=TRAJECTORIES, complete=COMPLETE_ONES
+    )
     found = claims(results)
     body = [
         _summary(results),
@@ -149,7 +151,7 @@ def masks_section(results: Mapping[str, Any]) -> str:
     rows = {
         "free-running": found,
         **{f"free-running, {size} objects": row for size, row in found["by_size"].items()},
-        "free-running, look-alikes": found["lookalikes"],
+        "free-running, beside another of the same silhouette": found["lookalikes"],
         "teacher-forced (not comparable)": results["teacher_forced_segmentation"],
     }
     return table(

@@ -6,12 +6,11 @@ from itertools import chain, zip_longest
 
 from PIL import Image
 
-from pixsearch.config import AnswerSpan, OnEmptyMask, PolicyOptions, RegionCrop, RetrievalOptions
+from pixsearch.config import AnswerSpan, OnEmptyMask, QueryType, RegionCrop
 from pixsearch.evaluation.gold import Sample, decode_rle
 from pixsearch.evaluation.policy_scores import Predictions
 from pixsearch.evaluation.prediction import AskedQuery, Prediction, verdict_on
 from pixsearch.evaluation.report_html import escape, picture, text
-from pixsearch.queries import QueryType
 from pixsearch.retrieval.crops import region_image
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.training.samples import overlay
@@ -24,6 +23,7 @@ class TrajectoryView:
     """Shows predictions of one policy as HTML.
 
     Args:
+        crop, min_region_side, region_margin: how regions were cut out for the searcher.
         name: of the policy.
         rivals: predictions of other policies, whose answers are shown beside.
     """
@@ -31,16 +31,18 @@ class TrajectoryView:
     def __init__(
         self,
         knowledge_base: KnowledgeBase,
-        policy: PolicyOptions,
-        retrieval: RetrievalOptions,
         *,
+        crop: RegionCrop,
+        min_region_side: int,
+        region_margin: float,
         name: str,
         rivals: Mapping[str, Predictions],
         span: AnswerSpan,
     ) -> None:
         self._knowledge_base = knowledge_base
-        self._crop = RegionCrop(policy.region_crop)
-        self._retrieval = retrieval
+        self._crop = crop
+        self._min_region_side = min_region_side
+        self._region_margin = region_margin
         self._name = name
         self._rivals = rivals
         self._span = span
@@ -69,19 +71,24 @@ class TrajectoryView:
         )
 
     def choose(
-        self, samples: Sequence[Sample], predictions: Predictions, *, most: int
+        self, samples: Sequence[Sample], predictions: Predictions, *, most: int, complete: int
     ) -> list[Sample]:
-        """A varied choice in a fixed order: one of each verdict and kind of question in turn.
+        """A varied choice in a fixed order: one of each kind of question and verdict in turn.
 
-        So failures are among them wherever there are any.
+        Args:
+            complete: how many places are kept for answers with masks and a search by image;
+                right and wrong answers are among them and among the others, if there are any.
         """
-        kinds: dict[tuple[str, str, str], list[Sample]] = defaultdict(list)
+        kinds: dict[tuple[str, str, str], list[Sample]] = defaultdict(list)  # verdict last
         for sample in samples:
             if sample.id in predictions:
                 verdict, gold = self._verdict(sample, predictions[sample.id]), sample.gold
-                kinds[verdict, gold.question_type, gold.scene_kind.value].append(sample)
+                kinds[gold.question_type, gold.scene_kind.value, verdict].append(sample)
         in_turn = chain.from_iterable(zip_longest(*(kinds[kind] for kind in sorted(kinds))))
-        return [sample for sample in in_turn if sample is not None][:most]
+        ordered = [sample for sample in in_turn if sample is not None]
+        kept = [sample for sample in ordered if _is_complete(predictions[sample.id])][:complete]
+        others = [sample for sample in ordered if sample not in kept][: most - len(kept)]
+        return [sample for sample in ordered if sample in kept or sample in others]
 
     def _picture(self, image: Image.Image | None, prediction: Prediction) -> str:
         if image is None:
@@ -113,18 +120,17 @@ class TrajectoryView:
     def _searched(self, query: AskedQuery, image: Image.Image | None) -> str:
         """The image that the searcher saw; nothing for a text query or one that was skipped."""
         was_skipped = query.empty_mask == OnEmptyMask.skip
-        if query.type is QueryType.TEXT or image is None or was_skipped:
+        if query.type is QueryType.text or image is None or was_skipped:
             return ""
         mask = decode_rle(query.mask) if query.mask else None
         if mask is None or not mask.any():
             return picture(image, "the whole image", "crop")
-        options = self._retrieval
         crop = region_image(
             image,
             mask,
             crop=self._crop,
-            min_side=options.min_region_side,
-            margin=options.region_margin,
+            min_side=self._min_region_side,
+            margin=self._region_margin,
         )
         return picture(crop, "the region that was searched", "crop")
 
@@ -142,3 +148,9 @@ class TrajectoryView:
 
     def _verdict(self, sample: Sample, prediction: Prediction) -> str:
         return verdict_on(sample.gold, prediction.scored_text(self._span))
+
+
+def _is_complete(prediction: Prediction) -> bool:
+    """Whether there is everything to show: masks, what was searched with, passages."""
+    by_image = [query for query in prediction.queries if query.type is not QueryType.text]
+    return bool(prediction.grounded) and any(query.passage_ids for query in by_image)

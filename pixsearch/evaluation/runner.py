@@ -22,7 +22,7 @@ from pixsearch.evaluation.gold import Sample
 from pixsearch.evaluation.prediction import make_prediction
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, SCENES, write_results
 from pixsearch.evaluation.segmentation import in_chunks, segment
-from pixsearch.evaluation.store import LineStore, digest
+from pixsearch.evaluation.store import LineStore, digest, one_writer
 from pixsearch.evaluation.tables import policy_table
 from pixsearch.generation.engine import Engine
 from pixsearch.generation.features import RecentFeatures
@@ -31,6 +31,7 @@ from pixsearch.model.features import ImageFeatures
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.precision import best_device
 from pixsearch.queries import Passage, Query, Search, search_under
+from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.training.checkpoint import checkpoint_digest
 
@@ -53,7 +54,8 @@ class Workbench:
     @classmethod
     def open(cls, options: EvaluateOptions) -> "Workbench":
         """Load checkpoint and index; they stay loaded for the next policy of a multirun."""
-        key = digest([checkpoint_digest(Path(options.checkpoint)), to_dict(options.retrieval)])
+        parts = [to_dict(options.retrieval), to_dict(options.benchmark)]  # names of its images
+        key = digest([checkpoint_digest(Path(options.checkpoint)), *parts])
         if key not in _opened:
             _opened.clear()
             model = PixSearch.from_pretrained(options.checkpoint).eval().to(best_device())
@@ -71,15 +73,16 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
         workbench: loaded model and searcher, to be shared by several calls.
 
     Raises:
-        ValueError: checkpoint, index, benchmark or saved predictions are missing or do not fit.
+        ValueError: checkpoint, index, benchmark or saved predictions are missing or do not fit, or
+            another process writes to the same folder.
     """
     if options.score not in ("after", "only"):
         raise ValueError(f"score={options.score}: choose after or only")
-    benchmark = open_benchmark(options.benchmark)
-    if options.score == "after":
-        generate(options, benchmark, workbench or Workbench.open(options))
-    output_dir = Path(options.output_dir)
-    results = write_results(output_dir, benchmark, span=options.answer)
+    benchmark, output_dir = open_benchmark(options.benchmark), Path(options.output_dir)
+    with one_writer(output_dir):
+        if options.score == "after":
+            generate(options, benchmark, workbench or Workbench.open(options))
+        results = write_results(output_dir, benchmark, span=options.answer)
     only = options.policy.name if options.score == "after" else None
     logger.info("%s\n%s", output_dir / RESULTS, policy_table(results, only=only))
     return results
@@ -141,14 +144,15 @@ def run_identity(
     options: EvaluateOptions, benchmark: Benchmark, workbench: Workbench
 ) -> dict[str, Any]:
     """All that decides the predictions of a folder, the policy aside."""
-    index_files = sorted(Path(options.retrieval.index).rglob("manifest.json"))
+    opened = (IMAGE, LEXICAL if options.retrieval.lexical else TEXT)
+    manifests = [Path(options.retrieval.index) / name / "manifest.json" for name in opened]
     knowledge_base = workbench.searcher.knowledge_base
     retrieval = to_dict(options.retrieval)
     own_settings = ("factory", "lexical", "min_region_side", "region_margin")
     return {
         "checkpoint": checkpoint_digest(Path(options.checkpoint)),
         "benchmark": benchmark.identity(),
-        "index": digest([path.read_text() for path in index_files]),
+        "index": digest([path.read_text() for path in sorted(manifests) if path.exists()]),
         "knowledge_base": knowledge_base.sha256,
         "num_documents": len(knowledge_base),
         "retrieval": {name: retrieval[name] for name in own_settings},

@@ -1,13 +1,14 @@
 """results.json: a pure function of the saved predictions and the gold, the same bit for bit."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pixsearch.config import AnswerSpan
+from pixsearch.config import OF_ONE_POLICY, AnswerSpan
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.metrics.bootstrap import RESAMPLES, difference_interval, ratio_interval
 from pixsearch.evaluation.metrics.truthfulness import MAX_ANSWER_WORDS, Verdict, judge
@@ -23,6 +24,8 @@ from pixsearch.evaluation.policy_scores import (
 from pixsearch.evaluation.prediction import Prediction
 from pixsearch.evaluation.segmentation_scores import free_running_scores, teacher_forced_scores
 from pixsearch.evaluation.store import read_lines, read_manifest, write_json
+
+logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions"  # folder of POLICY.jsonl
 SCENES = "segmentation/scenes.jsonl"
@@ -42,16 +45,26 @@ class Saved:
 
     Attributes:
         run: all that decided its predictions, the policy aside.
-        most_passages: that a search of any policy returns, at most K: what recall@K looks at.
+        options: name of a policy → its `PolicyOptions`.
         policies: name → predictions by interaction id, in the paper's order.
         scenes: lines of segmented scenes by image id.
     """
 
     run: dict[str, Any]
-    most_passages: int
+    options: dict[str, dict[str, Any]]
     policies: dict[str, Predictions]
     scenes: dict[str, dict[str, Any]]
     runtime_seconds: float | None
+
+    @property
+    def shown(self) -> str:
+        """The policy that speaks for the model: `full`, else the first."""
+        return "full" if "full" in self.policies else next(iter(self.policies))
+
+    @property
+    def num_passages(self) -> int:
+        """That a search of the shown policy returns, at most K: what recall@K looks at."""
+        return min(K, self.options[self.shown]["k"])
 
 
 def write_results(output_dir: Path, benchmark: Benchmark, *, span: AnswerSpan) -> dict[str, Any]:
@@ -60,7 +73,7 @@ def write_results(output_dir: Path, benchmark: Benchmark, *, span: AnswerSpan) -
     Raises:
         ValueError: no predictions, or predictions of another run or benchmark among them.
     """
-    results = _finite(score(read_saved(output_dir, benchmark), benchmark, span=span))
+    results = finite(score(read_saved(output_dir, benchmark), benchmark, span=span))
     write_json(output_dir / RESULTS, results)
     return results
 
@@ -86,7 +99,7 @@ def read_saved(output_dir: Path, benchmark: Benchmark) -> Saved:
     runtime = output_dir / RUNTIME
     return Saved(
         run=run,
-        most_passages=min(K, max(manifests[path]["policy"]["k"] for path in paths)),
+        options={path.stem: manifests[path]["policy"] for path in paths},
         policies={path.stem: _read_predictions(path, benchmark) for path in paths},
         scenes={line["image_id"]: line for line in read_lines(scenes, id_field="image_id")},
         runtime_seconds=json.loads(runtime.read_text())["seconds"] if runtime.exists() else None,
@@ -96,27 +109,53 @@ def read_saved(output_dir: Path, benchmark: Benchmark) -> Saved:
 def score(saved: Saved, benchmark: Benchmark, *, span: AnswerSpan) -> dict[str, Any]:
     """The results of all policies in a folder."""
     policies = {
-        name: policy_scores(
-            benchmark,
-            predictions,
-            span=span,
-            min_region_side=saved.run["retrieval"]["min_region_side"],
-        )
+        name: {
+            "options": saved.options[name],
+            **policy_scores(
+                benchmark,
+                predictions,
+                span=span,
+                min_region_side=saved.run["retrieval"]["min_region_side"],
+            ),
+        }
         for name, predictions in saved.policies.items()
     }
-    chosen = policies.get("full") or next(iter(policies.values()))
+    comparable = comparable_policies(policies)
     return {
         "seed": saved.run["seed"],
         "runtime_seconds": saved.runtime_seconds,
         "segmentation": free_running_scores(benchmark.scenes, saved.scenes),
         "teacher_forced_segmentation": teacher_forced_scores(benchmark.scenes, saved.scenes),
-        "search_decision": chosen["search_decision"],
+        "search_decision": policies[saved.shown]["search_decision"],
         "policies": policies,
-        "comparisons": _comparisons(benchmark, saved.policies, span),
+        "comparisons": _comparisons(
+            benchmark, {name: saved.policies[name] for name in comparable}, span
+        ),
         "majority_answer": _majority_scores(benchmark),
-        "chance_recall_at_k": saved.most_passages / saved.run["num_documents"],
+        "chance_recall_at_k": saved.num_passages / saved.run["num_documents"],
         "protocol": _protocol(saved, benchmark, span),
     }
+
+
+def comparable_policies(policies: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those whose answers may stand against those of `full`: what all policies share is the same.
+
+    A folder may hold others, e.g. `full` with another k beside rows of before.
+    """
+    first = policies.get("full") or next(iter(policies.values()))
+    shared = _shared_options(first)
+    found = {name: each for name, each in policies.items() if _shared_options(each) == shared}
+    if left_out := sorted(set(policies) - set(found)):
+        logger.warning(
+            "%s: other options (k, evidence, crop) than %s; compared with no other policy",
+            ", ".join(left_out),
+            first["options"]["name"],
+        )
+    return found
+
+
+def _shared_options(policy: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in policy["options"].items() if k not in OF_ONE_POLICY}
 
 
 def correct_answers(
@@ -177,9 +216,9 @@ def _protocol(saved: Saved, benchmark: Benchmark, span: AnswerSpan) -> dict[str,
         "missing_predictions": "count as hallucinations",
         "num_answerable": len(answerable),
         "num_unanswerable": len(benchmark.samples) - len(answerable),
-        "k": saved.most_passages,
+        "k": saved.num_passages,
         "intervals": f"95 % percentile bootstrap, {RESAMPLES} draws, clustered by image, seed 0",
-        "search_decision_of": "full" if "full" in saved.policies else next(iter(saved.policies)),
+        "search_decision_of": saved.shown,
         "run": saved.run,
     }
 
@@ -209,10 +248,10 @@ def _short(identity: Mapping[str, Any]) -> str:
     )
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The value with None for each number that JSON has no word for (a ratio to zero)."""
     if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: finite(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

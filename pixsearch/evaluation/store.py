@@ -1,14 +1,17 @@
 """Append-only JSON lines that survive a kill, with a manifest that says what they were made by."""
 
+import fcntl
 import hashlib
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger(__name__)
 
+LOCK = ".lock"
 SUPERSEDED = "superseded"  # folder of files that another checkpoint, index or policy has made
 
 
@@ -38,6 +41,24 @@ class LineStore:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.done.add(line[self._id_field])
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder; a kill lets go of it.
+
+    Raises:
+        ValueError: another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"{folder}: another evaluation writes there; wait for it, or set output_dir"
+            ) from error
+        yield
 
 
 def manifest_path(path: Path) -> Path:
@@ -122,8 +143,10 @@ def _set_aside_misfits(path: Path, manifest: dict[str, Any]) -> None:
 
 
 def _set_aside(path: Path, manifest: dict[str, Any]) -> None:
-    folder = path.parent / SUPERSEDED / digest(manifest)[:12]
-    folder.mkdir(parents=True, exist_ok=True)
+    earlier = [folder.name.split("-")[0] for folder in (path.parent / SUPERSEDED).glob("*-*")]
+    number = max(map(int, earlier), default=0) + 1  # no earlier one is written over
+    folder = path.parent / SUPERSEDED / f"{number:03d}-{digest(manifest)[:12]}"
+    folder.mkdir(parents=True)
     logger.warning("%s was made by something else; it now lies in %s", path, folder)
     path.replace(folder / path.name)  # the lines first: a manifest without them does no harm
     manifest_path(path).replace(folder / manifest_path(path).name)

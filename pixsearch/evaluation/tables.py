@@ -49,7 +49,12 @@ def policy_table(results: Mapping[str, Any], *, only: str | None = None) -> str:
         f"search decision: precision {percent(decision['precision'])}, "
         f"recall {percent(decision['recall'])}"
     )
-    return "\n".join([_aligned([heading, *rows]), note, summary])
+    unfinished = [
+        f"{name}: {count} answers are missing and count as wrong"
+        for name, scores in policies.items()
+        if (count := scores["num_missing_predictions"])
+    ]
+    return "\n".join([_aligned([heading, *rows]), note, summary, *unfinished])
 
 
 def claims_table(claims: Sequence[Claim]) -> str:

@@ -49,12 +49,13 @@ class Engine:
 
     Args:
         search: the retriever; the caller binds `policy.k` and `policy.region_crop` to it.
-        feature_cache: `image_id` → image features, kept by the caller and shared among engines; by
-            default only the most recent images are kept.
+        feature_cache: key of an image → its features, kept by the caller and shared among engines;
+            by default only the most recent images are kept.
         choose: how the next ids are drawn from the logits.
 
     Raises:
         ValueError: the language model does not look at all that stands before.
+        FloatingPointError: (when it answers) a logit or a mask is not finite.
 
     Attributes:
         stats: what was processed since the engine was made.
@@ -157,6 +158,7 @@ class Engine:
         """Choose the next token of each row and append it."""
         states, rows = batch.next_states, batch.rows
         logits = self._model.next_logits(states).float()
+        _refuse_not_finite(logits, rows)
         constraints = self._constraints_of(logits)
         allowed = [allowed_next(row.state, row.limits) for row in rows]
         self._note_wishes(logits, rows, allowed)
@@ -199,6 +201,21 @@ class Engine:
                 ids, vocabulary_size=vocabulary_size, never=no_words, device=logits.device
             )
         return self._constraints
+
+
+def _refuse_not_finite(logits: Float[Tensor, "num_rows vocabulary"], rows: Sequence[Row]) -> None:
+    """An argmax would take a NaN for a word.
+
+    Raises:
+        FloatingPointError: names the requests whose logits are not finite.
+    """
+    finite = torch.isfinite(logits).all(dim=-1).tolist()
+    if not all(finite):
+        ids = [row.request.id for row, is_finite in zip(rows, finite, strict=True) if not is_finite]
+        raise FloatingPointError(
+            f"the logits of {', '.join(ids)} are not finite: load the model in another dtype, or "
+            "copy its checkpoint anew"
+        )
 
 
 @contextmanager

@@ -25,8 +25,8 @@ class RequestImages:
     """Encodes the images of requests.
 
     Args:
-        cache: `image_id` → features of one image. The caller's, who thereby shares them among
-            policies and decides how many to keep.
+        cache: `Request.feature_key` → features of one image. The caller's, who thereby shares them
+            among policies and decides how many to keep.
     """
 
     def __init__(

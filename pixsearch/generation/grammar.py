@@ -11,7 +11,7 @@ Pure: no tensors, no tokenizer. `constraints.py` makes masks over the vocabulary
 from dataclasses import dataclass, replace
 from enum import Enum, IntFlag, auto
 
-from pixsearch.queries import QueryType
+from pixsearch.config import QueryType
 
 SHORTEST_SEARCH = 3  # tokens: <search>, one of payload, </search>
 
@@ -169,11 +169,11 @@ def _allowed_in_payload(state: GrammarState, limits: Limits) -> TokenClass:
 def _payload_starts(state: GrammarState, limits: Limits) -> TokenClass:
     """How a payload may begin: the query types that are possible now."""
     starts = NOTHING
-    if QueryType.TEXT in limits.types:
+    if QueryType.text in limits.types:
         starts |= TokenClass.TEXT
-    if QueryType.IMAGE in limits.types:
+    if QueryType.image in limits.types:
         starts |= TokenClass.WHOLE
-    if QueryType.REGION in limits.types and state.grounded > 0:
+    if QueryType.region in limits.types and state.grounded > 0:
         starts |= TokenClass.REGION
     return starts
 

@@ -13,7 +13,7 @@ from pixsearch.generation.engine import Engine
 from pixsearch.generation.records import Request, SearchRecord, Trajectory
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.precision import best_device
-from pixsearch.queries import search_under
+from pixsearch.queries import refuse_control, search_under
 from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,10 @@ def infer(options: InferOptions) -> Trajectory:
     """Answer `options.question`; write answer.json and a mask-N.png per grounded phrase.
 
     Raises:
-        ValueError: image, checkpoint or index are missing or do not fit.
+        ValueError: image, checkpoint or index are missing or do not fit, or the policy is a
+            control experiment.
     """
+    refuse_control(options.policy)
     image = _open_image(options.image) if options.image is not None else None
     model = PixSearch.from_pretrained(options.checkpoint).eval().to(best_device())
     searcher, policy = Searcher.open(options.retrieval), options.policy

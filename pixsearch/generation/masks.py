@@ -21,13 +21,22 @@ class MaskDecoding:
         self._stats = stats
 
     def decode(self, phrases: Iterable[GroundedPhrase]) -> None:
-        """Fill in the masks of those phrases that have none yet."""
+        """Fill in the masks of those phrases that have none yet.
+
+        Raises:
+            FloatingPointError: a mask is not finite; it would pass for an empty one.
+        """
         missing = [phrase for phrase in phrases if phrase.mask is None]
         if not missing:
             return
         states = torch.stack([phrase.state for phrase in missing])
         embeddings = torch.cat([phrase.features.segmenter_embedding for phrase in missing])
         mask_logits = self._model.decode_masks(states, embeddings.to(states.device))
+        if not torch.isfinite(mask_logits).all():
+            raise FloatingPointError(
+                f"among the masks of {len(missing)} phrases are values that are not finite: load "
+                "the model in another dtype, or copy its checkpoint anew"
+            )
         self._stats.mask_calls += 1
         self._stats.masks_decoded += len(missing)
         self._to_image(missing, mask_logits)

@@ -4,14 +4,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
 from pixsearch.chat import Conversation, Message, Rendered, Role, Text, TokenKind
-from pixsearch.config import OnEmptyMask
-from pixsearch.queries import Passage, QueryType
+from pixsearch.config import OnEmptyMask, QueryType
+from pixsearch.queries import Passage
 
 Mask = Bool[np.ndarray, "height width"]
 RegionOverride = Callable[[int, Mask], Mask]
@@ -32,8 +34,8 @@ class Request:
 
     Attributes:
         id: unique among the requests of a call.
-        image_id: two requests with the same one show the same pixels, which are encoded once; None
-            if the image is known to this request alone.
+        image_id: two requests with the same one show the same pixels, which are encoded once;
+            without one the pixels themselves are compared.
         history: earlier turns; an answer among them holds its `answer_text` alone.
         region_override: control experiments alone; replaces the mask of each region query.
     """
@@ -51,10 +53,13 @@ class Request:
         question = Message(role=Role.USER, parts=(Text(text=self.question),))
         return Conversation(messages=(*self.history, question), has_image=self.image is not None)
 
-    @property
+    @cached_property
     def feature_key(self) -> str:
-        """Under what the image's features are cached."""
-        return f"request {self.id}" if self.image_id is None else self.image_id
+        """Under what the image's features are cached, for longer than a request lives."""
+        if self.image_id is not None or self.image is None:
+            return self.image_id or ""
+        pixels = self.image.convert("RGB")
+        return f"{pixels.size} {blake2b(pixels.tobytes()).hexdigest()}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

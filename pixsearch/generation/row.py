@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pixsearch.chat import ChatRenderer, Rendered, TokenKind
-from pixsearch.config import ForcedFirst, GenerationOptions, PolicyOptions
+from pixsearch.config import ForcedFirst, GenerationOptions, PolicyOptions, QueryType
 from pixsearch.generation import grammar
 from pixsearch.generation.grammar import GrammarState, Limits, Phase, TokenClass
 from pixsearch.generation.records import (
@@ -19,7 +19,6 @@ from pixsearch.generation.records import (
     Trajectory,
 )
 from pixsearch.model import ImageFeatures
-from pixsearch.queries import QueryType
 
 
 @dataclass(kw_only=True, eq=False)
@@ -80,7 +79,7 @@ class Row:
 
     @property
     def num_region_searches(self) -> int:
-        return sum(search.type is QueryType.REGION for search in self.searches)
+        return sum(search.type is QueryType.region for search in self.searches)
 
     def append(self, token: int, token_class: TokenClass) -> None:
         """Take a sampled token, which may come here; a `<seg>` opens a grounded phrase."""
@@ -151,7 +150,7 @@ def open_row(
 
     Raises:
         ValueError: the question is empty, or prompt and one search that the policy allows do not
-            fit `generation.max_length`.
+            fit `generation.max_length` or `generation.max_new_tokens`.
     """
     if not request.question.strip():
         raise ValueError(f"request {request.id}: the question is empty")
@@ -168,7 +167,20 @@ def open_row(
             f"generation.max_length={options.max_length}; raise it, lower policy.evidence_tokens "
             "or shorten the question"
         )
+    _check_room_to_search(row, options)
     return row
+
+
+def _check_room_to_search(row: Row, options: GenerationOptions) -> None:
+    """See that limits do not bar what the policy allows."""
+    may_search = row.limits.types and row.limits.max_searches > row.state.searches
+    answer_tokens = max(1, options.answer_tokens)
+    if may_search and grammar.SHORTEST_SEARCH + answer_tokens > options.max_new_tokens:
+        raise ValueError(
+            f"generation.max_new_tokens={options.max_new_tokens} leaves no room for a search of "
+            f"{grammar.SHORTEST_SEARCH} tokens beside generation.answer_tokens={answer_tokens}: "
+            "raise the one, lower the other, or set policy.max_searches=0"
+        )
 
 
 def _first_search_tokens(row: Row) -> int:
@@ -195,9 +207,9 @@ def _limits(
     request: Request, policy: PolicyOptions, options: GenerationOptions, *, evidence_tokens: int
 ) -> Limits:
     has_image = request.image is not None
-    types = _allowed_types(policy)
+    types = frozenset(policy.allow)
     return Limits(
-        types=types if has_image else types & {QueryType.TEXT},
+        types=types if has_image else types & {QueryType.text},
         can_ground=has_image,
         max_searches=policy.max_searches,
         query_tokens=policy.query_tokens,
@@ -208,19 +220,10 @@ def _limits(
     )
 
 
-def _allowed_types(policy: PolicyOptions) -> frozenset[QueryType]:
-    unknown = sorted(set(policy.allow) - set(QueryType))
-    if unknown:
-        raise ValueError(
-            f"policy.allow: {', '.join(unknown)} is no query type; use {', '.join(QueryType)}"
-        )
-    return frozenset(QueryType(name) for name in policy.allow)
-
-
 def _force_first(row: Row, renderer: ChatRenderer, forced: ForcedFirst) -> None:
     """Open the forced first search; none of the whole image where there is no image."""
     question = row.request.question
     if forced is ForcedFirst.text_query:
-        row.force_search(renderer.payload_ids(QueryType.TEXT, question))
+        row.force_search(renderer.payload_ids(QueryType.text, question))
     elif forced is ForcedFirst.whole_image and row.request.image is not None:
-        row.force_search(renderer.payload_ids(QueryType.IMAGE, None))
+        row.force_search(renderer.payload_ids(QueryType.image, None))

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pixsearch.chat import ChatRenderer
-from pixsearch.config import OnEmptyMask, PolicyOptions
+from pixsearch.config import OnEmptyMask, PolicyOptions, QueryType
 from pixsearch.generation.masks import MaskDecoding
 from pixsearch.generation.records import EngineStats, SearchRecord
 from pixsearch.generation.row import Row
-from pixsearch.queries import Passage, Query, QueryType, Search
+from pixsearch.queries import Passage, Query, Search
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +47,7 @@ class Searching:
         Raises:
             ValueError: an empty mask under `policy.on_empty_mask=error`.
         """
-        by_region = [row for row in rows if self._type_of(row) is QueryType.REGION]
+        by_region = [row for row in rows if self._type_of(row) is QueryType.region]
         self._masks.decode(row.grounded[-1] for row in by_region)
         asked = [self._ask(row) for row in rows]
         found = self._find([one.query for one in asked if one.query is not None])
@@ -78,17 +78,17 @@ class Searching:
     def _type_of(self, row: Row) -> QueryType:
         first = row.payload_ids[0]
         symbols = {
-            self._renderer.ids.region: QueryType.REGION,
-            self._renderer.ids.whole: QueryType.IMAGE,
+            self._renderer.ids.region: QueryType.region,
+            self._renderer.ids.whole: QueryType.image,
         }
-        return symbols.get(first, QueryType.TEXT)
+        return symbols.get(first, QueryType.text)
 
     def _ask(self, row: Row) -> _Asked:
         query_type = self._type_of(row)
         record = SearchRecord(type=query_type, forced=row.is_forced_search, step=row.state.sampled)
-        if query_type is QueryType.REGION:
+        if query_type is QueryType.region:
             return self._ask_region(row, record)
-        if query_type is QueryType.IMAGE:
+        if query_type is QueryType.image:
             return _Asked(record=record, query=Query.of_image(row.request.image))
         text = row.request.question if record.forced else self._words(row.payload_ids)
         return _Asked(record=replace(record, text=text), query=Query.of_text(text))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.config import (
+    OF_ONE_POLICY,
     DemoOptions,
     Foundation,
     PolicyOptions,
@@ -37,7 +38,6 @@ logger = logging.getLogger(__name__)
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 POLICIES = SCRIPTS.parent / "configs" / "policy"
 PUBLISHED = ("results.json", "predictions", "report")
-OF_ONE_POLICY = ("name", "allow", "max_searches", "forced_first", "control")
 OF_ONE_KNOWLEDGE_BASE = ("knowledge_base", "index")
 DATASETS = ("refcoco", "llava", "trajectories")  # those of configs/data/miniature.yaml
 
@@ -69,13 +69,20 @@ def run_demo(options: DemoOptions) -> int:
     for number, step in enumerate(steps, 1):
         logger.info("[%d/%d] %s", number, len(steps), step.name)
         timings.write_total(folder / "evaluation" / "runtime.json")
-        started = time.monotonic()
-        code = subprocess.run(step.command, check=False).returncode
-        timings.add(step.name, time.monotonic() - started, finished=code == 0)
-        if code != 0:
+        if (code := run_timed(step, timings)) != 0:
             return code
     publish(folder / "evaluation", Path(options.output_dir))
     return 0
+
+
+def run_timed(step: Step, timings: "Timings") -> int:
+    """Run a step; its time counts whatever ends it, an interrupt too."""
+    started, code = time.monotonic(), None
+    try:
+        code = subprocess.run(step.command, check=False).returncode
+    finally:
+        timings.add(step.name, time.monotonic() - started, finished=code == 0)
+    return code
 
 
 def plan(options: DemoOptions) -> list[Step]:

@@ -1,7 +1,7 @@
 """The invented entities of a world: names, looks, facts that refer to each other, articles."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -43,7 +43,6 @@ class Entity:
         country: where a thing is kept; where a guild comes from.
         year: in which a thing was made or a guild founded.
         material, maker_id: of things alone.
-        look_alike: whether another entity of its split differs in the emblem alone.
     """
 
     id: str
@@ -55,7 +54,6 @@ class Entity:
     year: int
     material: str | None = None
     maker_id: str | None = None
-    look_alike: bool = False
 
     @property
     def is_guild(self) -> bool:
@@ -78,15 +76,11 @@ def draw_entities(*, seed: int, count: int) -> dict[str, Entity]:
             num_guilds = round(number * _GUILD_SHARE) if known else 0
             for place in range(number):
                 kind = GUILD_KIND if place < num_guilds else str(generator.choice(THING_KINDS))
-                appearance, twin_id = _draw_appearance(
-                    generator, kind, taken, entities, split, known
-                )
+                appearance = _draw_appearance(generator, kind, taken, entities, split, known)
                 entity_id = f"{'g' if kind == GUILD_KIND else 't'}{len(entities):04d}"
                 entities[entity_id] = _draw_entity(
                     generator, entity_id, names[len(entities)], split, known, appearance, entities
                 )
-                if twin_id is not None:
-                    _mark_look_alikes(entities, entity_id, twin_id)
     return entities
 
 
@@ -159,8 +153,8 @@ def _draw_appearance(
     entities: dict[str, Entity],
     split: Split,
     known: bool,
-) -> tuple[Appearance, str | None]:
-    """A new appearance; with it the id of the entity that it looks like, if it is a look-alike."""
+) -> Appearance:
+    """A new appearance, now and then one that differs from another in the emblem alone."""
     if known and kind != GUILD_KIND and generator.random() < _LOOK_ALIKE_SHARE:
         originals = [e for e in of_split(entities, split, known=True) if e.appearance.kind == kind]
         if originals:
@@ -168,12 +162,12 @@ def _draw_appearance(
             twin = draw_look_alike(generator, original.appearance, taken)
             if twin is not None:
                 taken.add(twin)
-                return twin, original.id
+                return twin
     while True:
         appearance = draw_appearance(generator, kind=kind, for_foundation=False)
         if appearance not in taken:
             taken.add(appearance)
-            return appearance, None
+            return appearance
 
 
 def _draw_entity(
@@ -202,8 +196,3 @@ def _draw_entity(
 def _choose_maker(generator: np.random.Generator, entities: dict[str, Entity], split: Split) -> str:
     guilds: Sequence[str] = [e.id for e in of_split(entities, split, known=True) if e.is_guild]
     return guilds[int(generator.integers(len(guilds)))]
-
-
-def _mark_look_alikes(entities: dict[str, Entity], *ids: str) -> None:
-    for entity_id in ids:
-        entities[entity_id] = replace(entities[entity_id], look_alike=True)

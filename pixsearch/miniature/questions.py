@@ -6,13 +6,13 @@ from enum import StrEnum
 
 import numpy as np
 
+from pixsearch.config import QueryType
 from pixsearch.miniature.appearance import COLOURS, KINDS
 from pixsearch.miniature.entities import Entity, Split
 from pixsearch.miniature.expressions import as_seen, choose_expression, expressions, indefinite
 from pixsearch.miniature.labels import words_of
 from pixsearch.miniature.scenes import Scene
 from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
-from pixsearch.queries import QueryType
 
 Entities = dict[str, Entity]
 _PLURALS = {kind: kind if kind == "fish" else f"{kind}s" for kind in KINDS}
@@ -331,8 +331,8 @@ class Asker:
 
 def gold_types(question: Question, *, egocentric: bool) -> tuple[QueryType, ...]:
     """Query types of the gold plan: region in a cluttered scene, image where there is one thing."""
-    visual = QueryType.REGION if egocentric else QueryType.IMAGE
-    return tuple(QueryType.TEXT if step.text else visual for step in question.steps)
+    visual = QueryType.region if egocentric else QueryType.image
+    return tuple(QueryType.text if step.text else visual for step in question.steps)
 
 
 def _answer_kind(topic: str) -> str:

@@ -20,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
-from pixsearch.config import BuildTrajectoriesOptions
+from pixsearch.config import BuildTrajectoriesOptions, QueryType
 from pixsearch.datasets.files import fingerprint, read_json
 from pixsearch.datasets.masks import Rle, decode_masks
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
@@ -29,15 +29,15 @@ from pixsearch.miniature.questions import Question, QuestionType, Step
 from pixsearch.miniature.scenes import HEIGHT, WIDTH
 from pixsearch.miniature.templates import DONT_KNOW
 from pixsearch.miniature.writing_training import read_questions
-from pixsearch.queries import Passage, Query, QueryType, Search, search_under
+from pixsearch.queries import Passage, Query, Search, search_under
 from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
-VERSION = 6
+VERSION = 7
 TRAJECTORIES = "train.jsonl"
 _REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
-_FORCED_SHARES = {QueryType.IMAGE: 1.0, QueryType.TEXT: 0.1}
+_FORCED_SHARES = {QueryType.image: 1.0, QueryType.text: 0.1}
 # How often a question about one of several things occurs behind a search for the whole image, by
 # whether it needs a search: most of those that do drop out again (_KEPT_SHARE), and what is left
 # has to stand to the others as among the questions themselves, or labels are no longer read.
@@ -136,33 +136,40 @@ def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
 def _draft(
     questions: Sequence[Question], masks: dict[str, list[Rle]], generator: np.random.Generator
 ) -> Iterator[Draft]:
-    """Each question with its gold plan; many once more with a forced first search, some misled."""
+    """Each question with its gold plan; many once more with a forced first search, some misled.
+
+    Where a label of another thing shows what was not asked for, a question that needs a search
+    occurs twice: there are few of them, and without them a label is read whose it may be.
+    """
+    labelled = {each.scene_id for each in questions if each.type is QuestionType.label}
     for question in questions:
         single = question.scene_id is not None and len(masks[question.scene_id]) == 1
-        visual = QueryType.IMAGE if single else QueryType.REGION
+        visual = QueryType.image if single else QueryType.region
         if single and generator.random() < _REGION_SHARE:
-            visual = QueryType.REGION
+            visual = QueryType.region
         searches = tuple(
             PlannedSearch(
-                type=QueryType.TEXT if step.text else visual, entity_id=step.entity_id, step=step
+                type=QueryType.text if step.text else visual, entity_id=step.entity_id, step=step
             )
             for step in question.steps
         )
         yield Draft(id=question.id, question=question, searches=searches)
+        if searches and question.scene_id in labelled:
+            yield Draft(id=f"{question.id}-beside-label", question=question, searches=searches)
         if searches and generator.random() < _MISLED_SHARE:
             yield Draft(
                 id=f"{question.id}-misled", question=question, searches=searches[:1], misled=True
             )
         for type, share in _FORCED_SHARES.items():
-            if generator.random() < share and (type is QueryType.TEXT or question.scene_id):
-                in_clutter = type is QueryType.IMAGE and not single
+            if generator.random() < share and (type is QueryType.text or question.scene_id):
+                in_clutter = type is QueryType.image and not single
                 times = _TIMES_IN_CLUTTER[question.needs_search] if in_clutter else 1
                 yield from _forced(question, type, times=times)
 
 
 def _forced(question: Question, type: QueryType, *, times: int) -> Iterator[Draft]:
     needed = question.steps[0].entity_id if question.steps else ""
-    step = Step(entity_id=needed, text=question.text if type is QueryType.TEXT else None)
+    step = Step(entity_id=needed, text=question.text if type is QueryType.text else None)
     search = PlannedSearch(type=type, entity_id=needed, step=step, forced=True)
     for number in range(times):
         yield Draft(
@@ -197,11 +204,11 @@ class _Evidence:
         return [[results[_asked(draft, each)] for each in draft.searches] for draft in drafts]
 
     def _query(self, question: Question, search: PlannedSearch) -> Query:
-        if search.type is QueryType.TEXT:
+        if search.type is QueryType.text:
             return Query.of_text(str(search.step.text))
         with Image.open(self.images / f"{question.scene_id}.png") as file:
             image = file.convert("RGB")
-        if search.type is QueryType.IMAGE:
+        if search.type is QueryType.image:
             return Query.of_image(image)
         rle = self.masks[str(question.scene_id)][_place(search.step)]
         mask = decode_masks([[rle]], height=HEIGHT, width=WIDTH, example=question.id)[0]
@@ -211,9 +218,9 @@ class _Evidence:
 def _asked(draft: Draft, search: PlannedSearch) -> tuple[str | int | None, ...]:
     """Equal for two searches that ask the same."""
     step = search.step
-    if search.type is QueryType.TEXT:
+    if search.type is QueryType.text:
         return search.type, step.text
-    place = step.place if search.type is QueryType.REGION else None
+    place = step.place if search.type is QueryType.region else None
     return search.type, draft.question.scene_id, place
 
 

@@ -38,7 +38,7 @@ from pixsearch.miniature.writing_training import write_training
 
 logger = logging.getLogger(__name__)
 
-WORLD_VERSION = 6
+WORLD_VERSION = 7
 PHOTOS_PER_ENTITY = 3
 
 SceneMasks = dict[str, list[Rle]]

@@ -15,7 +15,7 @@ from pixsearch.miniature.entities import Split
 from pixsearch.miniature.expressions import choose_expression
 from pixsearch.miniature.planning import WorldPlan
 from pixsearch.miniature.questions import Question, QuestionType, gold_types
-from pixsearch.miniature.scenes import Scene
+from pixsearch.miniature.scenes import Placed, Scene
 from pixsearch.miniature.templates import SEGMENTATION
 
 _FEWEST_PHRASES, _MOST_PHRASES = 3, 4  # of one question for masks
@@ -45,7 +45,7 @@ def write_evaluation(plan: WorldPlan, masks: dict[str, list[Rle]], root: Path) -
     diagnostics = [_diagnosis(question, scenes, masks) for question in split.questions]
     _write_lines(root / "diagnostics.jsonl", diagnostics)
     generator = np.random.default_rng([split.scenes[0].seed[0], 17])
-    segmentation = [_segmentation(scene, plan, masks, generator) for scene in split.scenes]
+    segmentation = [_segmentation(scene, masks, generator) for scene in split.scenes]
     _write_lines(root / "segmentation.jsonl", [record for record in segmentation if record])
     majority = majority_answers(plan.splits[Split.train].questions)
     _write_lines(root / "majority_answers.jsonl", majority)
@@ -116,20 +116,21 @@ def _diagnosis(
 
 
 def _segmentation(
-    scene: Scene, plan: WorldPlan, masks: dict[str, list[Rle]], generator: np.random.Generator
+    scene: Scene, masks: dict[str, list[Rle]], generator: np.random.Generator
 ) -> dict[str, Any] | None:
     """Three or four entities of a cluttered scene that words can name; None if they are fewer."""
     phrases = []
+    silhouettes = Counter(_silhouette(placed) for placed in scene.placed)
     for place in generator.permutation(len(scene.placed)):
         words = choose_expression(generator, scene.placed, int(place))
         if words is not None:
-            entity = plan.entities[scene.placed[place].entity_id]
+            placed = scene.placed[place]
             phrases.append(
                 {
                     "phrase": words,
                     "mask": masks[scene.id][place],
-                    "entity_id": entity.id,
-                    "lookalike": entity.look_alike,
+                    "entity_id": placed.entity_id,
+                    "lookalike": silhouettes[_silhouette(placed)] > 1,
                 }
             )
     if len(phrases) < _FEWEST_PHRASES:
@@ -142,6 +143,11 @@ def _segmentation(
         "question": SEGMENTATION.format(x=f"{', '.join(firsts)} and {last}"),
         "phrases": phrases,
     }
+
+
+def _silhouette(placed: Placed) -> tuple[str, int]:
+    """Equal for two things of the same silhouette."""
+    return placed.appearance.kind, placed.appearance.silhouette
 
 
 def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:

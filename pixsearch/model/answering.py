@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import PreTrainedModel
 
 from pixsearch.config import GenerationOptions, PolicyOptions
-from pixsearch.queries import AnySearcher, search_under
+from pixsearch.queries import AnySearcher, refuse_control, search_under
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +42,7 @@ def answer(
     from pixsearch.generation import Engine, Request
 
     policy = policy or PolicyOptions()
+    refuse_control(policy)
     engine = Engine(model, search_under(policy, searcher), policy, GenerationOptions())
     trajectory = engine.generate([Request(id="answer", question=question, image=image)])[0]
     return Answer(

@@ -1,7 +1,7 @@
 """The losses, as pure functions. Definitions and epsilons: PLUM.py:29-127, LISA.
 
-Targets are shares of a pixel, 0 to 1. `weights` is the share of a pixel that is known: 0 where the
-annotation says "ignore" or the image is padded.
+`weights` is the share of a pixel that is known: 0 where the annotation says "ignore" or the image
+is padded. Targets are shares of what is known of a pixel, 0 to 1.
 """
 
 from dataclasses import dataclass
@@ -73,9 +73,8 @@ def dice_loss(
     logits: MaskPlanes, targets: MaskPlanes, weights: MaskPlanes | None = None
 ) -> PerMask:
     """1 - 2 |P∩T| / (|P| + |T|), smoothed as LISA does."""
-    probability, targets = _known(logits, targets, weights)
-    overlap = 2 * (probability * targets).sum(dim=(1, 2)) / DICE_SCALE
-    area = (probability.sum(dim=(1, 2)) + targets.sum(dim=(1, 2))) / DICE_SCALE
+    both, predicted, wanted = _soft_counts(logits, targets, weights)
+    overlap, area = 2 * both / DICE_SCALE, (predicted + wanted) / DICE_SCALE
     return 1 - (overlap + EPSILON) / (area + EPSILON)
 
 
@@ -92,10 +91,8 @@ def focal_tversky_loss(
 
     The base is kept above 0, where the slope of a power below 1 is infinite.
     """
-    probability, targets = _known(logits, targets, weights)
-    both = (probability * targets).sum(dim=(1, 2))
-    missed = targets.sum(dim=(1, 2)) - both
-    wrong = probability.sum(dim=(1, 2)) - both
+    both, predicted, wanted = _soft_counts(logits, targets, weights)
+    missed, wrong = wanted - both, predicted - both
     index = (both + EPSILON) / (both + alpha * missed + beta * wrong + EPSILON)
     return (1 - index).clamp(min=EPSILON).pow(gamma)
 
@@ -138,11 +135,12 @@ def mask_losses(
     return bce.sum(), overlap_loss(logits, targets, weights, options).sum()
 
 
-def _known(
+def _soft_counts(
     logits: MaskPlanes, targets: MaskPlanes, weights: MaskPlanes | None
-) -> tuple[MaskPlanes, MaskPlanes]:
-    """Probabilities and targets, both zero where nothing is known."""
+) -> tuple[PerMask, PerMask, PerMask]:
+    """Of the known pixels of each mask: in both, predicted, in the target."""
     probability = torch.sigmoid(logits.float())
-    if weights is None:
-        return probability, targets
-    return probability * weights, targets * weights
+    weighed = targets if weights is None else targets * weights
+    predicted = probability if weights is None else probability * weights
+    both = (probability * weighed).sum(dim=(1, 2))
+    return both, predicted.sum(dim=(1, 2)), weighed.sum(dim=(1, 2))

@@ -199,7 +199,8 @@ class PixSearch(PreTrainedModel):
         Args:
             labels: at each position the id that stands there if it is to be learned, or NO_TARGET.
             image_index: for each row its image in `image_features`, -1 without one.
-            target_masks: share of each pixel that the mask covers; one per <seg>, row by row.
+            target_masks: share that the mask covers of what is known of each pixel; one per <seg>,
+                row by row.
                 Without them the masks are decoded and not scored.
             mask_weights: share of each pixel that is known; all by default.
         """

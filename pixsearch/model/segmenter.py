@@ -29,7 +29,8 @@ def decode_masks(
     _, dense = segmenter.prompt_encoder(
         input_points=None, input_labels=None, input_boxes=None, input_masks=None
     )
-    places = segmenter.get_image_wide_positional_embeddings()
+    with torch.autocast(dense.device.type, enabled=False):  # phases would be rounded by 0.05 rad
+        places = segmenter.get_image_wide_positional_embeddings()
     mask_logits, _ = segmenter.mask_decoder(
         image_embeddings=segmenter_embedding.to(dense.dtype),
         image_positional_embeddings=places.expand(len(prompts), -1, -1, -1),

@@ -109,6 +109,11 @@ def set_trainable(
             f"stage.trainable_tokens={tokens}: language_model trains as a whole, with all rows; "
             "set stage.trainable_tokens=all, or train lora instead"
         )
+    if tokens is TrainableTokens.all and not whole and TrainablePart.tokens not in parts:
+        raise ValueError(
+            "stage.trainable_tokens=all: stage.trainable has neither tokens nor language_model; "
+            "add one, or leave trainable_tokens at new_rows"
+        )
     model.requires_grad_(False)
     for part in [*parts, TrainablePart.tokens] if whole else parts:
         for parameter in PARTS[part](model):

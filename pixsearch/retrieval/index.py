@@ -18,6 +18,7 @@ NUM_RECALL_QUERIES = 1000
 # Scores are rounded before they are compared: FAISS sums in another order for large batches, and
 # the order of near-equal hits must not depend on what else is asked in the same call.
 SCORE_DECIMALS = 5
+SPARE_VECTORS = 8  # fetched beyond those that are needed, to see whether the last one is tied
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +99,34 @@ class VectorIndex:
         if len(vectors) == 0:
             return []
         refuse_not_finite(vectors, what="a query's vector")
-        fetched = min(k * self._most_per_document, len(self))
-        scores, places = self._index.search(vectors, fetched)
-        blank = ~vectors.any(axis=1)
-        return [
-            [] if is_blank else self._fold(score, place, k)
-            for score, place, is_blank in zip(scores, places, blank, strict=True)
-        ]
+        has_words = vectors.any(axis=1)
+        found = iter(self._search_beyond_ties(vectors[has_words], k))
+        return [next(found) if each else [] for each in has_words]
+
+    def _search_beyond_ties(
+        self, vectors: Float32[np.ndarray, "num dimension"], k: int
+    ) -> list[list[Hit]]:
+        """The best k of so many that none of those left out scores as the last of them does.
+
+        FAISS keeps any of several equal ones; which of them come first is the knowledge base's say.
+        Queries that are not tied are not asked again: an approximate index finds more the more it
+        is asked for, and what it finds must not hang on the other queries.
+        """
+        hits: list[list[Hit]] = [[] for _ in vectors]
+        open_rows = np.arange(len(vectors))
+        fetched = min(k * self._most_per_document + SPARE_VECTORS, len(self))
+        while len(open_rows):
+            scores, places = self._index.search(vectors[open_rows], fetched)
+            for row, *found in zip(open_rows.tolist(), scores, places, strict=True):
+                hits[row] = self._fold(*found, k)
+            last_scores = np.round(scores[:, -1].astype(np.float64), SCORE_DECIMALS)
+            is_cut = [
+                fetched < len(self) and len(hits[row]) == k and hits[row][-1].score <= last
+                for row, last in zip(open_rows.tolist(), last_scores.tolist(), strict=True)
+            ]
+            open_rows = open_rows[is_cut]
+            fetched = min(2 * fetched, len(self))
+        return hits
 
     def _fold(
         self, scores: Float32[np.ndarray, " fetched"], places: Int64[np.ndarray, " fetched"], k: int

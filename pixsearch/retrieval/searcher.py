@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pixsearch.config import RegionCrop, RetrievalOptions
-from pixsearch.queries import Passage, Query, QueryType
+from pixsearch.config import QueryType, RegionCrop, RetrievalOptions
+from pixsearch.queries import Passage, Query
 from pixsearch.retrieval.bm25 import LexicalIndex, lexical_identity
 from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT, image_identity, text_identity
 from pixsearch.retrieval.crops import region_image
@@ -72,7 +72,7 @@ class Searcher:
         images = {
             place: self._query_image(query, region_crop)
             for place, query in enumerate(queries)
-            if query.type is not QueryType.TEXT
+            if query.type is not QueryType.text
         }
         hits = dict(zip(texts, self._text_index.search(list(texts.values()), k), strict=True))
         hits |= zip(images, self._search_images(list(images.values()), k), strict=True)
@@ -80,7 +80,7 @@ class Searcher:
 
     def _query_image(self, query: Query, region_crop: RegionCrop) -> Image.Image:
         assert query.image is not None
-        if query.type is QueryType.IMAGE:
+        if query.type is QueryType.image:
             return query.image
         assert query.mask is not None
         return region_image(
@@ -106,7 +106,7 @@ class Searcher:
 
 
 def _has_words(query: Query) -> bool:
-    return query.type is QueryType.TEXT and bool(query.text and query.text.strip())
+    return query.type is QueryType.text and bool(query.text and query.text.strip())
 
 
 def _open_text_index(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> EncodedIndex:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
-from pixsearch.config import TrainOptions, to_dict
+from pixsearch.config import Precision, TrainOptions, to_dict
 from pixsearch.datasets.files import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -133,9 +134,10 @@ def load_training_state(folder: Path, optimizer: Optimizer) -> int:
     return json.loads((folder / STATE_FILE).read_text())["step"]
 
 
-def resolve(options: TrainOptions, *, num_processes: int) -> dict[str, Any]:
+def resolve(options: TrainOptions, *, num_processes: int, mixed_precision: str) -> dict[str, Any]:
     """All that decides a run's weights: its options, the weights it starts from, its processes.
 
+    Arithmetic counts as what it is on this device, which `model.precision=auto` does not say.
     Starting weights count by content, so that a first stage that was trained anew into the same
     folder is noticed. What comes from the hub counts by its name.
     """
@@ -149,7 +151,9 @@ def resolve(options: TrainOptions, *, num_processes: int) -> dict[str, Any]:
         for option, folder in origins.items()
         if folder and Path(folder).is_dir()
     }
-    return {**to_dict(options), **digests, "num_processes": num_processes}
+    precision = Precision.fp32 if mixed_precision == "no" else Precision(mixed_precision)
+    resolved = replace(options, model=replace(options.model, precision=precision))
+    return {**to_dict(resolved), **digests, "num_processes": num_processes}
 
 
 def weights_digest(folder: Path) -> str:

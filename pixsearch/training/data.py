@@ -1,5 +1,6 @@
 """A run's examples: the mixture that it learns from, and those kept back."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,23 +10,25 @@ from pixsearch.datasets import open_dataset
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture
 
+logger = logging.getLogger(__name__)
+
 HELD_OUT_SHARE = 10  # no more than one example in ten is kept back from a small dataset
 
 
-class FirstExamples(Sequence[Example]):
-    """The first `count` examples of a dataset."""
+class SomeExamples(Sequence[Example]):
+    """The examples of a dataset at `rows`, in that order."""
 
-    def __init__(self, dataset: Sequence[Example], count: int) -> None:
+    def __init__(self, dataset: Sequence[Example], rows: Sequence[int]) -> None:
         self._dataset = dataset
-        self._count = count
+        self._rows = rows
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._rows)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        if not 0 <= index < self._count:
-            raise IndexError(f"example {index} of {self._count}")
-        return self._dataset[index]
+        if not 0 <= index < len(self):
+            raise IndexError(f"example {index} of {len(self)}")
+        return self._dataset[self._rows[index]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,26 +52,38 @@ def open_training_data(options: TrainOptions) -> TrainingData:
     for name in weights:
         if name in options.data:
             whole = open_dataset(options.data[name])
-            boundary = held_out_boundary(whole, options.run.held_out)
-            datasets[name] = FirstExamples(whole, boundary)
-            end = min(boundary + options.run.held_out, len(whole))
-            held_out.append([whole[index] for index in range(boundary, end)])
+            datasets[name], back = hold_back(whole, options.run.held_out, name=name)
+            held_out.append(back)
     mixture = Mixture(datasets, weights, seed=options.run.seed)
     return TrainingData(mixture=mixture, held_out=list(_in_turn(held_out)))
 
 
-def held_out_boundary(dataset: Sequence[Example], count: int) -> int:
-    """Where the held-out end of a dataset begins; an image's examples are not torn apart.
+def hold_back(
+    dataset: Sequence[Example], count: int, *, name: str
+) -> tuple[SomeExamples, list[Example]]:
+    """The examples to train on and those at the end that are kept back.
 
+    No image of those kept back is trained on: wherever else it occurs, that example is left out.
     Images shared between two datasets are not looked for.
+
+    Raises:
+        ValueError: nothing would be left to train on.
     """
     boundary = len(dataset) - min(count, len(dataset) // HELD_OUT_SHARE)
-    if boundary == len(dataset):
-        return boundary
-    image_id = dataset[boundary].image_id
-    while boundary > 1 and image_id is not None and dataset[boundary - 1].image_id == image_id:
-        boundary -= 1
-    return boundary
+    back = [dataset[row] for row in range(boundary, len(dataset))]
+    unseen = {example.image_id for example in back} - {None}
+    rows: Sequence[int] = range(boundary)
+    if unseen:
+        rows = [row for row in rows if dataset[row].image_id not in unseen]
+    if boundary and not rows:
+        raise ValueError(
+            f"data.{name}: every example is about an image of the {len(back)} that are held out: "
+            "set run.held_out=0"
+        )
+    if len(rows) < boundary:
+        left_out = boundary - len(rows)
+        logger.warning("%s: %d examples of held-out images are not trained on", name, left_out)
+    return SomeExamples(dataset, rows), back
 
 
 def _in_turn(groups: list[list[Example]]) -> Iterator[Example]:

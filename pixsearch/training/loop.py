@@ -38,13 +38,15 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
     """
     accelerator = build_accelerator(options.model.precision)
     checkpoints = open_checkpoints(options, accelerator)
-    found = checkpoints.latest()
-    if found == checkpoints.final:
+    found = checkpoints.latest() if options.run.resume else None
+    if found is not None and found == checkpoints.final:
         logger.info("stage %s: %s is there already", options.stage.name, found)
         return found
     data = open_training_data(options)
     model = build_model(options, found)
     trainer = Trainer(options, model, data, accelerator)
+    if not options.run.resume:  # only now, when all that the run needs is there
+        clear(checkpoints, accelerator)
     first_step = 0 if found is None else load_training_state(found, trainer.optimizer)
     with Report(options, checkpoints, accelerator, first_step=first_step) as report:
         for step in report.progress:
@@ -58,16 +60,31 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
 
 
 def open_checkpoints(options: TrainOptions, accelerator: Accelerator) -> Checkpoints:
-    """The run's checkpoints; emptied if it begins anew."""
-    checkpoints = Checkpoints(
-        Path(options.run.output_dir),
-        resolve(options, num_processes=accelerator.num_processes),
-        keep=options.run.keep_checkpoints,
+    """The run's checkpoints, those of a run that begins anew still among them.
+
+    Raises:
+        ValueError: it begins anew in the folder that it starts from.
+    """
+    output_dir, origin = Path(options.run.output_dir), options.stage.init_from
+    if not options.run.resume and origin and output_dir.resolve() in Path(origin).resolve().parents:
+        raise ValueError(
+            f"run.resume=false would remove stage.init_from={origin}, which lies in "
+            f"run.output_dir={output_dir}: choose another run.output_dir"
+        )
+    resolved = resolve(
+        options,
+        num_processes=accelerator.num_processes,
+        mixed_precision=accelerator.mixed_precision,
     )
-    if accelerator.is_main_process and not options.run.resume:
+    return Checkpoints(output_dir, resolved, keep=options.run.keep_checkpoints)
+
+
+def clear(checkpoints: Checkpoints, accelerator: Accelerator) -> None:
+    """Remove the checkpoints once every process has read what it needs."""
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
         checkpoints.clear()
     accelerator.wait_for_everyone()
-    return checkpoints
 
 
 def build_model(options: TrainOptions, found: Path | None) -> PixSearch:

@@ -14,9 +14,9 @@ from jaxtyping import Bool
 from PIL import Image
 
 from pixsearch.chat import Conversation, Grounded, Part, Searched, Text
+from pixsearch.config import QueryType
 from pixsearch.datasets.example import Example
 from pixsearch.model.pixsearch import PixSearch
-from pixsearch.queries import QueryType
 
 COLOURS = ((230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180))
 

@@ -95,6 +95,20 @@ def test_padding_and_ignored_pixels_weigh_nothing(
     assert (weights[:, 6:12] == 1).all()
 
 
+def test_at_the_border_of_the_padding_a_target_is_of_what_is_known(
+    refcoco_root: Path, renderer: ChatRenderer
+) -> None:
+    example = refcoco.load(refcoco_root, "train")[0]
+    everything = np.ones((3, 24, 32), dtype=bool)
+    below = np.arange(24)[:, None].repeat(32, 1) >= 9  # half of the fifth row of the targets
+    one = dataclasses.replace(example, load_masks=lambda: everything, load_ignore=lambda: below)
+    result = batch([one], renderer)
+    (targets,), (weights,) = result.target_masks, result.mask_weights
+    assert ((weights > 0) & (weights < 1)).any()
+    assert (targets[weights > 0] == 1).all()
+    assert not targets[weights == 0].any()
+
+
 def test_an_over_long_conversation_names_itself_and_both_lengths(renderer: ChatRenderer) -> None:
     length = len(renderer.render(text_only().conversation))
     batch([text_only()], renderer, max_length=length)

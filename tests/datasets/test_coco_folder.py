@@ -60,7 +60,7 @@ def test_an_image_without_phrases_is_left_out(tmp_path: Path) -> None:
     [
         ({"segmentation": []}, "neither a phrase nor a known category"),
         ({"phrase": "x", "segmentation": [], "image_id": 9}, "image 9, which the file does not"),
-        ({"phrase": "x"}, "an annotation: lacks segmentation"),
+        ({"phrase": "x"}, "an annotation: lacks segmentation; add it there"),
     ],
 )
 def test_broken_annotations_are_named(tmp_path: Path, annotation: dict, reason: str) -> None:
@@ -89,8 +89,34 @@ def test_an_image_of_another_size_than_annotated_is_an_error(tmp_path: Path) -> 
     write(tmp_path, [{"phrase": "x", "segmentation": box(0, 0, 4, 4)}])
     save_image(tmp_path / "images" / "a.png", height=32, width=24)
     (example,) = coco_folder.load(tmp_path, "train")
-    with pytest.raises(ValueError, match=r"a\.png: image of 32x24 .*annotated at 24x32"):
+    with pytest.raises(ValueError, match=r"a\.png: image of 32x24 .*annotated at 24x32: fetch"):
         example.load_image()
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "told"),
+    [
+        ("images", "id", "an image: lacks id; add it there"),
+        ("categories", "name", "a category: lacks name; add it there"),
+    ],
+)
+def test_a_field_that_lacks_is_named(tmp_path: Path, section: str, field: str, told: str) -> None:
+    write(tmp_path, [{"phrase": "x", "segmentation": box(0, 0, 4, 4)}])
+    path = tmp_path / "train.json"
+    content = json.loads(path.read_text())
+    content.setdefault("categories", [{"id": 1, "name": "cup"}])
+    del content[section][0][field]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=told):
+        coco_folder.load(tmp_path, "train")
+
+
+def test_a_broken_region_of_unknown_label_names_the_example(tmp_path: Path) -> None:
+    known = {"phrase": "x", "segmentation": box(0, 0, 4, 4)}
+    write(tmp_path, [known, {"iscrowd": 1, "segmentation": [[1, 1, 5, 5]]}])
+    (example,) = coco_folder.load(tmp_path, "train")
+    with pytest.raises(ValueError, match="example '1/0': a polygon of 4 coordinates"):
+        example.load_ignore()
 
 
 def test_a_truncated_image_is_an_error(tmp_path: Path) -> None:
@@ -98,11 +124,13 @@ def test_a_truncated_image_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "images" / "a.png"
     path.write_bytes(path.read_bytes()[:50])
     (example,) = coco_folder.load(tmp_path, "train")
-    with pytest.raises(ValueError, match=r"a\.png: unreadable image of example '1/0'"):
+    with pytest.raises(
+        ValueError, match=r"a\.png: unreadable image of example '1/0'.*fetch it again"
+    ):
         example.load_image()
 
 
 def test_broken_json_names_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text('{"images": [],\n oops}')
-    with pytest.raises(ValueError, match=r"train\.json:2: not JSON"):
+    with pytest.raises(ValueError, match=r"train\.json:2: not JSON.*mend or fetch it"):
         coco_folder.load(tmp_path, "train")

@@ -63,7 +63,7 @@ def test_a_missing_image_names_file_and_example(tmp_path: Path) -> None:
     chat = [turn("human", "<image>"), turn("gpt", "A")]
     items = [{"id": "x", "image": "no.jpg", "conversations": chat}]
     (example,) = llava.load(write(tmp_path, items), "train")
-    with pytest.raises(ValueError, match=r"no\.jpg: missing image of example '0/x'"):
+    with pytest.raises(ValueError, match=r"no\.jpg: missing image of example '0/x'; data/README"):
         example.load_image()
 
 

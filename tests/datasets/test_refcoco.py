@@ -90,6 +90,19 @@ def test_a_missing_image_names_file_and_example(refcoco_root: Path) -> None:
         example.load_image()
 
 
+def test_an_expression_occurs_once_and_names_one_object(refcoco_root: Path) -> None:
+    path = refcoco_root / "refs(unc).p"
+    refs = pickle.loads(path.read_bytes())
+    again, other = refs[0]["sentences"][0], refs[1]["sentences"]
+    refs[0]["sentences"] += [again, {**again, "sent": "thing"}]
+    other.append({**again, "sent": "thing"})  # another object of the same image
+    path.write_bytes(pickle.dumps(refs, protocol=2))
+    example = refcoco.load(refcoco_root, "train")[0]
+    phrases = grounded_phrases(example.conversation)
+    assert phrases == ["the red cup", "cup on the left", "blue box"]
+    assert len(example.load_masks()) == 3
+
+
 def test_a_reference_to_no_annotation_is_named(refcoco_root: Path) -> None:
     path = refcoco_root / "instances.json"
     path.write_text(path.read_text().replace('"id": 101', '"id": 999'))

@@ -8,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
+from pixsearch.config import QueryType
 from pixsearch.datasets import trajectories
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
-from pixsearch.queries import Passage, QueryType
+from pixsearch.queries import Passage
 from tests.datasets.builders import briefly, save_image
 
 PASSAGE = Passage(id="velmora", title="Velmora cup", text="The Velmora cup is made in Tarnwick.")
 CUP = Grounded(phrase="the cup")
-REGION = Searched(type=QueryType.REGION, passages=(PASSAGE,))
-TEXT = Searched(type=QueryType.TEXT, text="where is Tarnwick?", passages=(PASSAGE, PASSAGE))
-FORCED = Searched(type=QueryType.IMAGE, supervised=False)
+REGION = Searched(type=QueryType.region, passages=(PASSAGE,))
+TEXT = Searched(type=QueryType.text, text="where is Tarnwick?", passages=(PASSAGE, PASSAGE))
+FORCED = Searched(type=QueryType.image, supervised=False)
 
 
 def conversation(*answer: Part, has_image: bool = True) -> Conversation:
@@ -75,8 +76,8 @@ def test_a_broken_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     examples = trajectories.load(tmp_path, "train")
     assert len(examples) == 4
     assert examples[1].id == "t1"
-    for index, line in ((0, 1), (2, 3), (-1, 4)):
-        with pytest.raises(ValueError, match=rf"train\.jsonl:{line}: ") as error:
+    for index, line, remedy in ((0, 1, "the line"), (2, 3, "the line"), (-1, 4, "it there")):
+        with pytest.raises(ValueError, match=rf"train\.jsonl:{line}: .*; mend {remedy}") as error:
             examples[index]
         assert "\n" not in str(error.value)
 
@@ -90,9 +91,11 @@ def test_a_broken_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
         ((Text(text="a"),), True, 1, "0 grounded phrases, but 1 masks"),
         ((FORCED, Text(text="a")), False, 0, "type image without an image"),
         ((CUP, Text(text="a")), False, 1, "but no image"),
-        ((Searched(type=QueryType.TEXT, text=" "), Text(text="a")), True, 0, "without words"),
-        ((Searched(type=QueryType.IMAGE, text="x"), Text(text="a")), True, 0, "with the words"),
+        ((Searched(type=QueryType.text, text=" "), Text(text="a")), True, 0, "without words"),
+        ((Searched(type=QueryType.image, text="x"), Text(text="a")), True, 0, "with the words"),
         ((), True, 0, "an answer is empty"),
+        ((Grounded(phrase=" "), Text(text="a")), True, 1, "a grounded phrase without words"),
+        ((CUP, REGION, Text(text=" ")), True, 1, "no words follow the evidence"),
     ],
 )
 def test_a_broken_grammar_is_named_on_writing_and_on_reading(
@@ -144,7 +147,7 @@ words = st.text(string.ascii_letters + 'é≠\n\u2028<>"{}', min_size=1).filter(
 passages = st.builds(Passage, id=words, title=words, text=words)
 searches = st.builds(
     Searched,
-    type=st.just(QueryType.TEXT),
+    type=st.just(QueryType.text),
     text=words,
     passages=st.lists(passages, max_size=2).map(tuple),
     supervised=st.booleans(),

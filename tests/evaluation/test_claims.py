@@ -1,8 +1,10 @@
+import json
+
 import pytest
 
 from pixsearch.evaluation.claims import Claim, Relation, claims, pooled_ratio
 from pixsearch.evaluation.paper import PAPER, POLICY_ORDER
-from pixsearch.evaluation.score import write_results
+from pixsearch.evaluation.score import PREDICTIONS, write_results
 from pixsearch.evaluation.tables import claims_table, policy_table
 from tests.evaluation.test_score import AFTER, save
 from tests.evaluation.worlds import benchmark, prediction, query
@@ -62,8 +64,33 @@ def test_worlds_are_pooled_by_question(folder):
 def test_pooling_needs_both_policies(tmp_path):
     world = benchmark()
     save(tmp_path, world, {"full": [prediction(world.samples[0], "Osmeth")]})
-    with pytest.raises(ValueError, match="no predictions of whole_image"):
+    with pytest.raises(ValueError, match="3 of 4 answers of full are missing"):
         pooled_ratio([(tmp_path, world)])
+
+
+def test_an_unfinished_policy_is_shown_as_such(tmp_path, folder):
+    world = benchmark()
+    save(tmp_path, world, {"full": [prediction(world.samples[0], "Osmeth")]})
+    found = write_results(tmp_path, world, span=AFTER)
+    assert "full: 3 answers are missing and count as wrong" in policy_table(found)
+    assert claims(found)[0].value == 1
+
+
+def test_a_policy_with_another_k_is_compared_with_none(tmp_path):
+    world = benchmark()
+    right = [prediction(each, each.gold.answer, query("e1")) for each in world.samples]
+    save(tmp_path, world, dict.fromkeys(("whole_image", "full", "gold_region"), right))
+    manifest = tmp_path / PREDICTIONS / "whole_image.manifest.json"
+    content = json.loads(manifest.read_text())
+    content["policy"]["k"] = 3
+    manifest.write_text(json.dumps(content))
+    found = write_results(tmp_path, world, span=AFTER)
+    assert found["comparisons"] == {}
+    assert found["policies"]["whole_image"]["options"]["k"] == 3
+    assert found["protocol"]["k"] == 5
+    by_name = {claim.name: claim.met for claim in claims(found)}
+    assert by_name["gold_region against full"] is True
+    assert by_name["full / whole_image, lower bound"] is None
 
 
 def test_the_table_has_every_policy_with_the_papers_figures(results):

@@ -1,8 +1,10 @@
 """A tiny model over a tiny world, through every policy's path, killed and gone on with."""
 
 import json
+import shutil
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -20,7 +22,7 @@ from pixsearch.config import (
 from pixsearch.datasets.crag_mm import CragMMQuestion
 from pixsearch.datasets.crag_mm_writer import CragMMSession, write_crag_mm
 from pixsearch.datasets.masks import encode_rle
-from pixsearch.evaluation import Workbench, evaluate, open_benchmark
+from pixsearch.evaluation import Workbench, evaluate, open_benchmark, runner
 from pixsearch.evaluation.segmentation import teacher_forced_masks
 from pixsearch.model import PixSearch
 from pixsearch.retrieval.build import build_indexes
@@ -183,14 +185,37 @@ def test_another_checkpoint_starts_afresh(own, tmp_path):
     assert [path.name for path in superseded.rglob("*.jsonl")] == ["whole_image.jsonl"]
 
 
+def test_an_index_that_is_not_opened_does_not_matter(own, options):
+    benchmark, workbench = open_benchmark(own.benchmark), Workbench.open(own)
+    before = runner.run_identity(own, benchmark, workbench)
+    unused = Path(options.retrieval.index) / "bm25"
+    unused.mkdir()
+    (unused / "manifest.json").write_text("{}")
+    assert runner.run_identity(own, benchmark, workbench) == before
+    shutil.rmtree(unused)
+
+
 @pytest.mark.parametrize("control", [Control.gold_region, Control.random_region])
 def test_region_controls_run(own, control):
     policy = PolicyOptions(name=control.value, control=control)
     assert evaluate(replace(own, policy=policy))["policies"][control.value]["overall"]["n"] == 3
 
 
-def test_policies_share_one_workbench(own):
-    assert Workbench.open(own) is Workbench.open(own)
+def test_policies_share_the_model_and_the_encoded_images(own, monkeypatch):
+    monkeypatch.setattr(runner, "_opened", {})
+    encoded, encode = [], PixSearch.encode_image
+
+    def counting(model, images):
+        encoded.extend(images)
+        return encode(model, images)
+
+    monkeypatch.setattr(PixSearch, "encode_image", counting)
+    workbench = Workbench.open(own)
+    evaluate(own)
+    num_images = len(encoded)
+    evaluate(replace(own, policy=PolicyOptions(name="no_search", allow=[])))
+    assert Workbench.open(own) is workbench
+    assert len(encoded) == num_images > 0
 
 
 def test_teacher_forced_masks_have_the_images_size(own):

@@ -4,16 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from pixsearch.config import EncoderOptions, PolicyOptions, RetrievalOptions
+from pixsearch.config import QueryType, RegionCrop
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation.prediction import GroundedPhrase
 from pixsearch.evaluation.report import write_report
 from pixsearch.evaluation.report_curves import curves
+from pixsearch.evaluation.report_trajectories import TrajectoryView
 from pixsearch.evaluation.score import write_results
-from pixsearch.queries import QueryType
+from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from tests.evaluation.test_score import AFTER, save
-from tests.evaluation.worlds import benchmark, box, prediction, query
+from tests.evaluation.worlds import benchmark, box, prediction, query, sample
 
+KINDS = ("counting", "label", "yes_no", "attribute")
 EVIL = "<script>alert('x')</script>"
 
 
@@ -24,8 +26,8 @@ def html(tmp_path_factory):
     grounded = (GroundedPhrase(phrase="the cup", mask=encode_rle(box(2, 2, 8, 8))),)
     shown = [
         replace(prediction(a, EVIL, query("e1", "e2")), grounded=grounded),
-        prediction(b, "Osmeth", query("e1", kind=QueryType.TEXT)),
-        prediction(c, "three", query("e2", kind=QueryType.IMAGE)),
+        prediction(b, "Osmeth", query("e1", kind=QueryType.text)),
+        prediction(c, "three", query("e2", kind=QueryType.image)),
         prediction(d, "I don't know"),
     ]
     save(folder, world, {"full": shown, "whole_image": shown})
@@ -41,10 +43,7 @@ def html(tmp_path_factory):
         folder,
         write_results(folder, world, span=AFTER),
         world,
-        policy=PolicyOptions(),
-        retrieval=RetrievalOptions(
-            knowledge_base=str(base), text_encoder=EncoderOptions(), image_encoder=EncoderOptions()
-        ),
+        knowledge_base=base,
         training={"ground": folder, "search": folder / "never_run"},
     )
     assert path == folder / "report" / "index.html"
@@ -67,6 +66,36 @@ def test_every_trajectory_is_there_with_its_pictures(html):
     assert html.count("data:image/jpeg;base64,") == 4 + 2  # images; a region's crop, a whole image
     assert 'class="gold"' in html
     assert "grounded: the cup" in html
+
+
+def test_places_are_kept_for_answers_with_masks_and_crops(tmp_path):
+    grounded = (GroundedPhrase(phrase="the cup", mask=encode_rle(box(2, 2, 8, 8))),)
+    searched = [sample(f"searched-{number}") for number in range(30)]
+    others = [
+        sample(f"{kind}-{number}", question_type=kind) for kind in KINDS for number in range(12)
+    ]
+    predictions = {each.id: prediction(each, "no") for each in others} | {
+        each.id: replace(prediction(each, "Osmeth", query("e1")), grounded=grounded)
+        for each in searched
+    }
+    predictions |= {each.id: prediction(each, "Osmeth") for each in others[::2]}
+    document = {"id": "e1", "title": "Thing", "contents": "It is a thing."}
+    (tmp_path / "corpus.jsonl").write_text(json.dumps(document) + "\n")
+    view = TrajectoryView(
+        KnowledgeBase(str(tmp_path)),
+        crop=RegionCrop.masked_crop,
+        min_region_side=8,
+        region_margin=0.1,
+        name="full",
+        rivals={},
+        span=AFTER,
+    )
+    chosen = view.choose([*others, *searched], predictions, most=36, complete=24)
+    assert len(chosen) == 36
+    assert sum(each in searched for each in chosen) == 24
+    unsearched = [each for each in chosen if each in others]
+    assert {each.gold.question_type for each in unsearched} == set(KINDS)
+    assert {predictions[each.id].verdict for each in unsearched} == {"correct", "hallucination"}
 
 
 def test_the_paper_stands_beside_and_the_curves_are_drawn(html):

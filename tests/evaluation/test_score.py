@@ -3,16 +3,15 @@ from dataclasses import replace
 
 import pytest
 
-from pixsearch.config import AnswerSpan
+from pixsearch.config import AnswerSpan, PolicyOptions, QueryType, to_dict
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation.prediction import Prediction
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, RUNTIME, SCENES, write_results
 from pixsearch.evaluation.store import LineStore
-from pixsearch.queries import QueryType
 from tests.evaluation.worlds import benchmark, box, prediction, query
 
 AFTER = AnswerSpan.after_last_search
-IMAGE = QueryType.IMAGE
+IMAGE = QueryType.image
 
 
 def run_of(world):
@@ -20,7 +19,7 @@ def run_of(world):
         "benchmark": world.identity(),
         "seed": 5,
         "num_documents": 50,
-        "retrieval": {"min_region_side": 8},
+        "retrieval": {"min_region_side": 8, "region_margin": 0.1},
     }
 
 
@@ -31,9 +30,8 @@ def save(folder, world, policies, *, masks=(), run=None):
     scenes.append({"image_id": "scene1", "masks": rles, "teacher_forced_masks": rles})
     for name, predictions in policies.items():
         path = folder / PREDICTIONS / f"{name}.jsonl"
-        store = LineStore(
-            path, id_field="interaction_id", manifest={"run": run, "policy": {"name": name, "k": 5}}
-        )
+        manifest = {"run": run, "policy": to_dict(PolicyOptions(name=name))}
+        store = LineStore(path, id_field="interaction_id", manifest=manifest)
         for each in predictions:
             store.append(each.to_json())
 
@@ -89,6 +87,16 @@ def test_segmentation_by_hand(tmp_path, world, policies):
     assert masks["ciou"] == pytest.approx((64 + 32) / (64 + 64 + 64))
     assert (masks["num_missing_masks"], masks["num_surplus_masks"]) == (1, 0)
     assert masks["lookalikes"] == {"giou": 0.0, "ciou": 0.0, "n": 1}
+    assert sum(scores["n"] for scores in masks["by_size"].values()) == 3
+
+
+def test_empty_masks_are_counted(tmp_path, world):
+    a, b, *_ = world.samples
+    skipped = replace(query(), empty_mask="skip")
+    answers = [prediction(a, "Osmeth", skipped, query("e1")), prediction(b, "Tarn", skipped)]
+    save(tmp_path, world, {"full": answers})
+    results = write_results(tmp_path, world, span=AFTER)
+    assert results["policies"]["full"]["num_empty_masks"] == 2
 
 
 def test_results_are_rebuilt_bit_for_bit(tmp_path, world, policies):
@@ -157,7 +165,7 @@ def test_predictions_survive_json(policies):
 
 def test_what_was_done_to_queries_is_counted(tmp_path):
     world = benchmark()
-    tiny = replace(query("e1"), type=QueryType.REGION, mask=encode_rle(box(2, 2, 20, 3)))
+    tiny = replace(query("e1"), type=QueryType.region, mask=encode_rle(box(2, 2, 20, 3)))
     wide = replace(tiny, mask=encode_rle(box(2, 2, 20, 8)), passage_ids=())
     answers = [prediction(each, "Tarn", tiny, wide) for each in world.samples]
     save(tmp_path, world, {"full": answers}, masks=[])

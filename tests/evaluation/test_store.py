@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pixsearch.evaluation.store import SUPERSEDED, LineStore, manifest_path, read_lines
+from pixsearch.evaluation.store import SUPERSEDED, LineStore, manifest_path, one_writer, read_lines
 
 RUN = {"checkpoint": "one", "seed": 0}
 
@@ -72,6 +72,21 @@ def test_another_policy_of_the_same_name_leaves_its_neighbours(tmp_path):
     )
     assert changed.done == set()
     assert (tmp_path / "no_search.jsonl").exists()
+
+
+def test_nothing_that_was_set_aside_is_written_over(tmp_path):
+    path = tmp_path / "full.jsonl"
+    for checkpoint in ("one", "two", "one", "two"):
+        open_store(path, run={"checkpoint": checkpoint}).append({"id": "a"})
+    assert len(list((tmp_path / SUPERSEDED).rglob("full.jsonl"))) == 3
+
+
+def test_a_folder_has_one_writer(tmp_path):
+    another = one_writer(tmp_path)
+    with one_writer(tmp_path), pytest.raises(ValueError, match="another evaluation writes there"):
+        another.__enter__()
+    with one_writer(tmp_path):
+        pass
 
 
 def test_lines_without_a_manifest_are_refused(tmp_path):

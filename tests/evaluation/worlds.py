@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
+from pixsearch.config import QueryType
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.gold import (
@@ -16,7 +17,6 @@ from pixsearch.evaluation.gold import (
     SegmentationScene,
 )
 from pixsearch.evaluation.prediction import AskedQuery, Prediction, verdict_on
-from pixsearch.queries import QueryType
 
 SIDE = 32
 
@@ -33,7 +33,7 @@ def picture() -> Image.Image:
 
 def gold(name: str, **changes: object) -> Gold:
     """An egocentric knowledge question whose region search should find `e1`."""
-    search = GoldSearch(type=QueryType.REGION, entity_id="e1", mask=encode_rle(box(2, 2, 8, 8)))
+    search = GoldSearch(type=QueryType.region, entity_id="e1", mask=encode_rle(box(2, 2, 8, 8)))
     standard = Gold(
         interaction_id=name,
         image_id="scene1",
@@ -95,11 +95,11 @@ def benchmark() -> Benchmark:
     )
 
 
-def query(*ids: str, kind: QueryType = QueryType.REGION) -> AskedQuery:
+def query(*ids: str, kind: QueryType = QueryType.region) -> AskedQuery:
     return AskedQuery(
         type=kind,
-        text="words" if kind is QueryType.TEXT else None,
-        mask=encode_rle(box(2, 2, 8, 8)) if kind is QueryType.REGION else None,
+        text="words" if kind is QueryType.text else None,
+        mask=encode_rle(box(2, 2, 8, 8)) if kind is QueryType.region else None,
         empty_mask=None,
         forced=False,
         passage_ids=ids,

@@ -8,12 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pixsearch.chat import Conversation, Message, Role, Searched, Text, TokenKind
-from pixsearch.config import GenerationOptions, PolicyOptions, SegState
+from pixsearch.config import GenerationOptions, PolicyOptions, QueryType, SegState
 from pixsearch.generation import Engine, Request, Trajectory
 from pixsearch.generation.grammar import SHORTEST_SEARCH
 from pixsearch.images import masks_to_image
 from pixsearch.model import PixSearch
-from pixsearch.queries import QueryType
 from tests.generation.scripted import (
     QUESTION,
     RecordingSearch,
@@ -139,7 +138,7 @@ def test_the_engine_restates_the_question_as_training_does() -> None:
     model = tiny_model(restate_question=True)
     _, _, trajectories = run_all(model, batch_size=5)
     found = RecordingSearch(*PASSAGES)([None])[0]
-    searched = Searched(type=QueryType.TEXT, text="Osmeth", passages=tuple(found))
+    searched = Searched(type=QueryType.text, text="Osmeth", passages=tuple(found))
     asked = Conversation.question(QUESTION, has_image=False).messages
     answered = Message(role=Role.ASSISTANT, parts=(searched,))
     lesson = model.renderer.render(Conversation(messages=(*asked, answered), has_image=False))
@@ -206,6 +205,45 @@ def test_requests_of_one_image_share_its_features(model: PixSearch) -> None:
         engine.generate(same)
     assert list(cache) == ["a picture"]
     assert engine.stats.images_encoded == 0
+
+
+def test_an_engine_that_is_used_again_sees_the_new_picture(model: PixSearch) -> None:
+    """The id of a request says nothing of its image; equal pixels are encoded once all the same."""
+    engine = Engine(
+        model,
+        RecordingSearch(),
+        PolicyOptions(),
+        GenerationOptions(),
+        choose=Scripted({"one": ids_of(model, "A cup", ":seg")}),
+    )
+    answers = [
+        engine.generate([Request(id="one", question=QUESTION, image=picture(seed))])
+        for seed in (0, 1, 0)
+    ]
+    first, second, again = [answer[0].grounded[0].mask for answer in answers]
+    other = Request(id="other", question=QUESTION, image=picture(1))
+    alone = run_script(model, "A cup", ":seg", request=other).grounded[0].mask
+    assert (second == alone).all()
+    assert (first == again).all()
+    assert (first != second).any()
+    assert engine.stats.images_encoded == 2
+
+
+@pytest.mark.parametrize("part", ["next_logits", "decode_masks"])
+def test_what_is_not_finite_is_no_answer(
+    model: PixSearch, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    compute = getattr(PixSearch, part)
+    monkeypatch.setattr(PixSearch, part, lambda *inputs: compute(*inputs) * torch.nan)
+    with pytest.raises(FloatingPointError, match="not finite: load the model in another dtype"):
+        run_script(model, "A cup", ":seg")
+
+
+def test_limits_that_bar_every_search_are_refused(model: PixSearch) -> None:
+    tight = GenerationOptions(max_new_tokens=32, answer_tokens=32)
+    with pytest.raises(ValueError, match=r"max_new_tokens=32 leaves no room for a search"):
+        run_script(model, "A cup", options=tight)
+    assert run_script(model, "A cup", options=tight, policy=PolicyOptions(max_searches=0))
 
 
 def test_trajectories_stand_in_the_order_of_requests(model: PixSearch) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pixsearch.config import QueryType
 from pixsearch.generation.grammar import (
     GrammarState,
     Limits,
@@ -14,7 +15,6 @@ from pixsearch.generation.grammar import (
     force_search,
     inject_evidence,
 )
-from pixsearch.queries import QueryType
 
 LETTERS = {
     TokenClass.TEXT: "t",

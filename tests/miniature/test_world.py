@@ -1,7 +1,8 @@
 """The miniature world: reproducible, honest about its splits, readable by the ordinary readers."""
 
 import json
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from pixsearch.config import MiniatureOptions
 from pixsearch.datasets import READERS
 from pixsearch.datasets.crag_mm import load_turns
 from pixsearch.datasets.masks import decode_masks, encode_rle
+from pixsearch.datasets.templates import QUESTIONS as GROUNDING_QUESTIONS
 from pixsearch.miniature.appearance import FOUNDATION_SEED
 from pixsearch.miniature.entities import NUM_FOUNDATION_NAMES, Split, entities_of_looks
 from pixsearch.miniature.planning import WorldPlan, plan_world
 from pixsearch.miniature.questions import QuestionType
 from pixsearch.miniature.scenes import HEIGHT, WIDTH, draw_photo, draw_scene
-from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS
+from pixsearch.miniature.templates import DONT_KNOW, QUESTIONS, SEGMENTATION
 from pixsearch.miniature.world import build_world
 from pixsearch.miniature.writing_training import write_training
 
@@ -59,8 +61,16 @@ def test_knowledge_base_has_the_promised_variety(plan: WorldPlan) -> None:
     assert len(known) >= 400
     assert len({entity.appearance.kind for entity in known}) >= 4
     assert len({entity.appearance for entity in plan.entities.values()}) == len(plan.entities)
-    assert any(entity.look_alike for entity in known)
-    assert any(not entity.known for entity in plan.entities.values())
+    alike = Counter(replace(entity.appearance, emblem="") for entity in known)
+    in_pairs = sum(count for count in alike.values() if count > 1)  # the emblem alone differs
+    assert in_pairs > len(known) / 3  # by chance it would be a sixth
+
+
+@pytest.mark.parametrize("split", Split)
+def test_some_things_in_scenes_are_in_no_knowledge_base(plan: WorldPlan, split: Split) -> None:
+    placed = [each for scene in plan.splits[split].scenes for each in scene.placed]
+    unknown = [each for each in placed if not plan.entities[each.entity_id].known]
+    assert 0 < len(unknown) < len(placed) / 2
 
 
 def test_evaluated_worlds_draw_no_appearance_of_the_foundation(plan: WorldPlan) -> None:
@@ -145,6 +155,16 @@ def test_every_type_of_question_occurs(plan: WorldPlan) -> None:
     assert [step.text is None for step in comparison.steps] == [True, True, False]
 
 
+def test_more_than_three_hundred_questions_are_scored() -> None:
+    for seed in (5, 101, 102, 103):
+        questions = plan_world(MiniatureOptions(seed=seed)).splits[Split.eval].questions
+        assert sum(question.answerable for question in questions) >= 300
+
+
+def test_the_wording_that_asks_for_masks_is_not_trained() -> None:
+    assert SEGMENTATION.format(x="{phrases}") not in GROUNDING_QUESTIONS
+
+
 def test_wordings_of_the_evaluation_are_not_trained_but_their_words_are() -> None:
     trained = {
         word
@@ -210,6 +230,21 @@ def test_gold_masks_are_those_of_the_scenes(root: Path) -> None:
         )
         available = [mask.tobytes() for mask in drawn[record["image_id"]]]
         assert all(mask.tobytes() in available for mask in masks)
+
+
+def test_a_phrase_is_a_lookalike_beside_another_of_its_silhouette(root: Path) -> None:
+    scenes = {scene.id: scene.placed for scene in plan_world(SMALL).splits[Split.eval].scenes}
+    flags = []
+    for line in (root / "segmentation.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        looks = {each.entity_id: each.appearance for each in scenes[record["image_id"]]}
+        for phrase in record["phrases"]:
+            own = looks.pop(phrase["entity_id"])
+            beside = [(look.kind, look.silhouette) for look in looks.values()]
+            assert phrase["lookalike"] == ((own.kind, own.silhouette) in beside)
+            flags.append(phrase["lookalike"])
+            looks[phrase["entity_id"]] = own
+    assert set(flags) == {True, False}
 
 
 def test_a_finished_world_is_reused_and_another_one_is_refused(root: Path) -> None:

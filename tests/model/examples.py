@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 from pixsearch.chat import Conversation, Grounded, Message, Role, Searched, Text
+from pixsearch.config import QueryType
 from pixsearch.model import PixSearch
-from pixsearch.queries import Passage, QueryType
+from pixsearch.queries import Passage
 
 PASSAGE = Passage(id="1", title="Velmora", text="The Velmora cup is made in Tarnwick.")
 
@@ -27,12 +28,12 @@ def conversation(*parts: Text | Grounded | Searched, has_image: bool = True) -> 
 CONVERSATIONS = (
     conversation(Grounded(phrase="the red cup"), Text(text="and"), Grounded(phrase="the box")),
     conversation(
-        Searched(type=QueryType.TEXT, text="red cup", passages=(PASSAGE,)),
+        Searched(type=QueryType.text, text="red cup", passages=(PASSAGE,)),
         Text(text="It is the Velmora cup."),
         has_image=False,
     ),
     conversation(Text(text="There are three.")),
-    conversation(Grounded(phrase="the lamp"), Searched(type=QueryType.REGION, passages=(PASSAGE,))),
+    conversation(Grounded(phrase="the lamp"), Searched(type=QueryType.region, passages=(PASSAGE,))),
 )
 IMAGE_INDEX = (1, -1, 0, 0)
 

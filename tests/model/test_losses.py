@@ -66,6 +66,18 @@ def test_unknown_pixels_do_not_count(loss: Callable[..., torch.Tensor]) -> None:
     torch.testing.assert_close(loss(LOGITS, TARGET, known), top, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("loss", [mask_bce, dice_loss, partial(focal_tversky_loss, **TVERSKY)])
+def test_a_half_known_pixel_counts_half(loss: Callable[..., torch.Tensor]) -> None:
+    """So two of them count as one, whatever is predicted there."""
+    whole = torch.tensor([[[1.0, 1.0, 0.0, 0.0]]])
+    halves = torch.tensor([[[0.5, 0.5, 1.0, 0.0]]])
+    logits = logits_of([[0.7, 0.7, 0.2, 0.5]]), logits_of([[0.7, 0.7, 0.2, 0.5]])
+    first = loss(logits[0][:, :, [0, 2]], torch.tensor([[[1.0, 0.0]]]), torch.ones(1, 1, 2))
+    second = loss(logits[1], torch.tensor([[[1.0, 1.0, 0.0, 0.0]]]), halves)
+    torch.testing.assert_close(second, first)
+    assert whole.sum() == halves.sum()
+
+
 def test_a_perfect_mask_has_a_finite_slope() -> None:
     logits = torch.full((1, 2, 2), -200.0, requires_grad=True)
     focal_tversky_loss(logits, torch.zeros(1, 2, 2), **TVERSKY).sum().backward()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from pixsearch.config import SegState
 from pixsearch.model import PixSearch
@@ -175,16 +176,35 @@ def test_checkpoint_takes_transformers_options(tmp_path: Path, options: dict[str
     assert model.backbone.model.language_model.config._attn_implementation == expected
 
 
-def test_answer_is_three_lines(shared_model: PixSearch) -> None:
-    class NoSearcher:
-        def search(self, queries, k, *, region_crop):  # type: ignore[no-untyped-def]
-            return [[] for _ in queries]
+class NoSearcher:
+    def search(self, queries, k, *, region_crop):  # type: ignore[no-untyped-def]
+        return [[] for _ in queries]
 
+
+def test_answer_is_three_lines(shared_model: PixSearch) -> None:
     image = picture(0)
     answer = shared_model.answer(image, "What is the red cup?", NoSearcher())
     assert isinstance(answer.text, str)
     assert all(mask.shape == (image.height, image.width) for mask in answer.masks)
     assert len(answer.phrases) == len(answer.masks)
+
+
+def test_an_answer_that_grounds_has_a_mask_for_each_phrase(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = tiny_model()
+    scores = model.next_logits
+
+    def eager_to_ground(states: Tensor) -> Tensor:
+        logits = scores(states)
+        logits[..., model.config.ids.seg] += 1e3
+        return logits
+
+    monkeypatch.setattr(model, "next_logits", eager_to_ground)
+    image = picture(0)
+    answer = model.answer(image, "What is the red cup?", NoSearcher())
+    assert len(answer.masks) == len(answer.phrases) > 0
+    assert all(mask.shape == (image.height, image.width) for mask in answer.masks)
 
 
 def test_placeholder_count_is_checked(shared_model: PixSearch) -> None:

@@ -68,7 +68,8 @@ def test_whole_language_model_has_all_its_rows() -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_each_part_moves_and_nothing_else_does(part: str) -> None:
     model = tiny_model(lora_rank=2)
-    set_trainable(model, [part], TrainableTokens.all)
+    has_rows = part in (TrainablePart.language_model, TrainablePart.tokens)
+    set_trainable(model, [part], TrainableTokens.all if has_rows else TrainableTokens.new_rows)
     before = snapshot(model)
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     train(model, steps=2)
@@ -109,3 +110,5 @@ def test_whole_language_model_with_new_rows_alone_is_refused(shared_model: PixSe
 def test_part_without_weights_is_named(shared_model: PixSearch) -> None:
     with pytest.raises(ValueError, match=r"no weights for lora; set model\.lora_rank"):
         set_trainable(shared_model, [TrainablePart.lora])
+    with pytest.raises(ValueError, match="neither tokens nor language_model"):
+        set_trainable(shared_model, [TrainablePart.projector], TrainableTokens.all)

@@ -26,6 +26,12 @@ def test_ties_come_in_the_order_of_the_knowledge_base():
     assert [hit.row for hit in index.search(unit([1, 0]), 3)[0]] == [0, 1, 2]
 
 
+def test_ties_at_the_cut_come_in_the_order_of_the_knowledge_base():
+    """More equal ones than are fetched at first; FAISS keeps others of them than we want."""
+    index = VectorIndex.build(unit(*[[1, 0]] * 40, [0, 1]), np.arange(41)[::-1].copy())
+    assert [hit.row for hit in index.search(unit([1, 0]), 3)[0]] == [1, 2, 3]
+
+
 def test_hits_do_not_depend_on_the_batch():
     index = VectorIndex.build(random_units(500), np.repeat(np.arange(250), 2))
     queries = random_units(64, seed=1)

@@ -17,6 +17,7 @@ from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched
 from pixsearch.config import (
     DatasetOptions,
     OptimOptions,
+    QueryType,
     RunOptions,
     StageOptions,
     TrainablePart,
@@ -27,7 +28,7 @@ from pixsearch.config import (
 )
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
-from pixsearch.queries import Passage, QueryType
+from pixsearch.queries import Passage
 from tests.tiny import write_tiny_parts
 
 REPOSITORY = Path(__file__).parents[2]
@@ -117,7 +118,7 @@ def main(options_file: str) -> None:
 
 
 def _with_image(index: int, name: str, mask: np.ndarray) -> StoredTrajectory:
-    search = Searched(type=QueryType.REGION, passages=(_passage(index),))
+    search = Searched(type=QueryType.region, passages=(_passage(index),))
     answer = (Text(text="It is"), Grounded(phrase="the square"), search, Text(text=f"S{index}"))
     return StoredTrajectory(
         id=f"square-{index}",

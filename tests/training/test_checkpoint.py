@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pixsearch.config import OptimOptions, TrainablePart, TrainOptions
+from pixsearch.config import OptimOptions, Precision, TrainablePart, TrainOptions
 from pixsearch.model import PixSearch
 from pixsearch.training.checkpoint import (
     OPTIONS_FILE,
@@ -30,7 +30,7 @@ def options(tmp_path: Path) -> TrainOptions:
 
 
 def checkpoints_of(options: TrainOptions, *, keep: int = 1) -> Checkpoints:
-    resolved = resolve(options, num_processes=1)
+    resolved = resolve(options, num_processes=1, mixed_precision="no")
     return Checkpoints(Path(options.run.output_dir), resolved, keep=keep)
 
 
@@ -80,6 +80,15 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_name(
     assert "\n" not in str(error.value)
     for named in (str(folder), "run.resume=false", "run.output_dir"):
         assert named in str(error.value)
+
+
+def test_arithmetic_of_another_machine_is_refused(model: PixSearch, options: TrainOptions) -> None:
+    options.model = replace(options.model, precision=Precision.auto)
+    checkpoints_of(options).save(2, model, optimizer_of(model), position=0)
+    resolved = resolve(options, num_processes=1, mixed_precision="bf16")
+    elsewhere = Checkpoints(Path(options.run.output_dir), resolved, keep=1)
+    with pytest.raises(ValueError, match=r"model\.precision=fp32, this run has .*=bf16"):
+        elsewhere.latest()
 
 
 def test_bookkeeping_may_change_between_runs(model: PixSearch, options: TrainOptions) -> None:

@@ -5,7 +5,7 @@ import pytest
 from pixsearch.chat import Conversation
 from pixsearch.config import DatasetOptions, TrainOptions
 from pixsearch.datasets.example import Example
-from pixsearch.training.data import held_out_boundary, open_training_data
+from pixsearch.training.data import hold_back, open_training_data
 from tests.training.runs import tiny_options
 
 
@@ -18,19 +18,32 @@ def dataset(image_ids: Sequence[str | None]) -> list[Example]:
 
 
 @pytest.mark.parametrize(
-    ("image_ids", "boundary"),
+    ("image_ids", "left_out"),
     [
-        ([f"image-{index}" for index in range(40)], 38),
-        ([None] * 40, 38),
-        ([f"image-{index // 4}" for index in range(40)], 36),  # four examples per image
-        (["a", "b", "c"], 3),  # too few to keep any back
-        ([], 0),
+        ([f"image-{index}" for index in range(40)], []),
+        ([None] * 40, []),
+        ([f"image-{index // 4}" for index in range(40)], [36, 37]),  # four examples per image
+        ([f"image-{index % 20}" for index in range(40)], [18, 19]),  # each image again, far off
     ],
 )
-def test_images_are_not_torn_between_training_and_held_out(
-    image_ids: list[str | None], boundary: int
+def test_no_image_is_both_trained_on_and_held_out(
+    image_ids: list[str | None], left_out: list[int]
 ) -> None:
-    assert held_out_boundary(dataset(image_ids), 2) == boundary
+    kept, back = hold_back(dataset(image_ids), 2, name="squares")
+    assert [example.id for example in back] == ["38", "39"]
+    expected = [str(row) for row in range(38) if row not in left_out]
+    assert [example.id for example in kept] == expected
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_too_few_to_keep_any_back(count: int) -> None:
+    kept, back = hold_back(dataset([str(index) for index in range(count)]), 2, name="squares")
+    assert (len(kept), back) == (count, [])
+
+
+def test_one_image_cannot_be_held_out_and_trained_on() -> None:
+    with pytest.raises(ValueError, match=r"data\.squares: every example .* run\.held_out=0"):
+        hold_back(dataset(["the image"] * 20), 2, name="squares")
 
 
 def test_what_is_held_out_is_not_drawn(tmp_path) -> None:

@@ -14,7 +14,14 @@ from typing import Any
 import pytest
 import torch
 
-from pixsearch.config import OptimOptions, SegState, TrainablePart, TrainableTokens, TrainOptions
+from pixsearch.config import (
+    OptimOptions,
+    Precision,
+    SegState,
+    TrainablePart,
+    TrainableTokens,
+    TrainOptions,
+)
 from pixsearch.datasets.example import Example
 from pixsearch.model import PixSearch
 from pixsearch.training import fit, step
@@ -61,6 +68,20 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
     options.run.resume = False
     fit(options)
     assert (final / "model.safetensors").stat().st_mtime_ns > written
+
+
+def test_a_run_that_begins_anew_removes_nothing_before_it_can_begin(tmp_path: Path) -> None:
+    options = tiny_options(tmp_path, steps=1)
+    final = fit(options)
+    options.run.resume = False
+    options.stage.init_from = str(final)
+    with pytest.raises(ValueError, match=r"would remove stage\.init_from"):
+        fit(options)
+    options.stage.init_from = None
+    options.data["squares"] = replace(options.data["squares"], root=str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="nowhere"):
+        fit(options)
+    assert (final / "model.safetensors").exists()
 
 
 def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
@@ -156,6 +177,37 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_batch(
     assert all(name.startswith(("square-", "words-")) for name in ids)
 
 
+def test_gradients_are_clipped(tmp_path: Path) -> None:
+    free = tiny_options(tmp_path, steps=1)
+    clipped = run_beside(free, "clipped")
+    optim = replace(free.stage.optim, clip_norm=1e-12)  # far below Adam's epsilon
+    clipped.stage = replace(clipped.stage, optim=optim)
+    before = PixSearch.compose(free.model).state_dict()
+    moved = {}
+    for options in (free, clipped):
+        after = weights(fit(options))
+        moved[options.run.output_dir] = max(
+            (after[name] - tensor).abs().max().item()
+            for name, tensor in before.items()
+            if "mask_decoder" in name
+        )
+    assert moved[clipped.run.output_dir] < 1e-3 * moved[free.run.output_dir]
+    assert metrics(clipped)[0]["grad_norm"] == metrics(free)[0]["grad_norm"]  # before clipping
+
+
+def test_bf16_is_arithmetic_alone(tmp_path: Path) -> None:
+    exact = tiny_options(tmp_path, steps=2)
+    rounded = run_beside(exact, "rounded")
+    rounded.model = replace(exact.model, precision=Precision.bf16)
+    fit(exact)
+    run_to_the_end(rounded)  # a process has one precision
+    final = weights(tmp_path / "rounded" / "final")
+    assert {weight.dtype for weight in final.values()} == {torch.float32}
+    first, second = metrics(exact)[0], metrics(rounded)[0]
+    assert second["loss"] == pytest.approx(first["loss"], rel=0.02)
+    assert second["loss"] != first["loss"]
+
+
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """SIGKILL between two checkpoints; LoRA's dropout shows that random numbers resume too."""
     untouched = tiny_options(
@@ -196,7 +248,7 @@ ACCELERATE = (
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_two_processes_take_the_step_of_one(tmp_path: Path, launcher: tuple[str, ...]) -> None:
     one = tiny_options(tmp_path, batch_size=4, steps=3)
-    two = run_beside(one, "two", batch_size=2)
+    two = run_beside(one, "two", batch_size=1, accumulation=2)
     fit(one)
     with started(two, launcher=launcher) as process:
         _, errors = process.communicate(timeout=PATIENCE)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from pixsearch.chat import Conversation
+from pixsearch.config import QueryType
 from pixsearch.datasets.example import Example
-from pixsearch.queries import QueryType
 from pixsearch.training.samples import COLOURS, overlay, write_samples
 
 
@@ -57,7 +57,7 @@ def test_samples_are_written_with_and_without_an_image(tmp_path: Path) -> None:
             request_id="a",
             all_text="the cup",
             grounded=(Grounding(phrase="the cup", mask=LEFT),),
-            searches=(Search(type=QueryType.TEXT, text="cup"),),
+            searches=(Search(type=QueryType.text, text="cup"),),
         ),
         Answer(request_id="b", all_text="I don't know."),
     ]

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pixsearch.config import QueryType
 from pixsearch.evaluation.metrics.truthfulness import PrecisionRecall, precision_recall
-from pixsearch.queries import QueryType
 
 NO_SEARCH = "none"  # stands in the confusion matrix where one of the two sides made no search
 
@@ -43,7 +43,7 @@ def query_confusion(
 ) -> dict[str, dict[str, int]]:
     """Counts by gold type, then by predicted type, of the searches that stand in the same place.
 
-    >>> query_confusion([[QueryType.REGION, QueryType.TEXT]], [[QueryType.IMAGE]])
+    >>> query_confusion([[QueryType.region, QueryType.text]], [[QueryType.image]])
     {'region': {'image': 1}, 'text': {'none': 1}}
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -61,7 +61,7 @@ def recall_at_k(rankings: Sequence[Ranking], *, k: int) -> dict[str, Recall]:
     A document that fills several places (several of its images) counts once, as the searcher folds
     them. Searches beyond the gold trajectory have no gold document and are left out.
 
-    >>> recall_at_k([Ranking(type=QueryType.TEXT, passage_ids=("a", "b"), gold_id="b")], k=1)
+    >>> recall_at_k([Ranking(type=QueryType.text, passage_ids=("a", "b"), gold_id="b")], k=1)
     {'text': Recall(recall=0.0, n=1)}
     """
     hits: dict[str, list[bool]] = defaultdict(list)
@@ -77,7 +77,7 @@ def recall_at_k(rankings: Sequence[Ranking], *, k: int) -> dict[str, Recall]:
 def calls_per_sample(predicted: Sequence[Sequence[QueryType]]) -> dict[str, float]:
     """Mean number of searches of each type per sample, and of all types.
 
-    >>> calls_per_sample([[QueryType.TEXT, QueryType.REGION], []])
+    >>> calls_per_sample([[QueryType.text, QueryType.region], []])
     {'text': 0.5, 'image': 0.0, 'region': 0.5, 'all': 1.0}
     """
     count = Counter(query_type for types in predicted for query_type in types)
@@ -89,7 +89,7 @@ def calls_per_sample(predicted: Sequence[Sequence[QueryType]]) -> dict[str, floa
 def calls_histogram(predicted: Sequence[Sequence[QueryType]]) -> dict[str, int]:
     """How many samples made 0, 1, 2, … searches.
 
-    >>> calls_histogram([[QueryType.TEXT], [], []])
+    >>> calls_histogram([[QueryType.text], [], []])
     {'0': 2, '1': 1}
     """
     return {str(calls): n for calls, n in sorted(Counter(map(len, predicted)).items())}

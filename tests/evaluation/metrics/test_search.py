@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pixsearch.config import QueryType
 from pixsearch.evaluation.metrics.search import (
     Ranking,
     calls_histogram,
@@ -9,7 +10,6 @@ from pixsearch.evaluation.metrics.search import (
     recall_at_k,
     search_decision,
 )
-from pixsearch.queries import QueryType
 
 TYPES = st.lists(st.sampled_from(list(QueryType)), max_size=4)
 
@@ -34,9 +34,9 @@ def test_calls_agree_with_their_histogram(types):
 
 def test_recall_leaves_out_searches_without_gold():
     rankings = [
-        Ranking(type=QueryType.IMAGE, passage_ids=("a", "b", "c"), gold_id="c"),
-        Ranking(type=QueryType.IMAGE, passage_ids=("a",), gold_id="c"),
-        Ranking(type=QueryType.TEXT, passage_ids=("a",), gold_id=None),
+        Ranking(type=QueryType.image, passage_ids=("a", "b", "c"), gold_id="c"),
+        Ranking(type=QueryType.image, passage_ids=("a",), gold_id="c"),
+        Ranking(type=QueryType.text, passage_ids=("a",), gold_id=None),
     ]
     found = recall_at_k(rankings, k=3)
     assert found.keys() == {"image"}
