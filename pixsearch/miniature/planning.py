@@ -18,7 +18,7 @@ _PAIRED_SHARE = 0.7  # of couples of scenes in which one question is asked of bo
 _UNKNOWN_SHARE = 0.12  # of the entities of a scene
 _LOOK_ALIKE_SHARE = 0.2  # of the cluttered scenes hold two of the same kind and colour
 _LABEL_SHARE = 0.15  # of entities beside the paired one
-_NO_IMAGE_SHARE = {Split.train: 0.2, Split.eval: 0.1}  # questions without an image, per scene
+_NO_IMAGE_SHARE = {Split.train: 0.2, Split.eval: 0.05}  # questions without an image, per scene
 _FEWEST_OTHERS, _MOST_OTHERS = 2, 5  # entities beside the target of a cluttered scene
 _TRIES = 40
 
