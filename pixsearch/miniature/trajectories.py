@@ -34,14 +34,15 @@ from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
-VERSION = 7
+VERSION = 8
 TRAJECTORIES = "train.jsonl"
 _REGION_SHARE = 0.25  # of visual searches in scenes of one thing that ask with the region
 _FORCED_SHARES = {QueryType.image: 1.0, QueryType.text: 0.1}
 # How often a question about one of several things occurs behind a search for the whole image, by
 # whether it needs a search: most of those that do drop out again (_KEPT_SHARE), and what is left
-# has to stand to the others as among the questions themselves, or labels are no longer read.
-_TIMES_IN_CLUTTER = {True: 4, False: 2}
+# has to stand to the others as among the questions themselves, or labels are no longer read. Those
+# that need none have the passages of another question but the first time: none of them matter.
+_TIMES_IN_CLUTTER = {True: 4, False: 3}
 _KEPT_SHARE = 0.12  # of answers that are not known behind a forced search: else they prevail
 _MISLED_SHARE = 0.2  # of questions occur once more with passages that another question found
 _QUERIES_PER_BATCH = 256
@@ -176,6 +177,7 @@ def _forced(question: Question, type: QueryType, *, times: int) -> Iterator[Draf
             id=f"{question.id}-forced-{type}-{number}",
             question=question,
             searches=(search,),
+            misled=number > 0 and not question.needs_search,
         )
 
 
@@ -241,7 +243,7 @@ def _is_kept(
     if not (draft.forced or draft.misled):
         return True
     is_supported = _supports(draft.searches[0], draft.question, found[0])
-    if draft.misled:
+    if draft.misled and draft.question.needs_search:
         return not is_supported
     return is_supported or generator.random() < _KEPT_SHARE
 
