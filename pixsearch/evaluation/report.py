@@ -41,7 +41,7 @@ def write_report(
     saved = read_saved(output_dir, benchmark)
     shown = saved.shown
     view = TrajectoryView(
-        KnowledgeBase(str(knowledge_base)),
+        KnowledgeBase(knowledge_base),
         crop=RegionCrop(saved.options[shown]["region_crop"]),
         min_region_side=saved.run["retrieval"]["min_region_side"],
         region_margin=saved.run["retrieval"]["region_margin"],

@@ -121,6 +121,12 @@ def score(saved: Saved, benchmark: Benchmark, *, span: AnswerSpan) -> dict[str, 
         for name, predictions in saved.policies.items()
     }
     comparable = comparable_policies(policies)
+    if left_out := sorted(set(policies) - set(comparable)):
+        logger.warning(
+            "%s: other options (k, evidence, crop) than %s; compared with no other policy",
+            ", ".join(left_out),
+            saved.shown,
+        )
     return {
         "seed": saved.run["seed"],
         "runtime_seconds": saved.runtime_seconds,
@@ -144,14 +150,7 @@ def comparable_policies(policies: Mapping[str, dict[str, Any]]) -> dict[str, dic
     """
     first = policies.get("full") or next(iter(policies.values()))
     shared = _shared_options(first)
-    found = {name: each for name, each in policies.items() if _shared_options(each) == shared}
-    if left_out := sorted(set(policies) - set(found)):
-        logger.warning(
-            "%s: other options (k, evidence, crop) than %s; compared with no other policy",
-            ", ".join(left_out),
-            first["options"]["name"],
-        )
-    return found
+    return {name: each for name, each in policies.items() if _shared_options(each) == shared}
 
 
 def _shared_options(policy: Mapping[str, Any]) -> dict[str, Any]:

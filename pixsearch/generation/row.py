@@ -207,7 +207,7 @@ def _limits(
     request: Request, policy: PolicyOptions, options: GenerationOptions, *, evidence_tokens: int
 ) -> Limits:
     has_image = request.image is not None
-    types = frozenset(policy.allow)
+    types = _allowed_types(policy)
     return Limits(
         types=types if has_image else types & {QueryType.text},
         can_ground=has_image,
@@ -218,6 +218,16 @@ def _limits(
         answer_tokens=options.answer_tokens,
         max_length=options.max_length,
     )
+
+
+def _allowed_types(policy: PolicyOptions) -> frozenset[QueryType]:
+    """Checked here for those who set options in Python; a YAML's are when it is composed."""
+    unknown = sorted(set(policy.allow) - set(QueryType))
+    if unknown:
+        raise ValueError(
+            f"policy.allow: {', '.join(unknown)} is no query type; use {', '.join(QueryType)}"
+        )
+    return frozenset(QueryType(name) for name in policy.allow)
 
 
 def _force_first(row: Row, renderer: ChatRenderer, forced: ForcedFirst) -> None:

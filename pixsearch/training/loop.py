@@ -39,7 +39,7 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
     accelerator = build_accelerator(options.model.precision)
     checkpoints = open_checkpoints(options, accelerator)
     found = checkpoints.latest() if options.run.resume else None
-    if found is not None and found == checkpoints.final:
+    if found == checkpoints.final:
         logger.info("stage %s: %s is there already", options.stage.name, found)
         return found
     data = open_training_data(options)

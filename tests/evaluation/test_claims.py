@@ -61,10 +61,17 @@ def test_worlds_are_pooled_by_question(folder):
     assert once["estimate"] == twice["estimate"] == pytest.approx(1.5)
 
 
-def test_pooling_needs_both_policies(tmp_path):
+def test_pooling_needs_finished_policies(tmp_path):
     world = benchmark()
     save(tmp_path, world, {"full": [prediction(world.samples[0], "Osmeth")]})
     with pytest.raises(ValueError, match="3 of 4 answers of full are missing"):
+        pooled_ratio([(tmp_path, world)])
+
+
+def test_pooling_needs_whole_image_beside_full(tmp_path):
+    world = benchmark()
+    save(tmp_path, world, {"full": [prediction(each, "Osmeth") for each in world.samples]})
+    with pytest.raises(ValueError, match="4 of 4 answers of whole_image are missing"):
         pooled_ratio([(tmp_path, world)])
 
 

@@ -146,6 +146,13 @@ def test_only_allowed_and_possible_types_are_asked(
     assert {query.type for query in search.queries} == expected
 
 
+def test_an_unknown_type_is_an_error(model: PixSearch) -> None:
+    policy = PolicyOptions()
+    policy.allow = ["words"]
+    with pytest.raises(ValueError, match=r"policy.allow: words is no query type"):
+        run_script(model, "A cup", policy=policy)
+
+
 def test_the_question_is_forced_word_for_word(model: PixSearch) -> None:
     search = RecordingSearch()
     policy = PolicyOptions(forced_first=ForcedFirst.text_query, allow=[], query_tokens=2)
