@@ -4,15 +4,17 @@ What the model writes is tokenised with the special tokens; what comes from outs
 passages) goes through `PlainTextEncoder` and can never yield one.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from transformers import PreTrainedTokenizerFast
 
+from pixsearch.chat_templates import ChatTemplate
 from pixsearch.config import QueryType
 from pixsearch.queries import Passage
-from pixsearch.tokens import PlainTextEncoder, TokenIds
+from pixsearch.tokens import Behind, PlainTextEncoder, TokenIds
 
 
 class TokenKind(IntEnum):
@@ -82,22 +84,6 @@ class Conversation:
         return cls(messages=(message,), has_image=has_image)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChatTemplate:
-    """The fixed words around the turns. The default is LLaVA's `llava_v1` without system text.
-
-    Attributes:
-        restate_question: evidence ends with the question once more. A model that reads from left to
-            right then knows what it is to find ("query-aware contextualization" of Liu et al. 2023,
-            Lost in the Middle, section 4.2).
-    """
-
-    system: str = ""
-    user: str = "USER:"
-    assistant: str = "ASSISTANT:"
-    restate_question: bool = False
-
-
 @dataclass(kw_only=True)
 class Rendered:
     """One tokenised conversation; the three lists have one entry per token.
@@ -119,15 +105,74 @@ class Rendered:
         return len(self.input_ids)
 
 
+class _Writer:
+    """Writes one sequence. Neighbouring texts of one kind are tokenised as one."""
+
+    def __init__(self, encoder: PlainTextEncoder, added_tokens: Mapping[str, int]) -> None:
+        self.rendered = Rendered()
+        self._encoder = encoder
+        self._added_tokens = added_tokens
+        self._behind = Behind.nothing
+        self._text = ""
+        self._kind, self._supervised = TokenKind.PROMPT, False
+
+    def text(self, text: str, kind: TokenKind, *, supervised: bool = False) -> None:
+        """Text from outside, or of the model; what looks like an added token is none."""
+        if (kind, supervised) != (self._kind, self._supervised):
+            self.finish()
+            self._kind, self._supervised = kind, supervised
+        self._text += text
+
+    def words(self, text: str, kind: TokenKind, *, supervised: bool = False) -> None:
+        """Text that stands apart from the text before it by a space at least."""
+        same = (kind, supervised) == (self._kind, self._supervised)
+        joined = same and self._text and not self._text[-1].isspace() and not text[:1].isspace()
+        self.text(f" {text}" if joined else text, kind, supervised=supervised)
+
+    def ids(self, ids: Sequence[int], kind: TokenKind, *, supervised: bool = False) -> None:
+        """Tokens as they are. Blanks in front of them, with no words, are left out."""
+        if self._text.isspace():
+            self._text = ""
+        self.finish()
+        self.rendered.extend(ids, kind, supervised=supervised)
+        self._behind = Behind.token
+
+    def fixed(self, text: str) -> None:
+        """Words of the template: the tokenizer's added tokens in them are tokens."""
+        longest_first = sorted(self._added_tokens, key=len, reverse=True)
+        pattern = "|".join(re.escape(token) for token in longest_first)
+        for piece in re.split(f"({pattern})", text) if pattern else [text]:
+            if piece in self._added_tokens:
+                self.finish()
+                self.rendered.extend([self._added_tokens[piece]], TokenKind.PROMPT)
+                self._behind = Behind.token
+            elif piece:
+                self.text(piece, TokenKind.PROMPT)
+
+    def finish(self) -> Rendered:
+        """Tokenise what is still pending."""
+        if self._text:
+            ids = self._encoder.encode(self._text, self._behind)
+            self.rendered.extend(ids, self._kind, supervised=self._supervised)
+            self._behind = Behind.text
+            self._text = ""
+        return self.rendered
+
+
 class ChatRenderer:
-    """Renders conversations for one tokenizer and one number of patches per image."""
+    """Renders conversations for one tokenizer and one template.
+
+    Args:
+        num_image_tokens: placeholders of an image, for backbones that give each the same number;
+            for others the caller of `render` gives the number.
+    """
 
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerFast,
         ids: TokenIds,
         *,
-        num_image_tokens: int,
+        num_image_tokens: int | None = None,
         template: ChatTemplate | None = None,
     ) -> None:
         self.tokenizer = tokenizer
@@ -135,42 +180,55 @@ class ChatRenderer:
         self.num_image_tokens = num_image_tokens
         self.template = template or ChatTemplate()
         self._plain = PlainTextEncoder(tokenizer)
+        self._added_tokens = tokenizer.get_added_vocab()
 
     def plain_ids(self, text: str) -> list[int]:
-        """Ids of text from outside; never an added token."""
+        """Ids of text from outside that stands behind a token; never an added token."""
         return self._plain.encode(text)
 
-    def render(self, conversation: Conversation) -> Rendered:
+    def render(
+        self, conversation: Conversation, *, num_image_tokens: int | None = None
+    ) -> Rendered:
         """The whole conversation, as trained on.
 
         Only what the assistant itself writes is supervised: its text, <seg>, its searches up to
         `</search>`, and the end token; neither `<information>` nor the evidence is.
+
+        Raises:
+            ValueError: the number of placeholders is neither given nor the same for every image.
         """
-        rendered = Rendered()
+        writer = _Writer(self._plain, self._added_tokens)
+        if self.ids.begin is not None:
+            writer.rendered.extend([self.ids.begin], TokenKind.PROMPT)
+        writer.fixed(self.template.system)
         question = ""
-        for index, message in enumerate(conversation.messages):
+        num_placeholders = self._num_placeholders(conversation, num_image_tokens)
+        for message in conversation.messages:
             if message.role is Role.USER:
                 question = _words_of(message)
-                self._render_question(rendered, question, conversation, first=index == 0)
+                self._write_question(writer, question, num_placeholders)
+                num_placeholders = 0
             else:
-                self._render_answer(rendered, message, question)
-        return rendered
+                self._write_answer(writer, message, question)
+        return writer.finish()
 
-    def render_prompt(self, conversation: Conversation) -> Rendered:
+    def render_prompt(
+        self, conversation: Conversation, *, num_image_tokens: int | None = None
+    ) -> Rendered:
         """The conversation up to the point where the assistant speaks.
 
         Earlier answers are part of the prompt: nothing of them counts as generated or supervised.
         """
         if conversation.messages[-1].role is not Role.USER:
             raise ValueError("a prompt ends with a user's message; this one ends with an answer")
-        history = self.render(conversation)
+        history = self.render(conversation, num_image_tokens=num_image_tokens)
         rendered = Rendered()
         for token, kind in zip(history.input_ids, history.token_kind, strict=True):
             rendered.extend([token], kind if kind is TokenKind.IMAGE else TokenKind.PROMPT)
         return rendered
 
     def evidence_ids(
-        self, passages: Sequence[Passage], *, question: str, max_tokens: int
+        self, passages: Sequence[Passage], *, question: str, max_tokens: int | None = None
     ) -> tuple[list[int], list[Passage]]:
         """`<information> passage passage … </information>`, cut by whole passages.
 
@@ -185,8 +243,8 @@ class ChatRenderer:
         body: list[int] = []
         kept: list[Passage] = []
         for passage in passages:
-            ids = self.plain_ids(passage.text)
-            if kept and len(body) + len(ids) > max_tokens:
+            ids = self._apart(passage.text)
+            if kept and max_tokens is not None and len(body) + len(ids) > max_tokens:
                 break
             body.extend(ids)
             kept.append(passage)
@@ -195,10 +253,6 @@ class ChatRenderer:
     def num_evidence_tokens(self, question: str) -> int:
         """Tokens of evidence without a passage: the tags, and the question if it is restated."""
         return len(self._enclosed([], question))
-
-    def _enclosed(self, passage_ids: Sequence[int], question: str) -> list[int]:
-        restated = self.plain_ids(question) if self.template.restate_question else []
-        return [self.ids.information, *passage_ids, *restated, self.ids.information_end]
 
     def payload_ids(self, query_type: QueryType, text: str | None) -> list[int]:
         """`<search> payload </search>` as the model would write it."""
@@ -229,37 +283,51 @@ class ChatRenderer:
         ]
         return self.tokenizer.decode(words, skip_special_tokens=True).strip()
 
-    def _render_question(
-        self, rendered: Rendered, question: str, conversation: Conversation, *, first: bool
-    ) -> None:
-        if first and self.ids.begin is not None:
-            rendered.extend([self.ids.begin], TokenKind.PROMPT)
-        if first and self.template.system:
-            rendered.extend(self.plain_ids(self.template.system), TokenKind.PROMPT)
-        rendered.extend(self.plain_ids(self.template.user), TokenKind.PROMPT)
-        if first and conversation.has_image:
-            rendered.extend([self.ids.image] * self.num_image_tokens, TokenKind.IMAGE)
-        rendered.extend(self.plain_ids(question), TokenKind.PROMPT)
-        rendered.extend(self.plain_ids(self.template.assistant), TokenKind.PROMPT)
+    def _num_placeholders(self, conversation: Conversation, given: int | None) -> int:
+        number = self.num_image_tokens if given is None else given
+        if not conversation.has_image:
+            return 0
+        if number is None:
+            raise ValueError(
+                "this backbone has as many placeholders as the size of an image asks for: "
+                "give num_image_tokens"
+            )
+        return number
 
-    def _render_answer(self, rendered: Rendered, message: Message, question: str) -> None:
+    def _write_question(self, writer: _Writer, question: str, num_placeholders: int) -> None:
+        writer.fixed(self.template.user)
+        if num_placeholders:
+            writer.fixed(self.template.before_image)
+            writer.ids([self.ids.image] * num_placeholders, TokenKind.IMAGE)
+            writer.fixed(self.template.after_image)
+        writer.words(question, TokenKind.PROMPT)
+        writer.fixed(self.template.before_answer)
+
+    def _write_answer(self, writer: _Writer, message: Message, question: str) -> None:
+        written = TokenKind.GENERATED
+        writer.text(self.template.answer_space, written, supervised=True)
         for part in message.parts:
             match part:
                 case Text(text=text):
-                    ids = self.plain_ids(text)
-                    rendered.extend(ids, TokenKind.GENERATED, supervised=True)
+                    writer.words(text, written, supervised=True)
                 case Grounded(phrase=phrase):
-                    ids = [*self.plain_ids(phrase), self.ids.seg]
-                    rendered.extend(ids, TokenKind.GENERATED, supervised=True)
+                    writer.words(phrase, written, supervised=True)
+                    writer.ids([self.ids.seg], written, supervised=True)
                 case Searched():
-                    self._render_search(rendered, part, question)
-        rendered.extend([self.ids.end], TokenKind.GENERATED, supervised=True)
+                    payload = self.payload_ids(part.type, part.text)
+                    writer.ids(payload, written, supervised=part.supervised)
+                    evidence, _ = self.evidence_ids(part.passages, question=question)
+                    writer.ids(evidence, TokenKind.EVIDENCE)
+        writer.ids([self.ids.end], written, supervised=True)
+        writer.fixed(self.template.after_answer)
 
-    def _render_search(self, rendered: Rendered, part: Searched, question: str) -> None:
-        payload = self.payload_ids(part.type, part.text)
-        rendered.extend(payload, TokenKind.GENERATED, supervised=part.supervised)
-        passages = [id for passage in part.passages for id in self.plain_ids(passage.text)]
-        rendered.extend(self._enclosed(passages, question), TokenKind.EVIDENCE)
+    def _enclosed(self, passage_ids: Sequence[int], question: str) -> list[int]:
+        restated = self._apart(question) if self.template.restate_question else []
+        return [self.ids.information, *passage_ids, *restated, self.ids.information_end]
+
+    def _apart(self, text: str) -> list[int]:
+        """Ids of outside text that stands apart from what is before it, be it a text or a token."""
+        return self._plain.encode(f" {text.lstrip()}", Behind.text)
 
 
 def _words_of(message: Message) -> str:

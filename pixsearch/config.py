@@ -56,6 +56,25 @@ class ImageFit(StrEnum):
     squash = "squash"  # ignore the aspect ratio (CRAG-MM)
 
 
+class Projector(StrEnum):
+    """What joins the vision tower and the language model of a LLaVA."""
+
+    own = "own"  # the backbone's; in transformers' LLaVA two layers with a GELU between
+    linear = "linear"  # one layer (LISA, PLUM); drawn anew unless a checkpoint brings it
+
+
+class ChatStyle(StrEnum):
+    """The words around the turns that a backbone was trained with; see TEMPLATES in chat.py."""
+
+    plain = "plain"  # USER: and ASSISTANT: alone
+    llava_v1 = "llava_v1"  # LLaVA-1.5 and LLaVA-NeXT on Vicuna
+    lisa = "lisa"  # llava_v1 with the image between <im_start> and <im_end> (LISA, PLUM, GLaMM)
+    llava_onevision = "llava_onevision"
+    qwen2_5_vl = "qwen2_5_vl"
+    qwen3_vl = "qwen3_vl"
+    internvl = "internvl"
+
+
 class QueryType(StrEnum):
     """How a query is put: words, the whole image, or a region of it."""
 
@@ -151,9 +170,12 @@ class ModelOptions:
     """`configs/model/`: which parts PixSearch is composed of."""
 
     language_model: str = MISSING  # folder or hub id of a transformers image-text-to-text model
-    segmenter: str = MISSING  # folder or hub id of a transformers SAM model
+    segmenter: str = MISSING  # folder or hub id of a transformers SAM, SAM 2 or SAM 3 tracker
+    chat: ChatStyle = ChatStyle.plain
+    projector: Projector = Projector.own
+    token_mapping: dict[str, str] = field(default_factory=dict)  # ours -> the backbone's, by ++
     seg_state: SegState = SegState.predicting
-    image_fit: ImageFit = ImageFit.pad
+    image_fit: ImageFit = ImageFit.pad  # LLaVA-1.5 alone; the others have their own
     restate_question: bool = False  # evidence ends with the question; part of the checkpoint
     lora_rank: int = 0  # 0: no LoRA
     lora_alpha: int = 16
@@ -385,6 +407,18 @@ class InferOptions:
     generation: GenerationOptions = field(default_factory=GenerationOptions)
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
     paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class ConvertOptions:
+    """scripts/convert_checkpoint.py: a published LISA or GLaMM, merged or as DeepSpeed saves it."""
+
+    source: str = MISSING  # folder with shards, config.json and tokenizer
+    clip: str = MISSING  # folder or hub id of the CLIP that it was trained with
+    output_dir: str = MISSING
+    lora_alpha: float = 16.0  # of the adapters, if they are not merged yet
+    decoder_heads: int = 8  # of SAM's mask decoder
+    max_length: int = 512  # of the tokenizer
 
 
 @dataclass

@@ -1,15 +1,16 @@
 """Pixel geometry: the only module that resizes, crops or pads images for a model.
 
-Two squares are made of an image. The vision tower's (`fit_square`) may crop, pad or squash. The
-segmenter's keeps the aspect ratio: the longest side fills it, zeros fill the right or the bottom.
+Two squares are made of an image: the vision tower's (`fit_square`), which may crop, pad or squash,
+and the segmenter's (`SegmenterFrame`).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,11 +31,20 @@ def fit_square(
     if fit is ImageFit.squash:
         return image.resize((size, size), Image.Resampling.BICUBIC)
     if fit is ImageFit.crop:
-        return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+        return _centre(image, size)
     side = max(image.size)
     square = Image.new("RGB", (side, side), tuple(int(channel * BYTE) for channel in mean))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def _centre(image: Image.Image, size: int) -> Image.Image:
+    """Shortest side to `size`, then the square in the middle, rounded as CLIP's processor does."""
+    shortest = min(image.size)
+    width, height = (int(size * side / shortest) for side in image.size)
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - size) // 2, (height - size) // 2
+    return resized.crop((left, top, left + size, top + size))
 
 
 def pixels(
@@ -45,53 +55,61 @@ def pixels(
     return (values - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
-def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width of an image in the segmenter's square, before padding (SAM's rounding).
+@dataclass(frozen=True, kw_only=True)
+class SegmenterFrame:
+    """The square in which a segmenter sees an image, and the grid of the masks it returns.
 
-    >>> fitted_size(480, 640, 1024)
-    (768, 1024)
+    Attributes:
+        size: side of the square in pixels.
+        resolution: side of the masks that come out.
+        keeps_ratio: the longest side fills the square, zeros fill the right or the bottom (SAM);
+            else the image is squashed into it (SAM 2).
+        mean, std: of colours, 0 to 1 per channel.
     """
-    scale = size / max(height, width)
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
+    size: int
+    resolution: int
+    keeps_ratio: bool
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
-def segmenter_pixels(
-    image: Image.Image, size: int, mean: Sequence[float], std: Sequence[float]
-) -> Float[Tensor, "3 size size"]:
-    """The segmenter's square: longest side to `size`, normalised, zeros right and bottom."""
-    height, width = fitted_size(image.height, image.width, size)
-    resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-    return F.pad(pixels(resized, mean, std), (0, size - width, 0, size - height))
+    def fitted(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of an image in the square, before padding (SAM's rounding).
 
+        >>> SegmenterFrame(size=1024, resolution=256, keeps_ratio=True).fitted(480, 640)
+        (768, 1024)
+        """
+        if not self.keeps_ratio:
+            return self.size, self.size
+        scale = self.size / max(height, width)
+        return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
-def masks_to_image(
-    mask_logits: Float[Tensor, "num_masks low low"], *, height: int, width: int, size: int
-) -> Float[Tensor, "num_masks height width"]:
-    """Logits of the segmenter's decoder in the image's own pixels; a mask is where they exceed 0.
+    def pixels(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
+        """The segmenter's input: resized, normalised, padded with zeros."""
+        height, width = self.fitted(image.height, image.width)
+        resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+        values = pixels(resized, self.mean, self.std)
+        return F.pad(values, (0, self.size - width, 0, self.size - height))
 
-    Args:
-        size: side of the segmenter's square in pixels.
-    """
-    fitted_height, fitted_width = fitted_size(height, width, size)
-    square = _resize(mask_logits.float(), (size, size), "bilinear")
-    return _resize(square[:, :fitted_height, :fitted_width], (height, width), "bilinear")
+    def to_image(
+        self, mask_logits: Float[Tensor, "num_masks low low"], *, height: int, width: int
+    ) -> Float[Tensor, "num_masks height width"]:
+        """Logits of the decoder in the image's own pixels; a mask is where they exceed 0."""
+        fitted_height, fitted_width = self.fitted(height, width)
+        square = _resize(mask_logits.float(), (self.size, self.size), "bilinear")
+        return _resize(square[:, :fitted_height, :fitted_width], (height, width), "bilinear")
 
+    def targets(
+        self, masks: Bool[np.ndarray, "num_masks height width"]
+    ) -> Float[Tensor, "num_masks resolution resolution"]:
+        """Training targets: the share of each low-resolution pixel that the mask covers, 0 to 1.
 
-def masks_to_segmenter(
-    masks: Bool[np.ndarray, "num_masks height width"], *, size: int, resolution: int
-) -> Float[Tensor, "num_masks resolution resolution"]:
-    """Training targets: the share of each low-resolution pixel that the mask covers, 0 to 1.
-
-    A small object thus keeps its area, where a binary target would lose it. The padding is 0.
-
-    Args:
-        size: side of the segmenter's square in pixels.
-        resolution: side of what its mask decoder returns.
-    """
-    fitted = fitted_size(masks.shape[1], masks.shape[2], size)
-    resized = _resize(torch.from_numpy(masks).float(), fitted, "area")
-    square = F.pad(resized, (0, size - fitted[1], 0, size - fitted[0]))
-    return _resize(square, (resolution, resolution), "area")
+        A small object thus keeps its area, where a binary target would lose it. The padding is 0.
+        """
+        height, width = self.fitted(masks.shape[1], masks.shape[2])
+        resized = _resize(torch.from_numpy(masks).float(), (height, width), "area")
+        square = F.pad(resized, (0, self.size - width, 0, self.size - height))
+        return _resize(square, (self.resolution, self.resolution), "area")
 
 
 def _resize(

@@ -14,6 +14,7 @@ from pixsearch.config import (
     BuildTrajectoriesOptions,
     BuildWorldOptions,
     Control,
+    ConvertOptions,
     DemoOptions,
     EvaluateOptions,
     ForcedFirst,
@@ -39,6 +40,7 @@ OPTIONS = {
     "pool": PoolOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
+    "convert_checkpoint": ConvertOptions,
 }
 TYPES = ["text", "image", "region"]
 
@@ -55,7 +57,10 @@ def composed(script: str, *overrides: str):
         return from_omegaconf(OPTIONS[script], compose(script, list(overrides)))
 
 
-REQUIRED = {"infer": ["question=why", "checkpoint=somewhere"]}
+REQUIRED = {
+    "infer": ["question=why", "checkpoint=somewhere"],
+    "convert_checkpoint": ["source=LISA", "clip=CLIP", "output_dir=converted"],
+}
 CASES = [
     *[(script, []) for script in OPTIONS],
     *[("train", [f"model={name}"]) for name in choices("model")],

@@ -1,20 +1,15 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import CLIPImageProcessor, SamImageProcessor
+from transformers import CLIPImageProcessorPil, Sam2ImageProcessor, SamImageProcessor
 
 from pixsearch.config import ImageFit
-from pixsearch.images import (
-    fit_square,
-    fitted_size,
-    masks_to_image,
-    masks_to_segmenter,
-    pixels,
-    segmenter_pixels,
-)
+from pixsearch.images import SegmenterFrame, fit_square, pixels
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -24,6 +19,11 @@ def picture(width: int, height: int) -> Image.Image:
     down = np.linspace(0, 255, height)[:, None, None]
     values = np.broadcast_to((across + down) / 2, (height, width, 3))
     return Image.fromarray(values.astype(np.uint8))
+
+
+def frame(size: int, resolution: int, **colours: Sequence[float]) -> SegmenterFrame:
+    """SAM's."""
+    return SegmenterFrame(size=size, resolution=resolution, keeps_ratio=True, **colours)
 
 
 @pytest.mark.parametrize("fit", list(ImageFit))
@@ -40,27 +40,42 @@ def test_pad_shows_all_and_fills_with_the_mean() -> None:
     assert (square[0] == [int(value * 255) for value in MEAN]).all()
 
 
-def test_crop_equals_that_of_clip() -> None:
-    image = picture(64, 48)
-    theirs = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)(
-        image, return_tensors="pt"
-    )
+@pytest.mark.parametrize("size", [(64, 48), (48, 65), (33, 32), (97, 41)])
+def test_crop_equals_that_of_clip(size: tuple[int, int]) -> None:
+    image = picture(*size)
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=32)
+    theirs = processor(image, return_tensors="pt").pixel_values[0]
     ours = pixels(fit_square(image, 32, ImageFit.crop), MEAN, STD)
-    torch.testing.assert_close(ours, theirs.pixel_values[0], atol=0.03, rtol=0)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(60, 40), (33, 50), (20, 10)])
 def test_segmenter_pixels_equal_those_of_sam(size: tuple[int, int]) -> None:
     processor = SamImageProcessor(size={"longest_edge": 32}, pad_size={"height": 32, "width": 32})
     theirs = processor(picture(*size), return_tensors="pt").pixel_values[0]
-    ours = segmenter_pixels(picture(*size), 32, processor.image_mean, processor.image_std)
+    ours = frame(32, 8, mean=processor.image_mean, std=processor.image_std).pixels(picture(*size))
+    torch.testing.assert_close(ours, theirs, atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(60, 40), (33, 50)])
+def test_segmenter_pixels_equal_those_of_sam2(size: tuple[int, int]) -> None:
+    processor = Sam2ImageProcessor(size={"height": 32, "width": 32})
+    theirs = processor(picture(*size), return_tensors="pt").pixel_values[0]
+    ours = SegmenterFrame(
+        size=32,
+        resolution=8,
+        keeps_ratio=False,
+        mean=processor.image_mean,
+        std=processor.image_std,
+    ).pixels(picture(*size))
     torch.testing.assert_close(ours, theirs, atol=0.03, rtol=0)
 
 
 def test_fitted_size_rounds_as_sam_does() -> None:
-    assert fitted_size(1080, 1920, 1024) == (576, 1024)
-    assert fitted_size(427, 640, 1024) == (683, 1024)
-    assert fitted_size(1, 5000, 1024) == (1, 1024)
+    fitted = frame(1024, 256).fitted
+    assert fitted(1080, 1920) == (576, 1024)
+    assert fitted(427, 640) == (683, 1024)
+    assert fitted(1, 5000) == (1, 1024)
 
 
 @settings(deadline=None, max_examples=40)
@@ -70,8 +85,8 @@ def test_masks_survive_the_way_there_and_back(height: int, width: int, data: st.
     left = data.draw(st.integers(0, width // 2))
     mask = np.zeros((1, height, width), dtype=bool)
     mask[0, top : top + height // 2, left : left + width // 2] = True
-    low = masks_to_segmenter(mask, size=128, resolution=64)
-    back = masks_to_image(low - 0.5, height=height, width=width, size=128)[0].numpy() > 0
+    low = frame(128, 64).targets(mask)
+    back = frame(128, 64).to_image(low - 0.5, height=height, width=width)[0].numpy() > 0
     union = (back | mask[0]).sum()
     assert (back & mask[0]).sum() / union > 0.8
 
@@ -79,17 +94,17 @@ def test_masks_survive_the_way_there_and_back(height: int, width: int, data: st.
 def test_targets_keep_the_area_of_small_objects() -> None:
     mask = np.zeros((1, 64, 64), dtype=bool)
     mask[0, 10, 10] = True
-    low = masks_to_segmenter(mask, size=64, resolution=16)
+    low = frame(64, 16).targets(mask)
     assert low.sum().item() == pytest.approx(1 / 16)
 
 
 def test_padding_is_no_part_of_a_mask() -> None:
-    low = masks_to_segmenter(np.ones((1, 32, 64), dtype=bool), size=64, resolution=16)
+    low = frame(64, 16).targets(np.ones((1, 32, 64), dtype=bool))
     assert (low[0, :8] == 1).all()
     assert (low[0, 8:] == 0).all()
 
 
 def test_no_masks() -> None:
     none = np.zeros((0, 32, 64), dtype=bool)
-    assert masks_to_segmenter(none, size=64, resolution=16).shape == (0, 16, 16)
-    assert masks_to_image(torch.zeros(0, 16, 16), height=3, width=5, size=64).shape == (0, 3, 5)
+    assert frame(64, 16).targets(none).shape == (0, 16, 16)
+    assert frame(64, 16).to_image(torch.zeros(0, 16, 16), height=3, width=5).shape == (0, 3, 5)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROWS = [
-    {"config", "tokens", "images"},
+    {"config", "tokens", "images", "chat_templates"},
     {"chat", "precision", "queries"},
     {"datasets", "model", "retrieval"},
     {"training", "generation", "trajectories", "miniature"},
@@ -19,8 +19,9 @@ PACKAGE = ROOT / "pixsearch"
 EXCEPTIONS = {
     # `model.answer(image, question, searcher)` in Python is worth one import inside the function
     ("model", "generation"),
-    # the options, `ImageFit` among them, are all defined in config.py
+    # the options, `ImageFit` and `ChatStyle` among them, are all defined in config.py
     ("images", "config"),
+    ("chat_templates", "config"),
     # a search in a conversation names its `QueryType`
     ("chat", "queries"),
 }

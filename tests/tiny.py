@@ -24,7 +24,7 @@ from transformers import (
 
 from pixsearch.config import ModelOptions, Precision
 from pixsearch.model import PixSearch
-from pixsearch.model.segmenter import init_positional_matrix
+from pixsearch.model.segmenters import segmenter_kind
 
 SENTENCES = (
     "USER: What is the name of the red cup left of the box? ASSISTANT: It is the Velmora cup.",
@@ -119,7 +119,7 @@ def write_tiny_parts(folder: Path, *, seed: int = 0, tied: bool = False) -> Mode
         torch.manual_seed(seed)
         language_model = LlavaForConditionalGeneration(tiny_language_config(tokenizer, tied=tied))
         segmenter = SamModel(tiny_segmenter_config())
-        init_positional_matrix(segmenter)
+        segmenter_kind(segmenter.config).initialise(segmenter)
     for part in (language_model, tokenizer, CLIPImageProcessor()):
         part.save_pretrained(folder / "language_model")
     for part in (segmenter, SamImageProcessor()):

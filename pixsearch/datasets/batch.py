@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 from pixsearch.chat import ChatRenderer, Rendered, TokenKind
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.grammar import grounded_phrases
-from pixsearch.images import masks_to_segmenter
+from pixsearch.images import SegmenterFrame
 
 IGNORED = -100  # label of a token that is no target (PyTorch's cross-entropy leaves it out)
 NO_IMAGE = -1
@@ -69,21 +68,22 @@ def collate(
     renderer: ChatRenderer,
     *,
     max_length: int,
-    segmenter_size: int,
-    mask_resolution: int,
+    frame: SegmenterFrame,
+    num_image_tokens: Callable[[Example], int] | None = None,
 ) -> Batch:
     """Render, pad and label the examples of one batch.
 
     Args:
         max_length: tokens of the longest conversation allowed; nothing is cut silently.
-        segmenter_size: side of the segmenter's square in pixels.
-        mask_resolution: side of its mask decoder's output.
+        frame: the segmenter's, for the target masks.
+        num_image_tokens: placeholders of an example's image, where that is not the same number for
+            every image.
 
     Raises:
         ValueError: a conversation is too long, or has more or fewer masks than phrases, or an image
             is named but not there; names the example.
     """
-    rendered = [_render(example, renderer, max_length) for example in examples]
+    rendered = [_render(example, renderer, max_length, num_image_tokens) for example in examples]
     loaders = {
         example.image_id: example.load_image
         for example in examples
@@ -91,7 +91,7 @@ def collate(
     }
     places = {image_id: place for place, image_id in enumerate(loaders)}
     rows = [places.get(example.image_id, NO_IMAGE) for example in examples]
-    planes = [_mask_planes(example, segmenter_size, mask_resolution) for example in examples]
+    planes = [_mask_planes(example, frame) for example in examples]
     return Batch(
         ids=tuple(example.id for example in examples),
         **_pad(rendered, pad_id=renderer.ids.pad),
@@ -103,14 +103,20 @@ def collate(
     )
 
 
-def _render(example: Example, renderer: ChatRenderer, max_length: int) -> Rendered:
+def _render(
+    example: Example,
+    renderer: ChatRenderer,
+    max_length: int,
+    num_image_tokens: Callable[[Example], int] | None,
+) -> Rendered:
     has_image = example.conversation.has_image
     if not has_image == (example.load_image is not None) == (example.image_id is not None):
         raise ValueError(
             f"example {example.id!r}: an image needs has_image, image_id and load_image; "
             f"they are {has_image}, {example.image_id!r} and {example.load_image}"
         )
-    rendered = renderer.render(example.conversation)
+    given = num_image_tokens(example) if num_image_tokens and has_image else None
+    rendered = renderer.render(example.conversation, num_image_tokens=given)
     if len(rendered) > max_length:
         raise ValueError(
             f"example {example.id!r} has {len(rendered)} tokens, more than stage.max_length="
@@ -138,7 +144,7 @@ def _pad(rendered: Sequence[Rendered], *, pad_id: int) -> dict[str, Int64[Tensor
 
 
 def _mask_planes(
-    example: Example, segmenter_size: int, mask_resolution: int
+    example: Example, frame: SegmenterFrame
 ) -> tuple[
     Float[Tensor, "num_masks resolution resolution"],
     Float[Tensor, "num_masks resolution resolution"],
@@ -152,12 +158,11 @@ def _mask_planes(
             f"example {example.id!r} has {num_phrases} grounded phrases, but {num_masks} masks"
         )
     if masks is None:
-        none = torch.zeros(0, mask_resolution, mask_resolution)
+        none = torch.zeros(0, frame.resolution, frame.resolution)
         return none, none
-    shrink = partial(masks_to_segmenter, size=segmenter_size, resolution=mask_resolution)
     known = np.ones((1, *masks.shape[1:]), dtype=bool)
     if example.load_ignore is not None:
         known[0] = ~example.load_ignore()
-    weights = shrink(known)
-    targets = shrink(masks & known) / weights.clamp(min=torch.finfo(weights.dtype).eps)
+    weights = frame.targets(known)
+    targets = frame.targets(masks & known) / weights.clamp(min=torch.finfo(weights.dtype).eps)
     return targets, weights.expand(len(masks), -1, -1)

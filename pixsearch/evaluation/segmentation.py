@@ -17,7 +17,6 @@ from pixsearch.evaluation.gold import SegmentationScene
 from pixsearch.evaluation.store import LineStore
 from pixsearch.generation.engine import Engine
 from pixsearch.generation.records import Request
-from pixsearch.images import masks_to_image
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.queries import Passage, Query
@@ -68,18 +67,18 @@ def teacher_forced_masks(
     if scene.image_id not in features:
         features[scene.image_id] = model.encode_image([scene.load_image()])
     encoded = features[scene.image_id].to(model.device)
-    rendered = model.renderer.render(_gold_conversation(scene))
+    height, width = encoded.sizes[0]
+    num_image_tokens = model.family.layout((height, width)).num_tokens
+    rendered = model.renderer.render(_gold_conversation(scene), num_image_tokens=num_image_tokens)
     input_ids = torch.tensor([rendered.input_ids], device=model.device)
     first_image = torch.zeros(1, dtype=torch.long, device=model.device)
     states = model.language_states(model.embed(input_ids, encoded, first_image))
     grounded = model.grounding.find(states, input_ids)
     assert len(grounded.rows) == len(scene.phrases)
-    mask_logits = model.decode_masks(
-        grounded.states, encoded.index([0] * len(grounded.rows)).segmenter_embedding
-    )
-    height, width = encoded.sizes[0]
-    size = model.config.segmenter_size
-    return masks_to_image(mask_logits, height=height, width=width, size=size).cpu() > 0
+    maps = encoded.segmenter.index([0] * len(grounded.rows))
+    mask_logits = model.decode_masks(grounded.states, maps)
+    frame = model.config.segmenter_frame
+    return frame.to_image(mask_logits, height=height, width=width).cpu() > 0
 
 
 def in_chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -12,6 +12,7 @@ from pixsearch.generation.cache import SlotCache
 from pixsearch.generation.records import EngineStats
 from pixsearch.generation.row import Row
 from pixsearch.model import ImageFeatures, PixSearch
+from pixsearch.model.backbone import Embedded, position_ids
 
 
 class SlotBatch:
@@ -88,25 +89,29 @@ class SlotBatch:
         rows = [self.rows[slot] for slot in slots]
         pending = [row.pending_ids for row in rows]
         lengths = [len(ids) for ids in pending]
-        embeddings = self._embed(rows, pending)
-        positions, mask = self._cache.plan(
+        embedded = self._embed(rows, pending)
+        cells, mask = self._cache.plan(
             slots=slots,
             starts=[row.num_processed for row in rows],
             lengths=lengths,
-            dtype=embeddings.dtype,
-            device=embeddings.device,
+            dtype=embedded.embeddings.dtype,
+            device=embedded.embeddings.device,
+        )
+        positions = position_ids(
+            self._model.family,
+            cells,
+            first=torch.tensor([row.first_placeholder for row in rows], device=cells.device),
+            sizes=[row.features.sizes[0] if row.features else None for row in rows],
         )
         states = self._model.language_states(
-            embeddings, mask, position_ids=positions, cache=self._cache
+            embedded, mask, position_ids=positions, cache=self._cache
         )
         self._keep(states, slots, lengths)
         for row in rows:
             self._stats.processed.update(row.rendered.token_kind[row.num_processed :])
             row.num_processed = len(row.rendered)
 
-    def _embed(
-        self, rows: Sequence[Row], pending: Sequence[list[int]]
-    ) -> Float[Tensor, "num_rows chunk hidden"]:
+    def _embed(self, rows: Sequence[Row], pending: Sequence[list[int]]) -> Embedded:
         """Embeddings of the pending ids, padded on the right; images stand in prompts alone."""
         chunk = max(len(ids) for ids in pending)
         padded = [ids + [self._pad] * (chunk - len(ids)) for ids in pending]

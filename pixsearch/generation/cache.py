@@ -114,7 +114,8 @@ class SlotCache(Cache):
         so that its neighbours' memory need not be copied, and nothing of it is kept.
 
         Returns:
-            Position ids, and the mask that is added to the attention scores.
+            The tokens' places in their sequences, and the mask that is added to the attention
+            scores.
         """
         start = torch.tensor(starts, device=device)[:, None]
         length = torch.tensor(lengths, device=device)[:, None]

@@ -134,7 +134,11 @@ class Engine:
             raise ValueError("two requests share an id; ids must be unique within a call")
         return [
             open_row(
-                request, renderer=self._model.renderer, policy=self._policy, options=self._options
+                request,
+                renderer=self._model.renderer,
+                policy=self._policy,
+                options=self._options,
+                num_image_tokens=self._model.num_image_tokens(request.image),
             )
             for request in requests
         ]

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pixsearch.generation.records import EngineStats
 from pixsearch.generation.row import GroundedPhrase
-from pixsearch.images import masks_to_image
 from pixsearch.model import PixSearch
+from pixsearch.model.features import SegmenterFeatures
 
 
 class MaskDecoding:
@@ -30,8 +30,8 @@ class MaskDecoding:
         if not missing:
             return
         states = torch.stack([phrase.state for phrase in missing])
-        embeddings = torch.cat([phrase.features.segmenter_embedding for phrase in missing])
-        mask_logits = self._model.decode_masks(states, embeddings.to(states.device))
+        maps = SegmenterFeatures.cat([phrase.features.segmenter for phrase in missing])
+        mask_logits = self._model.decode_masks(states, maps.to(states.device))
         if not torch.isfinite(mask_logits).all():
             raise FloatingPointError(
                 f"among the masks of {len(missing)} phrases are values that are not finite: load "
@@ -45,16 +45,12 @@ class MaskDecoding:
         self, phrases: Sequence[GroundedPhrase], mask_logits: Float[Tensor, "num_masks low low"]
     ) -> None:
         """Resize to the images' own pixels, images of one size together."""
+        frame = self._model.config.segmenter_frame
         indices_by_size = defaultdict(list)
         for index, phrase in enumerate(phrases):
             indices_by_size[phrase.features.sizes[0]].append(index)
         for (height, width), indices in indices_by_size.items():
-            resized = masks_to_image(
-                mask_logits[indices],
-                height=height,
-                width=width,
-                size=self._model.config.segmenter_size,
-            )
+            resized = frame.to_image(mask_logits[indices], height=height, width=width)
             for index, mask in zip(indices, (resized > 0).cpu().numpy(), strict=True):
                 phrases[index].mask = mask
                 phrases[index].state = None  # done with; the row is held longer than its states

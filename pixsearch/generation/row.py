@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from jaxtyping import Float
 from torch import Tensor
@@ -58,6 +59,12 @@ class Row:
     searches: list[SearchRecord] = field(default_factory=list)
     wanted_search: bool = False
     finish_reason: FinishReason | None = None
+
+    @cached_property
+    def first_placeholder(self) -> int:
+        """Place of the image in the sequence; 0 without one."""
+        kinds = self.rendered.token_kind
+        return kinds.index(TokenKind.IMAGE) if TokenKind.IMAGE in kinds else 0
 
     @property
     def pending_ids(self) -> list[int]:
@@ -144,9 +151,18 @@ class Row:
 
 
 def open_row(
-    request: Request, *, renderer: ChatRenderer, policy: PolicyOptions, options: GenerationOptions
+    request: Request,
+    *,
+    renderer: ChatRenderer,
+    policy: PolicyOptions,
+    options: GenerationOptions,
+    num_image_tokens: int | None = None,
 ) -> Row:
     """Render a request's prompt, with the forced first query if the policy has one.
+
+    Args:
+        num_image_tokens: placeholders of its image; where that is the same number for every image,
+            the renderer knows it.
 
     Raises:
         ValueError: the question is empty, or prompt and one search that the policy allows do not
@@ -154,7 +170,7 @@ def open_row(
     """
     if not request.question.strip():
         raise ValueError(f"request {request.id}: the question is empty")
-    rendered = renderer.render_prompt(request.conversation)
+    rendered = renderer.render_prompt(request.conversation, num_image_tokens=num_image_tokens)
     besides = renderer.num_evidence_tokens(request.question)
     limits = _limits(request, policy, options, evidence_tokens=policy.evidence_tokens + besides)
     state = GrammarState(length=len(rendered))

@@ -1,45 +1,128 @@
-"""What PixSearch does with the parts of transformers' LLaVA."""
+"""Where the image side of a backbone and its language model meet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
-from transformers import LlavaForConditionalGeneration
+from transformers import PreTrainedModel
 
 from pixsearch.model.config import PixSearchConfig
+from pixsearch.model.families.family import Family, Projected, Size, axis_positions
+from pixsearch.model.features import ImageFeatures
 
 
-def patch_features(
-    backbone: LlavaForConditionalGeneration, pixel_values: Float[Tensor, "num_images 3 size size"]
-) -> Float[Tensor, "num_images num_patches vision_width"]:
-    """What the projector is given: the layers that the backbone's config names, side by side."""
-    config = backbone.config
-    outputs = backbone.model.vision_tower(pixel_values, output_hidden_states=True)
-    layers = config.vision_feature_layer
-    layers = [layers] if isinstance(layers, int) else layers
-    features = torch.cat([outputs.hidden_states[layer] for layer in layers], dim=-1)
-    return features[:, 1:] if config.vision_feature_select_strategy == "default" else features
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embedded:
+    """What the language model is given.
+
+    Attributes:
+        embeddings: of tokens, and of patches where the placeholders are.
+        is_image: where those are; None if there is no image.
+        deepstack: for each of the first layers what is added to its states there, row by row.
+        positions: of rows that begin here, for backbones whose positions have three axes; the
+            others count.
+    """
+
+    embeddings: Float[Tensor, "batch length width"]
+    is_image: Bool[Tensor, "batch length"] | None = None
+    deepstack: tuple[Float[Tensor, "num_image_tokens width"], ...] = ()
+    positions: Int[Tensor, "3 batch length"] | None = None
+
+    @property
+    def deepstack_arguments(self) -> dict[str, Any]:
+        """What Qwen3-VL's language model calls them."""
+        if not self.deepstack:
+            return {}
+        return {
+            "visual_pos_masks": self.is_image,
+            "deepstack_visual_embeds": list(self.deepstack),
+        }
+
+
+def embed_images(
+    embeddings: Float[Tensor, "batch length width"],
+    image_features: ImageFeatures | None,
+    image_index: Int[Tensor, " batch"] | None,
+    *,
+    is_placeholder: Bool[Tensor, "batch length"],
+    family: Family,
+    backbone: PreTrainedModel,
+) -> Embedded:
+    """Project the images and put them where their placeholders are.
+
+    Raises:
+        ValueError: a row has not one placeholder per patch of its image.
+    """
+    if image_features is None or image_index is None:
+        check_placeholders(is_placeholder, torch.zeros_like(is_placeholder[:, 0], dtype=torch.long))
+        embedded = Embedded(embeddings=embeddings)
+        sizes: list[Size | None] = [None] * len(embeddings)
+    else:
+        projected = family.project(backbone, image_features.patches, image_features.sizes)
+        embedded = splice_patches(
+            embeddings, projected, is_placeholder=is_placeholder, image_index=image_index
+        )
+        sizes = [image_features.sizes[i] if i >= 0 else None for i in image_index.tolist()]
+    if not family.has_axes:
+        return embedded
+    cells = torch.arange(embeddings.shape[1], device=embeddings.device)
+    first = is_placeholder.int().argmax(dim=1)  # 0 without a placeholder
+    positions = position_ids(family, cells.expand(len(embeddings), -1), first=first, sizes=sizes)
+    return replace(embedded, positions=positions)
+
+
+def position_ids(
+    family: Family,
+    cells: Int[Tensor, "batch length"],
+    *,
+    first: Int[Tensor, " batch"],
+    sizes: Sequence[Size | None],
+) -> Int[Tensor, "*axes batch length"]:
+    """Position ids of tokens, for most backbones their places themselves.
+
+    Args:
+        cells: the tokens' places in their sequences, counted from 0.
+        first: place of each row's first placeholder.
+        sizes: height and width of each row's image, None without one.
+    """
+    if not family.has_axes:
+        return cells
+    grids = [family.layout(size).grid if size else (0, 0) for size in sizes]
+    return axis_positions(cells, first=first, grids=torch.tensor(grids, device=cells.device))
 
 
 def splice_patches(
     embeddings: Float[Tensor, "batch length width"],
-    patches: Float[Tensor, "num_images num_patches width"],
+    projected: Sequence[Projected],
     *,
     is_placeholder: Bool[Tensor, "batch length"],
     image_index: Int[Tensor, " batch"],
-) -> Float[Tensor, "batch length width"]:
+) -> Embedded:
     """Put the patches of each row's image where its placeholders are.
 
     Args:
+        projected: the images.
         image_index: for each row its image, -1 without one.
 
     Raises:
         ValueError: a row has not one placeholder per patch of its image.
     """
-    has_image = image_index >= 0
-    check_placeholders(is_placeholder, has_image * patches.shape[1])
-    spliced = patches[image_index[has_image]].to(embeddings.dtype)
-    return embeddings.masked_scatter(is_placeholder[..., None], spliced)
+    of_rows = [projected[index] if index >= 0 else None for index in image_index.tolist()]
+    expected = [0 if one is None else one.shape[1] for one in of_rows]
+    check_placeholders(is_placeholder, torch.tensor(expected, device=image_index.device))
+    seen = [one for one in of_rows if one is not None]
+    if not seen:
+        return Embedded(embeddings=embeddings)
+    first, *deepstack = torch.cat(seen, dim=1).to(embeddings.dtype)
+    return Embedded(
+        embeddings=embeddings.masked_scatter(is_placeholder[..., None], first),
+        is_image=is_placeholder,
+        deepstack=tuple(deepstack),
+    )
 
 
 def check_placeholders(
@@ -60,7 +143,7 @@ def check_placeholders(
         )
 
 
-def inject_lora(backbone: LlavaForConditionalGeneration, config: PixSearchConfig) -> None:
+def inject_lora(backbone: PreTrainedModel, config: PixSearchConfig) -> None:
     """Put adapters into the language model's own matrices, in place.
 
     Raises:

@@ -2,24 +2,26 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoImageProcessor,
+    AutoModelForImageTextToText,
     AutoTokenizer,
-    LlavaForConditionalGeneration,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
-    SamModel,
 )
 
-from pixsearch.chat import ChatTemplate
+from pixsearch.chat_templates import TEMPLATES
 from pixsearch.config import ModelOptions
-from pixsearch.model.backbone import patch_features
 from pixsearch.model.config import PixSearchConfig
+from pixsearch.model.families import check_family
+from pixsearch.model.segmenters import segmenter_kind
 from pixsearch.tokens import TokenIds, add_special_tokens, find_token_ids
 
 Part = TypeVar("Part")
@@ -27,12 +29,17 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What `PixSearch.compose` puts together."""
+    """What `PixSearch.compose` puts together.
+
+    Attributes:
+        kept_ids: of the special tokens that the backbone brings along, with their rows.
+    """
 
     config: PixSearchConfig
-    backbone: LlavaForConditionalGeneration
-    segmenter: SamModel
+    backbone: PreTrainedModel
+    segmenter: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
+    kept_ids: tuple[int, ...] = ()
 
 
 def load_parts(options: ModelOptions) -> Parts:
@@ -43,9 +50,12 @@ def load_parts(options: ModelOptions) -> Parts:
     """
     language_model = "model.language_model", options.language_model
     segmenter_source = "model.segmenter", options.segmenter
+    check_family(_load(AutoConfig.from_pretrained, *language_model))
+    kind = segmenter_kind(_load(AutoConfig.from_pretrained, *segmenter_source))
     tokenizer = _load(AutoTokenizer.from_pretrained, *language_model)
-    backbone = _load(LlavaForConditionalGeneration.from_pretrained, *language_model, weights=True)
-    segmenter = _load(SamModel.from_pretrained, *segmenter_source, weights=True)
+    backbone = _load(AutoModelForImageTextToText.from_pretrained, *language_model, weights=True)
+    segmenter = _load(kind.model_class.from_pretrained, *segmenter_source, weights=True)
+    kind.prepare(segmenter)
     vision = _load(AutoImageProcessor.from_pretrained, *language_model)
     pixels = _load(AutoImageProcessor.from_pretrained, *segmenter_source)
     config = PixSearchConfig(
@@ -53,9 +63,12 @@ def load_parts(options: ModelOptions) -> Parts:
         segmenter=segmenter.config,
         seg_state=options.seg_state.value,
         image_fit=options.image_fit.value,
-        token_ids=asdict(_token_ids(tokenizer, backbone, options.language_model)),
-        template=asdict(ChatTemplate(restate_question=options.restate_question)),
-        num_image_tokens=_count_patches(backbone),
+        projector=options.projector.value,
+        token_ids=asdict(_token_ids(tokenizer, backbone, options)),
+        template=asdict(
+            replace(TEMPLATES[options.chat], restate_question=options.restate_question)
+        ),
+        image_processor=vision.to_dict(),
         vision_mean=list(vision.image_mean),
         vision_std=list(vision.image_std),
         segmenter_mean=list(pixels.image_mean),
@@ -66,7 +79,14 @@ def load_parts(options: ModelOptions) -> Parts:
         lora_targets=list(options.lora_targets),
         attn_implementation={},  # each part keeps its own; by default all would be set to None
     )
-    return Parts(config=config, backbone=backbone, segmenter=segmenter, tokenizer=tokenizer)
+    kept = tokenizer.convert_tokens_to_ids(list(options.token_mapping.values()))
+    return Parts(
+        config=config,
+        backbone=backbone,
+        segmenter=segmenter,
+        tokenizer=tokenizer,
+        kept_ids=tuple(kept),
+    )
 
 
 def check_checkpoint(folder: str | os.PathLike[str]) -> None:
@@ -118,7 +138,7 @@ def _load(load: Callable[..., Part], option: str, source: str, *, weights: bool 
     try:
         return load(source, dtype=torch.float32) if weights else load(source)
     except (OSError, ValueError, SafetensorError) as error:
-        what = "weights" if weights else "tokenizer or image processor"
+        what = "weights" if weights else "config, tokenizer or image processor"
         kind = "folder" if Path(source).is_dir() else "folder or hub id"
         raise ValueError(
             f"{option}={source}: the {what} cannot be loaded from this {kind}: "
@@ -127,7 +147,7 @@ def _load(load: Callable[..., Part], option: str, source: str, *, weights: bool 
 
 
 def _token_ids(
-    tokenizer: PreTrainedTokenizerFast, backbone: LlavaForConditionalGeneration, source: str
+    tokenizer: PreTrainedTokenizerFast, backbone: PreTrainedModel, options: ModelOptions
 ) -> TokenIds:
     """Add PixSearch's tokens and look all ids up.
 
@@ -137,16 +157,9 @@ def _token_ids(
     rows = backbone.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise ValueError(
-            f"model.language_model={source}: its tokenizer has {len(tokenizer)} tokens, "
-            f"its embedding {rows} rows; the two are of different models"
+            f"model.language_model={options.language_model}: its tokenizer has {len(tokenizer)} "
+            f"tokens, its embedding {rows} rows; the two are of different models"
         )
-    add_special_tokens(tokenizer)
-    return find_token_ids(tokenizer, image_token_id=backbone.config.image_token_id)
-
-
-@torch.no_grad()
-def _count_patches(backbone: LlavaForConditionalGeneration) -> int:
-    """Patches per image, counted on a blank one: configs state them in many ways."""
-    vision = backbone.config.vision_config
-    blank = torch.zeros(1, vision.num_channels, vision.image_size, vision.image_size)
-    return patch_features(backbone, blank.to(backbone.device)).shape[1]
+    mapping = options.token_mapping
+    add_special_tokens(tokenizer, mapping)
+    return find_token_ids(tokenizer, image_token_id=backbone.config.image_token_id, mapping=mapping)

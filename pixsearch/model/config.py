@@ -2,11 +2,13 @@
 
 from typing import Any, no_type_check
 
-from transformers import AutoConfig, PreTrainedConfig, SamConfig
+from transformers import AutoConfig, PreTrainedConfig
 
-from pixsearch.chat import ChatTemplate
-from pixsearch.config import ImageFit, SegState
-from pixsearch.tokens import SPECIAL_TOKENS, TokenIds
+from pixsearch.chat_templates import ChatTemplate
+from pixsearch.config import ImageFit, Projector, SegState
+from pixsearch.images import SegmenterFrame
+from pixsearch.model.segmenters import segmenter_kind
+from pixsearch.tokens import TokenIds
 
 
 @no_type_check  # transformers gives it an __init__ that takes more names than its signature says
@@ -14,25 +16,27 @@ class PixSearchConfig(PreTrainedConfig):
     """Composite configuration, saved as `config.json`.
 
     Attributes:
-        backbone: the image-text-to-text model (LLaVA).
-        segmenter: the promptable segmenter (SAM).
-        seg_state, image_fit, lora_*: as in `ModelOptions`.
+        backbone: the image-text-to-text model.
+        segmenter: the promptable segmenter.
+        seg_state, image_fit, projector, lora_*: as in `ModelOptions`.
         token_ids: the fields of `TokenIds`.
         template: the fields of `ChatTemplate`, `restate_question` among them.
-        num_image_tokens: placeholders per image, as many as patches.
+        image_processor: transformers' own for the backbone, as its `to_dict` gives it; LLaVA-1.5's
+            pixels are made by ours.
         vision_mean, vision_std, segmenter_mean, segmenter_std: of colours, 0 to 1 per channel.
     """
 
     model_type = "pixsearch"
-    sub_configs = {"backbone": AutoConfig, "segmenter": SamConfig}  # noqa: RUF012 (transformers' own form)
+    sub_configs = {"backbone": AutoConfig, "segmenter": AutoConfig}  # noqa: RUF012 (transformers' own form)
 
     backbone: PreTrainedConfig | dict[str, Any] | None = None
     segmenter: PreTrainedConfig | dict[str, Any] | None = None
     seg_state: str = SegState.predicting.value
     image_fit: str = ImageFit.pad.value
+    projector: str = Projector.own.value
     token_ids: dict[str, int] | None = None
     template: dict[str, Any] | None = None
-    num_image_tokens: int = 0
+    image_processor: dict[str, Any] | None = None
     vision_mean: list[float] | None = None
     vision_std: list[float] | None = None
     segmenter_mean: list[float] | None = None
@@ -47,7 +51,7 @@ class PixSearchConfig(PreTrainedConfig):
         if not isinstance(self.backbone, PreTrainedConfig):
             self.backbone = AutoConfig.for_model(**(self.backbone or {"model_type": "llava"}))
         if not isinstance(self.segmenter, PreTrainedConfig):
-            self.segmenter = SamConfig(**(self.segmenter or {}))
+            self.segmenter = AutoConfig.for_model(**(self.segmenter or {"model_type": "sam"}))
         super().__post_init__(**kwargs)
 
     @property
@@ -63,20 +67,23 @@ class PixSearchConfig(PreTrainedConfig):
         return self.chat_template.restate_question
 
     @property
-    def num_new_rows(self) -> int:
-        return len(SPECIAL_TOKENS)
-
-    @property
     def image_size(self) -> int:
         """Side of the vision tower's square in pixels."""
         return self.backbone.vision_config.image_size
 
     @property
-    def segmenter_size(self) -> int:
-        """Side of the segmenter's square in pixels."""
-        return self.segmenter.vision_config.image_size
+    def width(self) -> int:
+        """Of the language model's states."""
+        return self.backbone.get_text_config().hidden_size
 
     @property
-    def mask_resolution(self) -> int:
-        """Side of the mask decoder's output: two transposed convolutions above the embedding."""
-        return 4 * self.segmenter.prompt_encoder_config.image_embedding_size
+    def segmenter_frame(self) -> SegmenterFrame:
+        """How the segmenter sees an image."""
+        kind = segmenter_kind(self.segmenter)
+        return SegmenterFrame(
+            size=kind.size(self.segmenter),
+            resolution=kind.resolution(self.segmenter),
+            keeps_ratio=kind.keeps_ratio,
+            mean=tuple(self.segmenter_mean),
+            std=tuple(self.segmenter_std),
+        )

@@ -4,40 +4,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
-from transformers import LlavaForConditionalGeneration, SamModel
+from transformers import PreTrainedModel
 
-from pixsearch.config import ImageFit
-from pixsearch.images import fit_square, pixels, segmenter_pixels
-from pixsearch.model.backbone import patch_features
 from pixsearch.model.config import PixSearchConfig
+from pixsearch.model.families import Family
+from pixsearch.model.families.family import Patches, Size
+from pixsearch.model.segmenters import SegmenterFeatures, segmenter_kind
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageFeatures:
-    """Features of several images, one row each.
+    """Features of several images.
 
     Attributes:
-        patch_features: the vision tower's, before the projector.
-        segmenter_embedding: the segmenter's image encoder's.
+        patches: the vision tower's, before the projector, one tensor per image; images of one
+            batch may have different numbers of them.
+        segmenter: the segmenter's.
         sizes: height and width of each image in its own pixels.
     """
 
-    patch_features: Float[Tensor, "num_images num_patches vision_width"]
-    segmenter_embedding: Float[Tensor, "num_images channels grid_height grid_width"]
-    sizes: tuple[tuple[int, int], ...]
+    patches: tuple[Patches, ...]
+    segmenter: SegmenterFeatures
+    sizes: tuple[Size, ...]
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(one.nbytes for one in self.patches) + self.segmenter.nbytes
 
     def index(self, rows: Sequence[int]) -> "ImageFeatures":
         """The images at `rows`, in that order."""
         rows = list(rows)
         return ImageFeatures(
-            patch_features=self.patch_features[rows],
-            segmenter_embedding=self.segmenter_embedding[rows],
+            patches=tuple(self.patches[row] for row in rows),
+            segmenter=self.segmenter.index(rows),
             sizes=tuple(self.sizes[row] for row in rows),
         )
 
@@ -46,8 +49,8 @@ class ImageFeatures:
     ) -> "ImageFeatures":
         """The same on another device, or stored in another precision."""
         return ImageFeatures(
-            patch_features=self.patch_features.to(device=device, dtype=dtype),
-            segmenter_embedding=self.segmenter_embedding.to(device=device, dtype=dtype),
+            patches=tuple(one.to(device=device, dtype=dtype) for one in self.patches),
+            segmenter=self.segmenter.to(device, dtype),
             sizes=self.sizes,
         )
 
@@ -55,37 +58,27 @@ class ImageFeatures:
     def cat(cls, features: Sequence["ImageFeatures"]) -> "ImageFeatures":
         """All the images of several, in order."""
         return cls(
-            patch_features=torch.cat([one.patch_features for one in features]),
-            segmenter_embedding=torch.cat([one.segmenter_embedding for one in features]),
+            patches=tuple(patches for one in features for patches in one.patches),
+            segmenter=SegmenterFeatures.cat([one.segmenter for one in features]),
             sizes=tuple(size for one in features for size in one.sizes),
         )
 
 
 @torch.no_grad()
 def encode_images(
-    backbone: LlavaForConditionalGeneration,
-    segmenter: SamModel,
-    config: PixSearchConfig,
+    backbone: PreTrainedModel,
+    segmenter: PreTrainedModel,
+    family: Family,
     images: Sequence[Image.Image],
 ) -> ImageFeatures:
     """Run the vision tower and the segmenter's encoder over the images, in one batch."""
-    device, dtype = backbone.device, backbone.dtype
-    seen = [tower_pixels(image, config) for image in images]
-    segmented = [
-        segmenter_pixels(image, config.segmenter_size, config.segmenter_mean, config.segmenter_std)
-        for image in images
-    ]
+    config: PixSearchConfig = family.config
+    frame = config.segmenter_frame
+    squares = torch.stack([frame.pixels(image) for image in images])
+    kind = segmenter_kind(config.segmenter)
     return ImageFeatures(
-        patch_features=patch_features(backbone, torch.stack(seen).to(device, dtype)),
-        segmenter_embedding=segmenter.get_image_embeddings(
-            torch.stack(segmented).to(device, dtype)
-        ),
+        # clones: a view would keep the whole batch in memory with the one image that is cached
+        patches=tuple(one.clone() for one in family.encode(backbone, images)),
+        segmenter=kind.encode(segmenter, squares.to(backbone.device, backbone.dtype)),
         sizes=tuple((image.height, image.width) for image in images),
     )
-
-
-def tower_pixels(image: Image.Image, config: PixSearchConfig) -> Float[Tensor, "3 size size"]:
-    """The vision tower's input."""
-    fit = ImageFit(config.image_fit)
-    square = fit_square(image, config.image_size, fit, mean=config.vision_mean)
-    return pixels(square, config.vision_mean, config.vision_std)

@@ -1,9 +1,8 @@
-"""PixSearch: a LLaVA whose <seg> states prompt a SAM mask decoder."""
+"""PixSearch: a multimodal language model whose <seg> states prompt a mask decoder."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,24 +10,24 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 from transformers import (
+    AutoModelForImageTextToText,
     Cache,
-    LlavaForConditionalGeneration,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    SamModel,
 )
 
 from pixsearch.chat import ChatRenderer
 from pixsearch.config import LossOptions, ModelOptions, PolicyOptions, SegState
 from pixsearch.model.answering import Answer, answer
-from pixsearch.model.backbone import check_placeholders, inject_lora, splice_patches
+from pixsearch.model.backbone import Embedded, embed_images, inject_lora
 from pixsearch.model.composing import check_checkpoint, check_loaded, load_parts
 from pixsearch.model.config import PixSearchConfig
+from pixsearch.model.families import family_of
 from pixsearch.model.features import ImageFeatures, encode_images
 from pixsearch.model.grounding import GroundedStates, SegGrounding
 from pixsearch.model.losses import Losses, language_loss, mask_losses
 from pixsearch.model.new_rows import NewTokenRows
-from pixsearch.model.segmenter import decode_masks, empty_embedding, init_positional_matrix
+from pixsearch.model.segmenters import SegmenterFeatures, segmenter_kind
 from pixsearch.queries import AnySearcher
 
 NO_TARGET = -100  # label of a token that is no target
@@ -60,8 +59,9 @@ class PixSearch(PreTrainedModel):
         5. compare the masks with their targets.
 
     Attributes:
-        backbone: transformers' LLaVA, its matrices not resized.
-        segmenter: transformers' SAM.
+        backbone: transformers' image-text-to-text model, its matrices not resized.
+        segmenter: transformers' SAM, or one of its successors.
+        family: what the backbone's family decides about images.
         grounding: from states of the language model to prompts of the mask decoder.
         new_rows: embedding and head rows of the tokens in pixsearch/tokens.py.
     """
@@ -76,29 +76,30 @@ class PixSearch(PreTrainedModel):
         self,
         config: PixSearchConfig,
         *,
-        backbone: LlavaForConditionalGeneration | None = None,
-        segmenter: SamModel | None = None,
+        backbone: PreTrainedModel | None = None,
+        segmenter: PreTrainedModel | None = None,
         tokenizer: PreTrainedTokenizerFast | None = None,
     ) -> None:
         super().__init__(config)
-        width = config.backbone.text_config.hidden_size
-        self.backbone = backbone or LlavaForConditionalGeneration(config.backbone)
-        self.segmenter = segmenter or SamModel(config.segmenter)
+        self.family = family_of(config)
+        self._kind = segmenter_kind(config.segmenter)
+        self.backbone = backbone or AutoModelForImageTextToText.from_config(config.backbone)
+        self.family.replace_projector(self.backbone)
+        self.segmenter = segmenter or self._kind.model_class(config.segmenter)
         self.grounding = SegGrounding(
             seg_id=config.ids.seg,
             seg_state=SegState(config.seg_state),
-            width=width,
+            width=config.width,
             channels=config.segmenter.prompt_encoder_config.hidden_size,
         )
         self.new_rows = NewTokenRows(
-            first_id=config.ids.search,
-            num_rows=config.num_new_rows,
-            width=width,
+            ids=config.ids.own,
+            width=config.width,
             tied=config.backbone.tie_word_embeddings,
         )
         self.post_init()
         if segmenter is None:
-            init_positional_matrix(self.segmenter)
+            self._kind.initialise(self.segmenter)
         if config.lora_rank:  # after post_init, which would draw LoRA's zeros anew
             inject_lora(self.backbone, config)
         self._tokenizer = tokenizer
@@ -119,7 +120,9 @@ class PixSearch(PreTrainedModel):
             tokenizer=parts.tokenizer,
         )
         model.new_rows.draw_like(
-            embedding=parts.backbone.get_input_embeddings(), head=parts.backbone.lm_head
+            embedding=parts.backbone.get_input_embeddings(),
+            head=parts.backbone.lm_head,
+            kept=parts.kept_ids,
         )
         norm = parts.backbone.model.language_model.norm
         model.grounding.draw(state_size=norm.weight.square().mean().sqrt().item())
@@ -156,12 +159,13 @@ class PixSearch(PreTrainedModel):
 
     @property
     def renderer(self) -> ChatRenderer:
-        """The one renderer for this model's tokens, template and number of patches."""
+        """The one renderer for this model's tokens and template."""
         if self._renderer is None:
+            fixed = self.family.fixed_layout
             self._renderer = ChatRenderer(
                 self.tokenizer,
                 self.config.ids,
-                num_image_tokens=self.config.num_image_tokens,
+                num_image_tokens=fixed.num_tokens if fixed else None,
                 template=self.config.chat_template,
             )
         return self._renderer
@@ -172,13 +176,17 @@ class PixSearch(PreTrainedModel):
     def train(self, mode: bool = True) -> "PixSearch":
         """Training mode for all but the image encoders, which stay frozen."""
         super().train(mode)
-        self.backbone.model.vision_tower.eval()
+        self.family.encoder(self.backbone).eval()
         self.segmenter.vision_encoder.eval()
         return self
 
+    def num_image_tokens(self, image: Image.Image | None) -> int:
+        """Placeholders of an image in a sequence; 0 without one."""
+        return 0 if image is None else self.family.layout((image.height, image.width)).num_tokens
+
     def encode_image(self, images: Sequence[Image.Image]) -> ImageFeatures:
         """Run both frozen encoders over the images, in one batch."""
-        return encode_images(self.backbone, self.segmenter, self.config, images)
+        return encode_images(self.backbone, self.segmenter, self.family, images)
 
     def forward(
         self,
@@ -205,9 +213,9 @@ class PixSearch(PreTrainedModel):
             mask_weights: share of each pixel that is known; all by default.
         """
         # 1. embed
-        embeddings = self.embed(input_ids, image_features, image_index)
+        embedded = self.embed(input_ids, image_features, image_index)
         # 2. language model
-        states = self.language_states(embeddings)
+        states = self.language_states(embedded)
         # 3. language loss
         targets = labels[:, 1:]
         is_target = targets != NO_TARGET
@@ -234,28 +242,27 @@ class PixSearch(PreTrainedModel):
         input_ids: Int[Tensor, "batch length"],
         image_features: ImageFeatures | None = None,
         image_index: Int[Tensor, " batch"] | None = None,
-    ) -> Float[Tensor, "batch length width"]:
+    ) -> Embedded:
         """Embeddings of tokens, projected patches where the image's placeholders are.
 
         Raises:
             ValueError: a row has not one placeholder per patch of its image.
         """
-        embeddings = self.new_rows.embed(input_ids, base=self.backbone.get_input_embeddings())
-        is_placeholder = input_ids == self.config.ids.image
-        if image_features is None or image_index is None:
-            check_placeholders(is_placeholder, torch.zeros_like(input_ids[:, 0]))
-            return embeddings
-        patches = self._project(image_features.patch_features)
-        return splice_patches(
-            embeddings, patches, is_placeholder=is_placeholder, image_index=image_index
+        return embed_images(
+            self.new_rows.embed(input_ids, base=self.backbone.get_input_embeddings()),
+            image_features,
+            image_index,
+            is_placeholder=input_ids == self.config.ids.image,
+            family=self.family,
+            backbone=self.backbone,
         )
 
     def language_states(
         self,
-        embeddings: Float[Tensor, "batch length width"],
+        embedded: Embedded,
         attention_mask: Tensor | None = None,
         *,
-        position_ids: Int[Tensor, "batch length"] | None = None,
+        position_ids: Int[Tensor, "*axes batch length"] | None = None,
         cache: Cache | None = None,
     ) -> Float[Tensor, "batch length width"]:
         """States of the last layer, after its final norm.
@@ -263,14 +270,17 @@ class PixSearch(PreTrainedModel):
         Args:
             attention_mask: [batch, all positions], or [batch, 1, queries, keys] as transformers
                 takes it; None where every position may see all before it.
+            position_ids: of rows that go on (`position_ids` in backbone.py); `embedded` has those of
+                rows that begin here.
             cache: keys and values of the positions before; the new ones are appended.
         """
         return self.backbone.model.language_model(
-            inputs_embeds=embeddings,
+            inputs_embeds=embedded.embeddings,
             attention_mask=attention_mask,
-            position_ids=position_ids,
+            position_ids=embedded.positions if position_ids is None else position_ids,
             past_key_values=cache,
             use_cache=cache is not None,
+            **embedded.deepstack_arguments,
         ).last_hidden_state
 
     def next_logits(
@@ -282,12 +292,13 @@ class PixSearch(PreTrainedModel):
     def decode_masks(
         self,
         states: Float[Tensor, "num_masks width"],
-        segmenter_embedding: Float[Tensor, "num_masks channels grid_height grid_width"],
+        features: SegmenterFeatures,
     ) -> Float[Tensor, "num_masks low low"]:
         """Masks for states that stand for grounded phrases, each on its own image, in one call."""
         if not len(states):
-            return states.new_zeros(0, self.config.mask_resolution, self.config.mask_resolution)
-        return decode_masks(self.segmenter, self.grounding(states), segmenter_embedding)
+            side = self.config.segmenter_frame.resolution
+            return states.new_zeros(0, side, side)
+        return self._kind.decode(self.segmenter, self.grounding(states), features)
 
     def answer(
         self,
@@ -298,11 +309,6 @@ class PixSearch(PreTrainedModel):
     ) -> Answer:
         """Answer one question; `Answer.text`, `.masks` and `.trajectory` say what came of it."""
         return answer(self, image, question, searcher, policy)
-
-    def _project(
-        self, patch_features: Float[Tensor, "*images vision_width"]
-    ) -> Float[Tensor, "*images width"]:
-        return self.backbone.model.multi_modal_projector(patch_features.to(self.dtype))
 
     def _decode_batch(
         self,
@@ -316,11 +322,11 @@ class PixSearch(PreTrainedModel):
             ValueError: a row without an image has a grounded phrase.
         """
         if not len(grounded.rows):
-            return self.decode_masks(grounded.states, empty_embedding(self.segmenter)[:0])
+            return self.decode_masks(grounded.states, self._kind.nothing(self.segmenter))
         images = None if image_index is None else image_index[grounded.rows]
         if image_features is None or images is None or (images < 0).any():
             raise ValueError("a row without an image has a <seg>: ground only what is seen")
-        return self.decode_masks(grounded.states, image_features.segmenter_embedding[images])
+        return self.decode_masks(grounded.states, image_features.segmenter.index(images))
 
     def _idle_parts(
         self,
@@ -334,11 +340,9 @@ class PixSearch(PreTrainedModel):
         zero = torch.zeros((), device=self.device)
         if not (self.training and torch.is_grad_enabled()):
             return zero
-        new_zeros = partial(torch.zeros, device=self.device, dtype=self.dtype)
         if image_features is None:
-            width = self.backbone.model.multi_modal_projector.linear_1.in_features
-            zero = zero + 0 * self._project(new_zeros(1, width)).sum()
+            zero = zero + self.family.touch_projector(self.backbone)
         if not len(mask_logits):
-            state = new_zeros(1, self.config.backbone.text_config.hidden_size)
-            zero = zero + 0 * self.decode_masks(state, empty_embedding(self.segmenter)).sum()
+            state = torch.zeros(1, self.config.width, device=self.device, dtype=self.dtype)
+            zero = zero + 0 * self.decode_masks(state, self._kind.nothing(self.segmenter)).sum()
         return zero

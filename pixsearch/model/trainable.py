@@ -8,6 +8,7 @@ from torch import nn
 
 from pixsearch.config import TrainablePart, TrainableTokens
 from pixsearch.model.pixsearch import PixSearch
+from pixsearch.model.segmenters import segmenter_kind
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ class TrainableReport:
 
 
 def _projector(model: PixSearch) -> Iterator[nn.Parameter]:
-    yield from model.backbone.model.multi_modal_projector.parameters()
+    projector = model.family.projector(model.backbone)
+    yield from () if projector is None else projector.parameters()
 
 
 def _language_model(model: PixSearch) -> Iterator[nn.Parameter]:
@@ -66,9 +68,9 @@ def _seg_projection(model: PixSearch) -> Iterator[nn.Parameter]:
 
 def _mask_decoder(model: PixSearch) -> Iterator[nn.Parameter]:
     """All that the one mask depends on: not the IoU head, nor the heads of SAM's other masks."""
+    kind = segmenter_kind(model.config.segmenter)
+    idle_ids = {id(parameter) for parameter in kind.idle_parameters(model.segmenter)}
     decoder = model.segmenter.mask_decoder
-    idle = [decoder.iou_prediction_head, *decoder.output_hypernetworks_mlps[1:]]
-    idle_ids = {id(parameter) for module in idle for parameter in module.parameters()}
     yield from (each for each in decoder.parameters() if id(each) not in idle_ids)
 
 

@@ -40,6 +40,7 @@ class BatchSource:
             seed=run.seed,
             length=self._length,
         )
+        self._image_tokens: dict[str | None, int] = {}
         self._features = FeatureCache(
             model.encode_image,
             encode_batch=run.encode_batch,
@@ -60,9 +61,13 @@ class BatchSource:
 
     def of_examples(self, examples: Sequence[Example]) -> list[Batch]:
         """This process's share of some examples, in batches of the usual size."""
-        mine = examples[self._rank :: self._num_processes]
+        return self.of_all(examples[self._rank :: self._num_processes])
+
+    def of_all(self, examples: Sequence[Example]) -> list[Batch]:
+        """Some examples in batches of the usual size."""
         size = self._options.stage.batch_size
-        return [self._collate(mine[start : start + size]) for start in range(0, len(mine), size)]
+        starts = range(0, len(examples), size)
+        return [self._collate(examples[start : start + size]) for start in starts]
 
     def inputs(self, batch: Batch) -> dict[str, Any]:
         """The arguments of `PixSearch.forward`, on the model's device."""
@@ -82,16 +87,27 @@ class BatchSource:
         }
 
     def _collate(self, examples: Sequence[Example]) -> Batch:
-        config = self._model.config
         return collate(
             examples,
             self._model.renderer,
             max_length=self._options.stage.max_length,
-            segmenter_size=config.segmenter_size,
-            mask_resolution=config.mask_resolution,
+            frame=self._model.config.segmenter_frame,
+            num_image_tokens=self._num_image_tokens,
         )
 
+    def _num_image_tokens(self, example: Example) -> int:
+        """Placeholders of an example's image; an image whose size matters is opened for it once."""
+        fixed = self._model.family.fixed_layout
+        if fixed is not None:
+            return fixed.num_tokens
+        if example.image_id not in self._image_tokens:
+            self._image_tokens[example.image_id] = self._model.num_image_tokens(
+                example.load_image()
+            )
+        return self._image_tokens[example.image_id]
+
     def _length(self, index: int) -> int:
-        conversation = self._mixture[index].conversation
-        num_image_tokens = self._model.config.num_image_tokens
-        return approximate_length(conversation, num_image_tokens=num_image_tokens)
+        example = self._mixture[index]
+        has_image = example.conversation.has_image
+        num_image_tokens = self._num_image_tokens(example) if has_image else 0
+        return approximate_length(example.conversation, num_image_tokens=num_image_tokens)

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from pixsearch.config import Precision, TrainOptions, to_dict
 from pixsearch.datasets.files import fingerprint
+from pixsearch.training.engines import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ FREE_OPTIONS = frozenset(
         "wandb",
     )
 )
+
+
+# A run may go on with other processes, as long as a step draws the same examples.
+HOW_A_STEP_IS_CUT = frozenset({"stage.batch_size", "stage.accumulation", "num_processes"})
 
 
 class Checkpoints:
@@ -81,21 +86,35 @@ class Checkpoints:
                 logger.info("run.resume=false: removing %s", folder)
                 shutil.rmtree(folder)
 
-    def save(self, step: int, model: PreTrainedModel, optimizer: Optimizer, position: int) -> Path:
-        """Write `step-…`: weights, optimiser, step and position. Old checkpoints go afterwards."""
+    def save(
+        self,
+        step: int,
+        model: PreTrainedModel,
+        optimizer_state: dict[str, Any],
+        position: int,
+        *,
+        weights: dict[str, Tensor] | None = None,
+    ) -> Path:
+        """Write `step-…`: weights, optimiser, step and position. Old checkpoints go afterwards.
+
+        Args:
+            weights: of a model that is split; by default its own.
+        """
         aside = self._aside(f"step-{step:06d}")
-        model.save_pretrained(aside)
-        torch.save(optimizer.state_dict(), aside / OPTIMIZER_FILE)
+        model.save_pretrained(aside, state_dict=weights)
+        torch.save(optimizer_state, aside / OPTIMIZER_FILE)
         folder = self._finish(aside, {"step": step, "position": position})
         if self.keep:
             for old in self._steps()[: -self.keep]:
                 shutil.rmtree(old)
         return folder
 
-    def save_final(self, step: int, model: PreTrainedModel) -> Path:
+    def save_final(
+        self, step: int, model: PreTrainedModel, *, weights: dict[str, Tensor] | None = None
+    ) -> Path:
         """Write `final/`: weights alone."""
         aside = self._aside(FINAL)
-        model.save_pretrained(aside)
+        model.save_pretrained(aside, state_dict=weights)
         return self._finish(aside, {"step": step})
 
     def _steps(self) -> list[Path]:
@@ -116,8 +135,15 @@ class Checkpoints:
     def _check(self, folder: Path) -> None:
         saved = flatten(json.loads((folder / OPTIONS_FILE).read_text()))
         ours = flatten(self.resolved)
+        recut = [name for name in HOW_A_STEP_IS_CUT if saved.get(name) != ours.get(name)]
+        if recut and folder != self.final:
+            logger.warning(
+                "%s was made with another %s: the same examples are summed in another order, so "
+                "that the last digits differ from an uninterrupted run",
+                *(folder, " and ".join(sorted(recut))),
+            )
         for name in sorted(saved.keys() | ours.keys()):
-            if name in FREE_OPTIONS or name.startswith("retrieval."):
+            if name in FREE_OPTIONS | HOW_A_STEP_IS_CUT or name.startswith("retrieval."):
                 continue
             if saved.get(name) != ours.get(name):
                 raise ValueError(
@@ -127,10 +153,10 @@ class Checkpoints:
                 )
 
 
-def load_training_state(folder: Path, optimizer: Optimizer) -> int:
+def load_training_state(folder: Path, engine: Engine) -> int:
     """Restore the optimiser from a `step-…` checkpoint; returns the number of steps taken."""
     state = torch.load(folder / OPTIMIZER_FILE, weights_only=True, map_location="cpu")
-    optimizer.load_state_dict(state)
+    engine.load_optimizer_state(state)
     return json.loads((folder / STATE_FILE).read_text())["step"]
 
 
@@ -153,7 +179,13 @@ def resolve(options: TrainOptions, *, num_processes: int, mixed_precision: str) 
     }
     precision = Precision.fp32 if mixed_precision == "no" else Precision(mixed_precision)
     resolved = replace(options, model=replace(options.model, precision=precision))
-    return {**to_dict(resolved), **digests, "num_processes": num_processes}
+    global_batch = options.stage.batch_size * options.stage.accumulation * num_processes
+    return {
+        **to_dict(resolved),
+        **digests,
+        "num_processes": num_processes,
+        "global_batch": global_batch,
+    }
 
 
 def weights_digest(folder: Path) -> str:

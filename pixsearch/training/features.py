@@ -71,7 +71,6 @@ class FeatureCache:
         return fresh
 
     def _keep(self, image_id: str, features: ImageFeatures) -> None:
-        size = features.patch_features.nbytes + features.segmenter_embedding.nbytes
-        if size <= self._free_bytes:
+        if features.nbytes <= self._free_bytes:
             self._features[image_id] = features
-            self._free_bytes -= size
+            self._free_bytes -= features.nbytes

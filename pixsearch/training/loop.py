@@ -3,16 +3,17 @@
 import logging
 from pathlib import Path
 
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from pixsearch.config import ModelOptions, TrainOptions
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.trainable import set_trainable
+from pixsearch.precision import mixed_precision
 from pixsearch.training.checkpoint import Checkpoints, load_training_state, resolve
 from pixsearch.training.data import open_training_data
-from pixsearch.training.engine import build_accelerator
+from pixsearch.training.engines import engine_of
+from pixsearch.training.processes import Processes, join_processes
 from pixsearch.training.report import Report, due
 from pixsearch.training.samples import Evaluate
 from pixsearch.training.step import Trainer
@@ -36,30 +37,33 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
         ValueError: the options do not fit each other, the data or the checkpoint; one line.
         FloatingPointError: a loss or gradient is not finite; names the file with the batch's ids.
     """
-    accelerator = build_accelerator(options.model.precision)
-    checkpoints = open_checkpoints(options, accelerator)
+    processes = join_processes()
+    precision = mixed_precision(options.model.precision, processes.device)
+    checkpoints = open_checkpoints(options, processes, precision)
     found = checkpoints.latest() if options.run.resume else None
     if found == checkpoints.final:
         logger.info("stage %s: %s is there already", options.stage.name, found)
         return found
     data = open_training_data(options)
     model = build_model(options, found)
-    trainer = Trainer(options, model, data, accelerator)
+    make_engine = engine_of(processes)
+    engine = make_engine(model, processes, options.stage.optim, mixed=precision == "bf16")
+    trainer = Trainer(options, engine, data)
     if not options.run.resume:  # only now, when all that the run needs is there
-        clear(checkpoints, accelerator)
-    first_step = 0 if found is None else load_training_state(found, trainer.optimizer)
-    with Report(options, checkpoints, accelerator, first_step=first_step) as report:
+        clear(checkpoints, processes)
+    first_step = 0 if found is None else load_training_state(found, engine)
+    with Report(options, checkpoints, engine, first_step=first_step) as report:
         for step in report.progress:
             report.stepped(step + 1, trainer.step(step))
             if data.held_out and due(step + 1, options.run.evaluate_every, options.stage.steps):
                 report.evaluated(step + 1, trainer.held_out(data.held_out))
-                report.sampled(step + 1, trainer.model, data.held_out, evaluate)
+                report.sampled(step + 1, engine, data.held_out, evaluate)
             if due(step + 1, options.run.save_every) and step + 1 < options.stage.steps:
-                report.save(step + 1, trainer)
-        return report.save_final(trainer)
+                report.save(step + 1, engine, position=(step + 1) * trainer.batches.global_batch)
+        return report.save_final(engine)
 
 
-def open_checkpoints(options: TrainOptions, accelerator: Accelerator) -> Checkpoints:
+def open_checkpoints(options: TrainOptions, processes: Processes, precision: str) -> Checkpoints:
     """The run's checkpoints, those of a run that begins anew still among them.
 
     Raises:
@@ -71,20 +75,16 @@ def open_checkpoints(options: TrainOptions, accelerator: Accelerator) -> Checkpo
             f"run.resume=false would remove stage.init_from={origin}, which lies in "
             f"run.output_dir={output_dir}: choose another run.output_dir"
         )
-    resolved = resolve(
-        options,
-        num_processes=accelerator.num_processes,
-        mixed_precision=accelerator.mixed_precision,
-    )
+    resolved = resolve(options, num_processes=processes.count, mixed_precision=precision)
     return Checkpoints(output_dir, resolved, keep=options.run.keep_checkpoints)
 
 
-def clear(checkpoints: Checkpoints, accelerator: Accelerator) -> None:
+def clear(checkpoints: Checkpoints, processes: Processes) -> None:
     """Remove the checkpoints once every process has read what it needs."""
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
+    processes.wait()
+    if processes.is_main:
         checkpoints.clear()
-    accelerator.wait_for_everyone()
+    processes.wait()
 
 
 def build_model(options: TrainOptions, found: Path | None) -> PixSearch:
@@ -113,6 +113,7 @@ def check_composed_as(options: ModelOptions, config: PixSearchConfig, origin: st
     for name in (
         "seg_state",
         "image_fit",
+        "projector",
         "restate_question",
         "lora_rank",
         "lora_alpha",

@@ -1,19 +1,19 @@
 """What a run writes while it goes on: metrics, samples, checkpoints and the progress bar."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from accelerate import Accelerator
 from tqdm import tqdm
 
 from pixsearch.config import TrainOptions
 from pixsearch.datasets.example import Example
-from pixsearch.model.pixsearch import PixSearch
 from pixsearch.training.checkpoint import Checkpoints
+from pixsearch.training.engines import Engine
 from pixsearch.training.metrics import MetricsFile, WandbLog
 from pixsearch.training.samples import Evaluate, write_samples
-from pixsearch.training.step import MeanLosses, StepMetrics, Trainer
+from pixsearch.training.step import MeanLosses, StepMetrics
 
 NUM_SAMPLES = 8  # sample trajectories per evaluation
 
@@ -40,14 +40,14 @@ class Report:
         self,
         options: TrainOptions,
         checkpoints: Checkpoints,
-        accelerator: Accelerator,
+        engine: Engine,
         *,
         first_step: int,
     ) -> None:
         self._options = options
         self._checkpoints = checkpoints
-        self._accelerator = accelerator
-        self._is_main = accelerator.is_main_process
+        self._processes = engine.processes
+        self._is_main = engine.processes.is_main
         self.progress = tqdm(
             range(first_step, options.stage.steps),
             initial=first_step,
@@ -59,6 +59,7 @@ class Report:
         if self._is_main:
             folder = checkpoints.output_dir
             folder.mkdir(parents=True, exist_ok=True)
+            (folder / "engine.json").write_text(json.dumps(engine.report(), indent=2))
             self._metrics = MetricsFile(folder / "metrics.jsonl", last_step=first_step)
             self._held_out = MetricsFile(folder / "held_out.jsonl", last_step=first_step)
             self._wandb = WandbLog(options.run, options.stage.name, checkpoints.resolved)
@@ -88,11 +89,15 @@ class Report:
             self._wandb.write(step, asdict(losses), prefix="held_out")
 
     def sampled(
-        self, step: int, model: PixSearch, held_out: Sequence[Example], evaluate: Evaluate | None
+        self, step: int, engine: Engine, held_out: Sequence[Example], evaluate: Evaluate | None
     ) -> None:
-        """Let `evaluate` answer the first held-out examples, and write what it answered."""
-        if evaluate is None or not self._is_main:
+        """Let `evaluate` answer the first held-out examples, and write what it answered.
+
+        Not where the model is split: one process cannot answer without all others.
+        """
+        if evaluate is None or engine.is_split or not self._is_main:
             return
+        model = engine.model
         examples = held_out[:NUM_SAMPLES]
         folder = self._checkpoints.output_dir / "samples" / f"step-{step:06d}"
         model.eval()
@@ -100,16 +105,18 @@ class Report:
         model.train()
         self._wandb.pictures(step, folder)
 
-    def save(self, step: int, trainer: Trainer) -> None:
+    def save(self, step: int, engine: Engine, *, position: int) -> None:
         """Write a checkpoint to go on from."""
+        weights, state = engine.weights(), engine.optimizer_state()
         if self._is_main:
-            position = step * trainer.batches.global_batch
-            self._checkpoints.save(step, trainer.model, trainer.optimizer, position)
-        self._accelerator.wait_for_everyone()
+            self._checkpoints.save(step, engine.model, state, position, weights=weights)
+        self._processes.wait()
 
-    def save_final(self, trainer: Trainer) -> Path:
+    def save_final(self, engine: Engine) -> Path:
         """Write the final checkpoint."""
+        weights = engine.weights()
         if self._is_main:
-            self._checkpoints.save_final(self._options.stage.steps, trainer.model)
-        self._accelerator.wait_for_everyone()
+            steps = self._options.stage.steps
+            self._checkpoints.save_final(steps, engine.model, weights=weights)
+        self._processes.wait()
         return self._checkpoints.final

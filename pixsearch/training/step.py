@@ -1,16 +1,15 @@
 """One optimiser step over a global batch, and the same losses over held-out examples."""
 
 import json
+import math
 import random
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import set_seed
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,11 +17,10 @@ from pixsearch.config import LossOptions, TrainOptions
 from pixsearch.datasets.batch import IGNORED, Batch
 from pixsearch.datasets.example import Example
 from pixsearch.model.losses import Losses
-from pixsearch.model.pixsearch import PixSearch
-from pixsearch.model.trainable import parameter_groups
 from pixsearch.training.batches import BatchSource
 from pixsearch.training.data import TrainingData
-from pixsearch.training.optim import build_optimizer, lr_factor, set_learning_rate
+from pixsearch.training.engines import Engine
+from pixsearch.training.optim import lr_factor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,27 +61,18 @@ class Counts:
 
 
 class Trainer:
-    """Model, optimiser and data of one process.
+    """Engine and data of one process."""
 
-    Attributes:
-        model: the bare model. Where there are several processes, `_engine` is the same wrapped, so
-            that gradients are averaged; with one they are one.
-    """
-
-    def __init__(
-        self, options: TrainOptions, model: PixSearch, data: TrainingData, accelerator: Accelerator
-    ) -> None:
+    def __init__(self, options: TrainOptions, engine: Engine, data: TrainingData) -> None:
         self._options = options
-        self._accelerator = accelerator
-        self.model = model.to(accelerator.device)
-        self.optimizer = build_optimizer(parameter_groups(model), options.stage.optim)
-        self._engine = accelerator.prepare(model)
+        self.engine = engine
+        self._processes = engine.processes
         self.batches = BatchSource(
             options,
-            model,
+            engine.model,
             data.mixture,
-            rank=accelerator.process_index,
-            num_processes=accelerator.num_processes,
+            rank=engine.processes.rank,
+            num_processes=engine.processes.count,
         )
 
     def step(self, step: int) -> StepMetrics:
@@ -93,12 +82,14 @@ class Trainer:
         batches = self.batches.of_step(step)
         counts = self._count(batches)
         sums = self._accumulate(batches, counts)
-        norm = self._clip_gradients()
+        norm = self.engine.clip_gradients()
         self._refuse_if_not_finite(step, batches, sums, norm)
-        learning_rate = self._update(step)
+        optim = self._options.stage.optim
+        factor = lr_factor(step, options=optim, num_steps=self._options.stage.steps)
+        self.engine.update(factor)
         return StepMetrics(
             **asdict(mean_losses(sums, counts, self._options.stage.loss)),
-            learning_rate=learning_rate,
+            learning_rate=optim.lr * factor,
             grad_norm=norm.item(),
             num_targets=counts.targets,
             num_masks=counts.masks,
@@ -109,20 +100,32 @@ class Trainer:
     def held_out(self, examples: Sequence[Example]) -> MeanLosses:
         """Losses over examples that are not trained on; each process takes its share."""
         batches = self.batches.of_examples(examples)
-        self.model.eval()
-        sums = torch.zeros(3, device=self._accelerator.device)
+        self.engine.model.eval()
+        sums = torch.zeros(3, device=self._processes.device)
         for batch in batches:
-            sums += _parts(self.model(**self.batches.inputs(batch)).losses)
-        self.model.train()
+            sums += self._held_out_parts(batch)
+        for _ in range(self._rounds(examples) - len(batches)):
+            self._held_out_parts(self.batches.of_all(examples[:1])[0])  # others wait for this one
+        self.engine.model.train()
         counts = self._count(batches)
-        return mean_losses(self._over_processes(sums), counts, self._options.stage.loss)
+        return mean_losses(self._processes.total(sums), counts, self._options.stage.loss)
+
+    def _held_out_parts(self, batch: Batch) -> Float[Tensor, " parts"]:
+        return _parts(self.engine.forward(**self.batches.inputs(batch)).losses)
+
+    def _rounds(self, examples: Sequence[Example]) -> int:
+        """Forwards that every process must take; 0 where none needs the others for one."""
+        if not self.engine.is_split:
+            return 0
+        most = math.ceil(len(examples) / self._processes.count)
+        return math.ceil(most / self._options.stage.batch_size)
 
     def _seed(self, step: int) -> None:
         """Draw this step's random numbers (dropout) from its number and the rank.
 
         No generator's state need then be kept in checkpoints, nor do evaluations disturb it.
         """
-        source = f"{self._options.run.seed}/{step}/{self._accelerator.process_index}"
+        source = f"{self._options.run.seed}/{step}/{self._processes.rank}"
         set_seed(random.Random(source).getrandbits(32))
 
     def _count(self, batches: Sequence[Batch]) -> Counts:
@@ -132,54 +135,31 @@ class Trainer:
             sum(len(masks) for batch in batches for masks in batch.target_masks),
             sum(int(batch.attention_mask.sum()) for batch in batches),
         ]
-        counted = torch.tensor(mine, device=self._accelerator.device)
-        targets, masks, tokens = self._over_processes(counted).tolist()
+        counted = torch.tensor(mine, device=self._processes.device)
+        targets, masks, tokens = self._processes.total(counted).tolist()
         return Counts(targets=targets, masks=masks, tokens=tokens)
 
     def _accumulate(self, batches: Sequence[Batch], counts: Counts) -> Float[Tensor, " parts"]:
-        """Gradients of the global mean; returns the loss parts, summed over all processes.
+        """Gradients of the global mean; returns the loss parts, summed over all processes."""
 
-        The processes' gradients are averaged, hence the factor: here they are parts of one sum,
-        already divided by global counts.
-        """
-        sums = torch.zeros(3, device=self._accelerator.device)
+        def total(losses: Losses) -> Tensor:
+            options = self._options.stage.loss
+            return losses.total(options, num_tokens=counts.targets, num_masks=counts.masks)
+
+        sums = torch.zeros(3, device=self._processes.device)
         for index, batch in enumerate(batches):
-            is_last = index == len(batches) - 1
-            with nullcontext() if is_last else self._accelerator.no_sync(self._engine):
-                losses = self._engine(**self.batches.inputs(batch)).losses
-                total = losses.total(
-                    self._options.stage.loss, num_tokens=counts.targets, num_masks=counts.masks
-                )
-                self._accelerator.backward(total * self._accelerator.num_processes)
-            sums += _parts(losses)
-        return self._over_processes(sums)
-
-    def _clip_gradients(self) -> Float[Tensor, ""]:
-        """Clip the norm of all gradients together; returns what it was before."""
-        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        return self._accelerator.clip_grad_norm_(trained, self._options.stage.optim.clip_norm)
-
-    def _update(self, step: int) -> float:
-        """Move the weights; returns the learning rate, before any part's `lr_scale`."""
-        options = self._options.stage.optim
-        factor = lr_factor(step, options=options, num_steps=self._options.stage.steps)
-        set_learning_rate(self.optimizer, factor)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return options.lr * factor
-
-    def _over_processes(self, values: Tensor) -> Tensor:
-        """The sum of every process's values."""
-        return self._accelerator.reduce(values, "sum")
+            inputs, is_last = self.batches.inputs(batch), index == len(batches) - 1
+            sums += _parts(self.engine.accumulate(inputs, total, is_last=is_last))
+        return self._processes.total(sums)
 
     def _refuse_if_not_finite(
         self, step: int, batches: Sequence[Batch], sums: Float[Tensor, " parts"], norm: Tensor
     ) -> None:
         if torch.isfinite(sums).all() and torch.isfinite(norm):
             return
-        ids = gather_object([name for batch in batches for name in batch.ids])
+        ids = self._processes.gather([name for batch in batches for name in batch.ids])
         path = Path(self._options.run.output_dir) / f"not_finite_step-{step + 1:06d}.json"
-        if self._accelerator.is_main_process:
+        if self._processes.is_main:
             path.write_text(json.dumps(ids, indent=2))
         raise FloatingPointError(
             f"step {step + 1}: summed losses {sums.tolist()}, norm of the gradients {norm.item()}; "

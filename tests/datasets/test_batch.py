@@ -9,11 +9,13 @@ from pixsearch.chat import ChatRenderer, Conversation, Grounded, Message, Role, 
 from pixsearch.datasets import refcoco
 from pixsearch.datasets.batch import Batch, collate
 from pixsearch.datasets.example import Example
+from pixsearch.images import SegmenterFrame
 from pixsearch.tokens import add_special_tokens, find_token_ids
 from tests.datasets.builders import save_image
 from tests.tiny import tiny_tokenizer
 
 NUM_PATCHES = 4
+FRAME = SegmenterFrame(size=32, resolution=16, keeps_ratio=True)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def text_only(words: str = "Osmeth.", id: str = "t") -> Example:
 
 
 def batch(examples: list[Example], renderer: ChatRenderer, max_length: int = 400) -> Batch:
-    return collate(examples, renderer, max_length=max_length, segmenter_size=32, mask_resolution=16)
+    return collate(examples, renderer, max_length=max_length, frame=FRAME)
 
 
 def test_a_batch_of_rows_with_and_without_images(

@@ -11,8 +11,8 @@ from pixsearch.chat import Conversation, Message, Role, Searched, Text, TokenKin
 from pixsearch.config import GenerationOptions, PolicyOptions, QueryType, SegState
 from pixsearch.generation import Engine, Request, Trajectory
 from pixsearch.generation.grammar import SHORTEST_SEARCH
-from pixsearch.images import masks_to_image
 from pixsearch.model import PixSearch
+from tests.families import ALL_FAMILIES, family_model
 from tests.generation.scripted import (
     QUESTION,
     RecordingSearch,
@@ -63,15 +63,17 @@ def states_from_scratch(
     """The states of a whole trajectory in one forward without a cache."""
     input_ids = torch.tensor([trajectory.rendered.input_ids])
     if request.image is None:
-        embeddings = model.embed(input_ids)
+        embedded = model.embed(input_ids)
     else:
         features = model.encode_image([request.image])
-        embeddings = model.embed(input_ids, features, torch.tensor([0]))
-    return model.language_states(embeddings)[0]
+        embedded = model.embed(input_ids, features, torch.tensor([0]))
+    return model.language_states(embedded)[0]
 
 
+@pytest.mark.parametrize("family", ALL_FAMILIES)
 @pytest.mark.parametrize("batch_size", [1, 3, 5])
-def test_logits_equal_those_from_scratch(model: PixSearch, batch_size: int) -> None:
+def test_logits_equal_those_from_scratch(family: str, batch_size: int) -> None:
+    model = family_model(family)
     _, choose, trajectories = run_all(model, batch_size)
     for request, trajectory in zip(requests(), trajectories, strict=True):
         states = states_from_scratch(model, request, trajectory)
@@ -98,8 +100,8 @@ def test_masks_equal_those_from_scratch(seg_state: SegState) -> None:
         positions = torch.tensor([one.position - offset for one in trajectory.grounded]).long()
         features = model.encode_image([request.image]).index([0] * len(positions))
         with torch.no_grad():
-            logits = model.decode_masks(states[positions], features.segmenter_embedding)
-        resized = masks_to_image(logits, height=20, width=30, size=model.config.segmenter_size)
+            logits = model.decode_masks(states[positions], features.segmenter)
+        resized = model.config.segmenter_frame.to_image(logits, height=20, width=30)
         for one, expected in zip(trajectory.grounded, resized, strict=True):
             certain = (expected.abs() > TOLERANCE).numpy()
             assert one.mask.shape == (20, 30)

@@ -40,7 +40,13 @@ IMAGE_INDEX = (1, -1, 0, 0)
 
 def batch(model: PixSearch, rows: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, Any]:
     """The arguments of `PixSearch.forward` for some of `CONVERSATIONS`, padded on the right."""
-    rendered = [model.renderer.render(CONVERSATIONS[row]) for row in rows]
+    images = [picture(0), picture(1, width=20)]
+    rendered = [
+        model.renderer.render(
+            CONVERSATIONS[row], num_image_tokens=model.num_image_tokens(images[IMAGE_INDEX[row]])
+        )
+        for row in rows
+    ]
     length = max(len(row) for row in rendered)
     shape = (len(rows), length)
     input_ids, labels = torch.full(shape, model.config.ids.pad), torch.full(shape, -100)
@@ -49,11 +55,11 @@ def batch(model: PixSearch, rows: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, A
         input_ids[place, : len(row)] = ids
         labels[place, : len(row)] = torch.where(torch.tensor(row.supervised), ids, -100)
     num_masks = int((input_ids == model.config.ids.seg).sum())
-    side = model.config.mask_resolution
+    side = model.config.segmenter_frame.resolution
     return {
         "input_ids": input_ids,
         "labels": labels,
-        "image_features": model.encode_image([picture(0), picture(1, width=20)]),
+        "image_features": model.encode_image(images),
         "image_index": torch.tensor([IMAGE_INDEX[row] for row in rows]),
         "target_masks": (torch.arange(side * side).view(side, side) % 3 == 0)
         .float()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pixsearch.config import SegState
 from pixsearch.model import PixSearch
-from pixsearch.model.features import tower_pixels
+from pixsearch.model.families.llava import tower_pixels
 from tests.model.examples import CONVERSATIONS, batch, picture
 from tests.tiny import tiny_model, tiny_model_folder, write_tiny_parts
 
@@ -19,7 +19,7 @@ VARIANTS = ({}, {"tied": True}, {"lora_rank": 2})
 def llava_with_new_rows(model: PixSearch) -> torch.nn.Module:
     """Transformers' own model, resized, with our rows copied into it."""
     llava = copy.deepcopy(model.backbone)
-    first = model.new_rows.first_id
+    first = model.new_rows.ids[0]
     llava.resize_token_embeddings(first + 7, mean_resizing=False)
     with torch.no_grad():
         llava.get_input_embeddings().weight[first:] = model.new_rows.embedding
@@ -93,14 +93,14 @@ def test_masks_equal_those_of_transformers(
     segmenter = shared_model.segmenter
     features = shared_model.encode_image([picture(0), picture(1)])
     states = torch.randn(2, shared_model.config.backbone.text_config.hidden_size)
-    ours = shared_model.decode_masks(states, features.segmenter_embedding)
+    ours = shared_model.decode_masks(states, features.segmenter)
     prompts = shared_model.grounding(states)[:, None, None, :]
     encode = segmenter.prompt_encoder.forward
     monkeypatch.setattr(
         segmenter.prompt_encoder, "forward", lambda **given: (prompts, encode(**given)[1])
     )
     theirs = segmenter(
-        image_embeddings=features.segmenter_embedding,
+        image_embeddings=features.segmenter.embedding,
         input_points=torch.zeros(2, 1, 1, 2),
         multimask_output=False,
     ).pred_masks
@@ -110,13 +110,13 @@ def test_masks_equal_those_of_transformers(
 def test_masks_of_a_batch_equal_masks_one_by_one(shared_model: PixSearch) -> None:
     features = shared_model.encode_image([picture(0), picture(1), picture(2)])
     states = torch.randn(3, shared_model.config.backbone.text_config.hidden_size)
-    together = shared_model.decode_masks(states, features.segmenter_embedding)
+    together = shared_model.decode_masks(states, features.segmenter)
     alone = [
-        shared_model.decode_masks(states[[row]], features.segmenter_embedding[[row]])
+        shared_model.decode_masks(states[[row]], features.segmenter.index([row]))
         for row in range(3)
     ]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=0)
-    assert shared_model.decode_masks(states[:0], features.segmenter_embedding[:0]).shape[0] == 0
+    assert shared_model.decode_masks(states[:0], features.segmenter.index([])).shape[0] == 0
 
 
 def test_one_decoder_call_for_the_whole_batch(
@@ -152,7 +152,7 @@ def test_seg_state_chooses_the_position(seg_state: SegState, offset: int) -> Non
     )
     position = int((inputs["input_ids"][0] == model.config.ids.seg).nonzero())
     expected = model.decode_masks(
-        states[:, position - offset], inputs["image_features"].segmenter_embedding[:1]
+        states[:, position - offset], inputs["image_features"].segmenter.index([0])
     )
     torch.testing.assert_close(model(**inputs).mask_logits, expected, atol=1e-5, rtol=0)
 
@@ -162,10 +162,10 @@ def test_image_encoders_are_frozen_and_in_eval_mode() -> None:
     assert not model.backbone.model.vision_tower.training
     assert not model.segmenter.vision_encoder.training
     features = model.encode_image([picture(0), picture(1, width=20)])
-    assert not features.patch_features.requires_grad
+    assert not features.patches[0].requires_grad
     assert features.sizes == ((30, 40), (30, 20))
     swapped = features.index([1, 0])
-    assert torch.equal(swapped.index([1]).patch_features, features.index([0]).patch_features)
+    assert torch.equal(swapped.index([1]).patches[0], features.patches[0])
 
 
 @pytest.mark.parametrize("options", [{}, {"attn_implementation": "eager"}])

@@ -2,10 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,11 @@ def write_world(root: Path, *, num_examples: int = 24) -> None:
     write_trajectories(root / "train.jsonl", trajectories)
 
 
-def tiny_options(folder: Path, **stage: Any) -> TrainOptions:
+def tiny_options(folder: Path, *, tied: bool = False, **stage: Any) -> TrainOptions:
     """Write a world and the tiny model's parts under `folder`; the options of a short run."""
     write_world(folder / "world")
     return TrainOptions(
-        model=write_tiny_parts(folder / "parts"),
+        model=write_tiny_parts(folder / "parts", tied=tied),
         stage=StageOptions(
             **{
                 "name": "tiny",
@@ -105,10 +106,18 @@ def started(
     threads = str(torch.get_num_threads())
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": threads}
     with subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=REPOSITORY,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a launcher and its processes can be ended together
     ) as process:
-        yield process
-        process.kill()  # nothing to do unless the test gave up on it
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):  # it is there if the test gave up on it
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def main(options_file: str) -> None:

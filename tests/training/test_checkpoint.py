@@ -7,6 +7,7 @@ import torch
 
 from pixsearch.config import OptimOptions, Precision, TrainablePart, TrainOptions
 from pixsearch.model import PixSearch
+from pixsearch.model.trainable import set_trainable
 from pixsearch.training.checkpoint import (
     OPTIONS_FILE,
     Checkpoints,
@@ -14,7 +15,8 @@ from pixsearch.training.checkpoint import (
     resolve,
     weights_digest,
 )
-from pixsearch.training.optim import build_optimizer
+from pixsearch.training.engines import Engine, OneProcess
+from pixsearch.training.processes import Processes
 from tests.tiny import tiny_model
 from tests.training.runs import tiny_options
 
@@ -34,24 +36,27 @@ def checkpoints_of(options: TrainOptions, *, keep: int = 1) -> Checkpoints:
     return Checkpoints(Path(options.run.output_dir), resolved, keep=keep)
 
 
-def optimizer_of(model: PixSearch) -> torch.optim.Optimizer:
-    return build_optimizer(
-        {TrainablePart.tokens: list(model.new_rows.parameters())}, OptimOptions()
-    )
+def engine_of(model: PixSearch) -> Engine:
+    set_trainable(model, [TrainablePart.tokens])
+    processes = Processes(rank=0, count=1, device=torch.device("cpu"))
+    return OneProcess(model, processes, OptimOptions(), mixed=False)
 
 
 def test_a_checkpoint_holds_all_that_a_run_needs(model: PixSearch, options: TrainOptions) -> None:
-    optimizer = optimizer_of(model)
+    engine = engine_of(model)
     for parameter in model.new_rows.parameters():
         parameter.grad = torch.ones_like(parameter)
-    optimizer.step()
-    folder = checkpoints_of(options).save(7, model, optimizer, position=56)
+    engine.update(1.0)
+    state = engine.optimizer_state()
+    folder = checkpoints_of(options).save(7, model, state, position=56)
     loaded = PixSearch.from_pretrained(folder)
-    restored = optimizer_of(loaded)
+    restored = engine_of(loaded)
     assert load_training_state(folder, restored) == 7
     assert json.loads((folder / "state.json").read_text()) == {"step": 7, "position": 56}
     assert torch.equal(loaded.new_rows.embedding, model.new_rows.embedding)
-    before, after = optimizer.state_dict()["state"], restored.state_dict()["state"]
+    before = engine.optimizer.state_dict()["state"]
+    after = restored.optimizer.state_dict()["state"]
+    assert before.keys() == after.keys() != set()
     assert all(torch.equal(before[i][name], after[i][name]) for i in before for name in before[i])
 
 
@@ -60,7 +65,7 @@ def test_the_newest_stay_and_what_was_cut_short_is_not_seen(
 ) -> None:
     checkpoints = checkpoints_of(options, keep=2)
     for step in (2, 4, 6):
-        checkpoints.save(step, model, optimizer_of(model), position=0)
+        checkpoints.save(step, model, {}, position=0)
     (checkpoints.output_dir / "step-000008.partial").mkdir()
     names = sorted(path.name for path in checkpoints.output_dir.iterdir())
     assert names == ["step-000004", "step-000006", "step-000008.partial"]
@@ -73,7 +78,7 @@ def test_the_newest_stay_and_what_was_cut_short_is_not_seen(
 def test_a_checkpoint_of_another_configuration_is_refused_by_name(
     model: PixSearch, options: TrainOptions
 ) -> None:
-    folder = checkpoints_of(options).save(2, model, optimizer_of(model), position=0)
+    folder = checkpoints_of(options).save(2, model, {}, position=0)
     options.stage.optim.lr = 0.5
     with pytest.raises(ValueError, match=r"stage\.optim\.lr=0\.002, .*=0\.5: set") as error:
         checkpoints_of(options).latest()
@@ -84,7 +89,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_name(
 
 def test_arithmetic_of_another_machine_is_refused(model: PixSearch, options: TrainOptions) -> None:
     options.model = replace(options.model, precision=Precision.auto)
-    checkpoints_of(options).save(2, model, optimizer_of(model), position=0)
+    checkpoints_of(options).save(2, model, {}, position=0)
     resolved = resolve(options, num_processes=1, mixed_precision="bf16")
     elsewhere = Checkpoints(Path(options.run.output_dir), resolved, keep=1)
     with pytest.raises(ValueError, match=r"model\.precision=fp32, this run has .*=bf16"):
@@ -92,7 +97,7 @@ def test_arithmetic_of_another_machine_is_refused(model: PixSearch, options: Tra
 
 
 def test_bookkeeping_may_change_between_runs(model: PixSearch, options: TrainOptions) -> None:
-    checkpoints_of(options).save(2, model, optimizer_of(model), position=0)
+    checkpoints_of(options).save(2, model, {}, position=0)
     options.run = replace(options.run, save_every=1, evaluate_every=9, keep_checkpoints=3)
     assert checkpoints_of(options).latest() is not None
 
@@ -102,7 +107,7 @@ def test_other_weights_under_the_same_name_are_noticed(
 ) -> None:
     options.stage.init_from = str(tmp_path / "before")
     tiny_model(seed=1).save_pretrained(options.stage.init_from)
-    checkpoints_of(options).save(2, model, optimizer_of(model), position=0)
+    checkpoints_of(options).save(2, model, {}, position=0)
     tiny_model(seed=2).save_pretrained(options.stage.init_from)
     with pytest.raises(ValueError, match=r"weights of stage\.init_from"):
         checkpoints_of(options).latest()

@@ -3,6 +3,7 @@ import torch
 from PIL import Image
 
 from pixsearch.model.features import ImageFeatures
+from pixsearch.model.segmenters import SegmenterFeatures
 from pixsearch.training.features import FeatureCache
 
 
@@ -16,8 +17,8 @@ class CountingEncoder:
         self.calls.append(len(images))
         first = torch.tensor([image.getpixel((0, 0)) for image in images], dtype=torch.float32)
         return ImageFeatures(
-            patch_features=first[:, None, None].expand(-1, 2, 3) / 3,
-            segmenter_embedding=first[:, None, None, None].expand(-1, 4, 2, 2),
+            patches=tuple(first[:, None, None, None].expand(-1, 1, 2, 3) / 3),
+            segmenter=SegmenterFeatures(embedding=first[:, None, None, None].expand(-1, 4, 2, 2)),
             sizes=tuple((image.height, image.width) for image in images),
         )
 
@@ -33,7 +34,7 @@ def cache_of(encode: CountingEncoder, **options: float) -> FeatureCache:
 def get(cache: FeatureCache, *values: int) -> list[float]:
     loaders = [lambda value=value: picture(value) for value in values]
     features = cache.features([str(value) for value in values], loaders)
-    return features.segmenter_embedding[:, 0, 0, 0].tolist()
+    return features.segmenter.embedding[:, 0, 0, 0].tolist()
 
 
 def test_each_image_is_encoded_once_and_returned_in_order() -> None:
@@ -69,6 +70,6 @@ def test_half_precision_rounds_from_the_first_time_on() -> None:
     cache = cache_of(CountingEncoder(), half=True)
     first = cache.features(["1"], [lambda: picture(1)])
     second = cache.features(["1"], [lambda: picture(1)])
-    assert first.patch_features.dtype is torch.float16
-    assert torch.equal(first.patch_features, second.patch_features)
-    assert first.patch_features[0, 0, 0].item() == pytest.approx(1 / 3, abs=1e-3)
+    assert first.patches[0].dtype is torch.float16
+    assert torch.equal(first.patches[0], second.patches[0])
+    assert first.patches[0][0, 0, 0].item() == pytest.approx(1 / 3, abs=1e-3)

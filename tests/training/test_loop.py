@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import set_seed
 
 from pixsearch.config import (
     OptimOptions,
@@ -27,7 +29,7 @@ from pixsearch.model import PixSearch
 from pixsearch.training import fit, step
 from tests.training.runs import metrics, started, tiny_options
 
-PATIENCE = 400  # seconds for a run in a process of its own, on a busy machine
+PATIENCE = 200  # seconds for a run in a process of its own, on a busy machine
 LOSSES = ("loss", "language", "mask_bce", "mask_overlap", "grad_norm")
 
 
@@ -239,20 +241,40 @@ def run_to_the_end(options: TrainOptions) -> None:
 
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-ACCELERATE = (
-    *("-m", "accelerate.commands.launch", "--config_file", "configs/accelerate/ddp.yaml"),
-    *("--num_processes", "2", "--main_process_port", "0"),
-)
 
 
-@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
-def test_two_processes_take_the_step_of_one(tmp_path: Path, launcher: tuple[str, ...]) -> None:
+def accelerate(config: str) -> tuple[str, ...]:
+    """As the README launches it, on two processes."""
+    return (
+        *("-m", "accelerate.commands.launch"),
+        *("--config_file", f"configs/accelerate/{config}.yaml"),
+        *("--num_processes", "2", "--main_process_port", "0"),
+    )
+
+
+LAUNCHERS = {
+    "torchrun": (TORCHRUN, "Replicated", 1.0),
+    "ddp": (accelerate("ddp"), "Replicated", 1.0),
+    "fsdp2": (accelerate("fsdp2"), "FullySharded", 0.5),
+}
+
+
+def run_launched(options: TrainOptions, launcher: tuple[str, ...]) -> None:
+    with started(options, launcher=launcher) as process:
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("name", list(LAUNCHERS))
+def test_two_processes_take_the_step_of_one(tmp_path: Path, name: str) -> None:
+    launcher, engine, share = LAUNCHERS[name]
     one = tiny_options(tmp_path, batch_size=4, steps=3)
     two = run_beside(one, "two", batch_size=1, accumulation=2)
     fit(one)
-    with started(two, launcher=launcher) as process:
-        _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, errors
+    run_launched(two, launcher)
+    found = json.loads((tmp_path / "two" / "engine.json").read_text())
+    assert (found["engine"], found["num_processes"]) == (engine, 2)
+    assert found["num_weights_here"] / found["num_weights"] == pytest.approx(share, abs=0.02)
     for alone, together in zip(metrics(one), metrics(two), strict=True):
         assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
     state = weights(tmp_path / "two" / "final")
@@ -275,3 +297,88 @@ def test_a_dataset_of_weight_zero_is_left_out(tmp_path: Path) -> None:
     options = tiny_options(tmp_path, steps=1, mixture={"squares": 1.0, "elsewhere": 0.0})
     options.data["elsewhere"] = replace(options.data["squares"], root=str(tmp_path / "nowhere"))
     assert fit(options).is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [("fsdp2", None), (None, "fsdp2"), ("fsdp2", "ddp")])
+def test_a_run_goes_on_under_another_engine(
+    tmp_path: Path, before: str | None, after: str | None
+) -> None:
+    """Killed under one engine and number of processes, resumed under another."""
+    untouched = tiny_options(tmp_path, batch_size=4, steps=8)
+    fit(untouched)
+    killed = run_beside(untouched, "killed", **cut(before))
+    with started(killed, launcher=launcher_of(before)) as process:
+        wait_for_step(killed, 5, process)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not (tmp_path / "killed" / "final").exists()
+    resumed = run_beside(untouched, "killed", **cut(after))
+    run_launched(resumed, launcher_of(after))
+    ours, theirs = metrics(resumed), metrics(untouched)
+    assert [line["step"] for line in ours] == [line["step"] for line in theirs]
+    for found, expected in zip(ours, theirs, strict=True):
+        assert found == pytest.approx(expected, abs=1e-5, rel=1e-4)
+
+
+def cut(engine: str | None) -> dict[str, int]:
+    """How the four examples of a step are shared out."""
+    return {"batch_size": 4} if engine is None else {"batch_size": 1, "accumulation": 2}
+
+
+def launcher_of(engine: str | None) -> tuple[str, ...]:
+    return () if engine is None else LAUNCHERS[engine][0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
+def test_no_rank_waits_for_one_without_images_or_masks(tmp_path: Path, name: str) -> None:
+    """Every third conversation has neither, and a micro-batch is one conversation."""
+    one = tiny_options(tmp_path, batch_size=6, steps=2)
+    one.run = replace(one.run, held_out=1)  # fewer than processes: one has nothing to look at
+    two = run_beside(one, "two", batch_size=1, accumulation=3)
+    fit(one)
+    run_launched(two, LAUNCHERS[name][0])
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together == pytest.approx(alone, abs=1e-5, rel=1e-4)
+    ours, theirs = (
+        [json.loads(line) for line in (tmp_path / run / "held_out.jsonl").read_text().splitlines()]
+        for run in ("two", "run")
+    )
+    for together, alone in zip(ours, theirs, strict=True):
+        assert together == pytest.approx(alone, abs=1e-5, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
+def test_new_rows_and_adapters_train_under_each_engine(
+    tmp_path: Path, name: str, tied: bool
+) -> None:
+    parts = [TrainablePart.lora, TrainablePart.tokens, TrainablePart.mask_decoder]
+    one = tiny_options(
+        tmp_path,
+        tied=tied,
+        batch_size=2,
+        steps=2,
+        trainable=parts,
+        trainable_tokens=TrainableTokens.new_rows,
+    )
+    one.model = replace(one.model, lora_rank=2, lora_dropout=0.0)
+    two = run_beside(one, "two", batch_size=1)
+    fit(one)
+    run_launched(two, LAUNCHERS[name][0])
+    before = weights_of_composed(one)
+    alone, together = (weights(tmp_path / run / "final") for run in ("run", "two"))
+    for key, tensor in alone.items():
+        torch.testing.assert_close(together[key], tensor, atol=1e-6, rtol=0)
+    moved = {key for key, tensor in together.items() if not torch.equal(tensor, before[key])}
+    assert {key for key in moved if key.startswith("new_rows")} == {
+        key for key in before if key.startswith("new_rows")
+    }
+    assert any("lora_B" in key for key in moved)
+    assert not any("embed_tokens" in key or "lm_head" in key for key in moved)
+
+
+def weights_of_composed(options: TrainOptions) -> dict[str, torch.Tensor]:
+    set_seed(options.run.seed)
+    return PixSearch.compose(options.model).state_dict()

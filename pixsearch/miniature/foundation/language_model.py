@@ -111,10 +111,10 @@ def next_tokens(
     """Where a token is to be learned: the vocabulary's scores, the token, the row."""
     embeddings = splice_patches(
         llava.get_input_embeddings()(batch.input_ids),
-        llava.model.multi_modal_projector(patches),
+        list(llava.model.multi_modal_projector(patches)[:, None]),
         is_placeholder=batch.input_ids == llava.config.image_token_id,
         image_index=batch.image_rows,
-    )
+    ).embeddings
     with fast_products(embeddings.device):
         states = llava.model.language_model(  # padded on the right: needs no mask
             inputs_embeds=embeddings, use_cache=False

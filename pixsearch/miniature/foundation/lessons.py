@@ -13,11 +13,14 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 from pixsearch.chat import ChatRenderer, Conversation
 from pixsearch.datasets.batch import Batch, collate
 from pixsearch.datasets.example import Example
+from pixsearch.images import SegmenterFrame
 from pixsearch.miniature.foundation.bank import EntityBank, SceneBank, plan_scene
 from pixsearch.miniature.foundation.conversations import Teacher
 from pixsearch.miniature.foundation.tower import normalised, pixels
 from pixsearch.miniature.scenes import Scene
 from pixsearch.tokens import add_special_tokens, find_token_ids
+
+_NO_MASKS = SegmenterFrame(size=1, resolution=1, keeps_ratio=True)
 
 _TALKS, _LOOKUPS, _GLANCES = 3, 6, 6  # per step
 _PICTURES_WITH_ARTICLES, _ARTICLES_TO_LOOK_AT, _READINGS, _ARTICLES_TO_READ = 7, 5, 2, 1
@@ -82,9 +85,7 @@ class Lessons:
 
     def lesson(self, examples: Sequence[Example]) -> Lesson:
         """One batch with the patches of its images."""
-        batch = collate(
-            examples, self.renderer, max_length=2048, segmenter_size=1, mask_resolution=1
-        )
+        batch = collate(examples, self.renderer, max_length=2048, frame=_NO_MASKS)
         return batch, self.patches[[int(image_id) for image_id in batch.image_ids]]
 
 

@@ -12,7 +12,7 @@ from transformers import SamConfig, SamModel
 from pixsearch.miniature.foundation.bank import SceneBank
 from pixsearch.miniature.foundation.loop import StepLosses, pretrain
 from pixsearch.miniature.scenes import HEIGHT, WIDTH
-from pixsearch.model.segmenter import init_positional_matrix
+from pixsearch.model.segmenters import segmenter_kind
 
 IMAGE_SIZE = 128
 _LOW_RESOLUTION = IMAGE_SIZE // 8 * 4  # the decoder's masks: four times the embedding's side
@@ -57,7 +57,7 @@ def build_segmenter(seed: int) -> SamModel:
     """A SAM from scratch, its positional matrix drawn as SAM itself draws it."""
     torch.manual_seed(seed)
     segmenter = SamModel(segmenter_config())
-    init_positional_matrix(segmenter)
+    segmenter_kind(segmenter.config).initialise(segmenter)
     return segmenter
 
 

@@ -1,0 +1,62 @@
+"""The words around the turns of a conversation, as each family of backbones was trained on."""
+
+from dataclasses import dataclass, replace
+
+from pixsearch.config import ChatStyle
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatTemplate:
+    """The fixed words around the turns; the tokenizer's own added tokens may be among them.
+
+        system turn*
+        turn := user [before_image image after_image] question before_answer answer end after_answer
+
+    The default is LLaVA's `llava_v1` without system text.
+
+    Attributes:
+        answer_space: stands before an answer that begins with words, as part of the answer.
+        restate_question: evidence ends with the question once more. A model that reads from left to
+            right then knows what it is to find ("query-aware contextualization" of Liu et al. 2023,
+            Lost in the Middle, section 4.2).
+    """
+
+    system: str = ""
+    user: str = "USER:"
+    before_image: str = ""
+    after_image: str = ""
+    before_answer: str = " ASSISTANT:"
+    answer_space: str = " "
+    after_answer: str = ""
+    restate_question: bool = False
+
+
+VICUNA = (
+    "A chat between a curious human and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the human's questions. "
+)  # the system text that LLaVA took over
+_CHATML = ChatTemplate(
+    user="<|im_start|>user\n",
+    before_answer="<|im_end|>\n<|im_start|>assistant\n",
+    answer_space="",
+    after_answer="\n",
+)
+
+TEMPLATES: dict[ChatStyle, ChatTemplate] = {
+    ChatStyle.plain: ChatTemplate(),
+    ChatStyle.llava_v1: ChatTemplate(system=VICUNA, user="USER: ", after_image="\n"),
+    ChatStyle.lisa: ChatTemplate(
+        system=VICUNA, user="USER: ", before_image="<im_start>", after_image="<im_end>\n"
+    ),
+    ChatStyle.llava_onevision: replace(_CHATML, user="<|im_start|>user ", after_image="\n"),
+    ChatStyle.qwen2_5_vl: replace(
+        _CHATML,
+        system="<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n",
+        before_image="<|vision_start|>",
+        after_image="<|vision_end|>",
+    ),
+    ChatStyle.qwen3_vl: replace(
+        _CHATML, before_image="<|vision_start|>", after_image="<|vision_end|>"
+    ),
+    ChatStyle.internvl: replace(_CHATML, before_image="<img>", after_image="</img>\n"),
+}

@@ -1,0 +1,228 @@
+"""The promptable segmenters: what PixSearch needs of them and they do not offer as one call.
+
+A segmenter is one of transformers' models; its kind says in which points it differs from SAM.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import (
+    PreTrainedConfig,
+    PreTrainedModel,
+    Sam2Model,
+    Sam3TrackerModel,
+    SamModel,
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SegmenterFeatures:
+    """What a segmenter's image encoder made of several images.
+
+    Attributes:
+        embedding: what the mask decoder looks at.
+        finer: maps of higher resolution that its upscaling adds, finest first; SAM has none.
+    """
+
+    embedding: Float[Tensor, "num_images channels grid_height grid_width"]
+    finer: tuple[Float[Tensor, "num_images _channels _height _width"], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    @property
+    def nbytes(self) -> int:
+        return self.embedding.nbytes + sum(one.nbytes for one in self.finer)
+
+    def index(self, rows: Sequence[int] | Tensor) -> "SegmenterFeatures":
+        """The images at `rows`, in that order."""
+        rows = rows if isinstance(rows, Tensor) else list(rows)
+        return SegmenterFeatures(
+            embedding=self.embedding[rows], finer=tuple(one[rows] for one in self.finer)
+        )
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "SegmenterFeatures":
+        """The same on another device, or stored in another precision."""
+        return SegmenterFeatures(
+            embedding=self.embedding.to(device=device, dtype=dtype),
+            finer=tuple(one.to(device=device, dtype=dtype) for one in self.finer),
+        )
+
+    @classmethod
+    def cat(cls, features: Sequence["SegmenterFeatures"]) -> "SegmenterFeatures":
+        """All the images of several, in order."""
+        levels = zip(*(one.finer for one in features), strict=True)
+        return cls(
+            embedding=torch.cat([one.embedding for one in features]),
+            finer=tuple(torch.cat(level) for level in levels),
+        )
+
+
+class Sam:
+    """SAM (Kirillov et al. 2023): one map per image, the aspect ratio is kept.
+
+    Attributes:
+        model_class: transformers'.
+    """
+
+    keeps_ratio = True
+
+    def __init__(self, model_class: type[PreTrainedModel]) -> None:
+        self.model_class = model_class
+
+    def size(self, config: PreTrainedConfig) -> int:
+        """Side of the square that the encoder takes, in pixels."""
+        return config.vision_config.image_size
+
+    def resolution(self, config: PreTrainedConfig) -> int:
+        """Side of the masks: two transposed convolutions above the embedding."""
+        prompts = config.prompt_encoder_config
+        return 4 * (prompts.image_size // prompts.patch_size)
+
+    def prepare(self, segmenter: PreTrainedModel) -> None:
+        """Change a loaded model, in place, so that what is trained is what is used."""
+
+    def initialise(self, segmenter: PreTrainedModel) -> None:
+        """Draw the matrix of the Fourier positional encoding as SAM itself does, N(0, 1).
+
+        For segmenters built from a config. transformers draws it with a deviation of half the
+        encoder's width; neighbouring places then have unrelated encodings, and nothing can be
+        located.
+        """
+        matrix = segmenter.shared_image_embedding.positional_embedding
+        nn.init.normal_(matrix)
+        segmenter.prompt_encoder.shared_embedding.positional_embedding = matrix
+
+    def encode(
+        self, segmenter: PreTrainedModel, pixel_values: Float[Tensor, "num_images 3 size size"]
+    ) -> SegmenterFeatures:
+        """Run the image encoder."""
+        return SegmenterFeatures(embedding=segmenter.get_image_embeddings(pixel_values))
+
+    def decode(
+        self,
+        segmenter: PreTrainedModel,
+        prompts: Float[Tensor, "num_masks channels"],
+        features: SegmenterFeatures,
+    ) -> Float[Tensor, "num_masks low low"]:
+        """Decode one mask per prompt, all in one call, each on its own image.
+
+        A prompt stands where points and boxes have theirs; the dense prompt is that for "no mask".
+        """
+        dense = _no_mask(segmenter)
+        with torch.autocast(dense.device.type, enabled=False):  # phases would be off by 0.05 rad
+            places = segmenter.get_image_wide_positional_embeddings()
+        features = features.to(dtype=dense.dtype)
+        mask_logits, *_ = segmenter.mask_decoder(
+            image_embeddings=features.embedding,
+            image_positional_embeddings=places.expand(len(prompts), -1, -1, -1),
+            sparse_prompt_embeddings=prompts[:, None, None, :],
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+            **self._finer(features),
+        )
+        return mask_logits[:, 0, 0]
+
+    def nothing(self, segmenter: PreTrainedModel) -> SegmenterFeatures:
+        """Zeros in the shape of one image's features."""
+        return SegmenterFeatures(embedding=torch.zeros_like(_no_mask(segmenter)))
+
+    def encoder_names(self) -> tuple[str, ...]:
+        """Modules and parameters that the image encoder alone uses."""
+        return ("vision_encoder",)
+
+    def idle_parameters(self, segmenter: PreTrainedModel) -> Iterator[nn.Parameter]:
+        """Of the mask decoder: those of which the one mask does not depend."""
+        decoder = segmenter.mask_decoder
+        yield from decoder.iou_prediction_head.parameters()
+        yield from decoder.output_hypernetworks_mlps[1:].parameters()
+
+    def _finer(self, features: SegmenterFeatures) -> dict[str, list[Tensor]]:
+        return {}
+
+
+class Sam2(Sam):
+    """SAM 2 and the image part of SAM 3's tracker: three maps per image, which is squashed."""
+
+    keeps_ratio = False
+
+    def size(self, config: PreTrainedConfig) -> int:
+        return config.prompt_encoder_config.image_size
+
+    def prepare(self, segmenter: PreTrainedModel) -> None:
+        """Always take the mask that is trained.
+
+        SAM 2 otherwise replaces an unsteady one, at inference alone, by one of three others.
+        """
+        segmenter.config.mask_decoder_config.dynamic_multimask_via_stability = False
+        segmenter.mask_decoder.dynamic_multimask_via_stability = False
+
+    def initialise(self, segmenter: PreTrainedModel) -> None:
+        """transformers draws SAM 2's matrix as it should be."""
+
+    def encode(
+        self, segmenter: PreTrainedModel, pixel_values: Float[Tensor, "num_images 3 size size"]
+    ) -> SegmenterFeatures:
+        *finer, embedding = segmenter.get_image_embeddings(pixel_values)
+        return SegmenterFeatures(embedding=embedding, finer=tuple(finer))
+
+    def encoder_names(self) -> tuple[str, ...]:
+        borrowed = ("mask_decoder.conv_s0", "mask_decoder.conv_s1", "no_memory_embedding")
+        return (*super().encoder_names(), *borrowed)
+
+    def nothing(self, segmenter: PreTrainedModel) -> SegmenterFeatures:
+        embedding = torch.zeros_like(_no_mask(segmenter))
+        _, channels, height, width = embedding.shape
+        shapes = [
+            (1, channels // 8, 4 * height, 4 * width),
+            (1, channels // 4, 2 * height, 2 * width),
+        ]
+        return SegmenterFeatures(
+            embedding=embedding, finer=tuple(embedding.new_zeros(shape) for shape in shapes)
+        )
+
+    def idle_parameters(self, segmenter: PreTrainedModel) -> Iterator[nn.Parameter]:
+        """Also the head that tells whether there is an object, and what the encoder borrows."""
+        yield from super().idle_parameters(segmenter)
+        decoder = segmenter.mask_decoder
+        for module in (decoder.pred_obj_score_head, decoder.conv_s0, decoder.conv_s1):
+            yield from module.parameters()
+
+    def _finer(self, features: SegmenterFeatures) -> dict[str, list[Tensor]]:
+        return {"high_resolution_features": list(features.finer)}
+
+
+SEGMENTERS: dict[str, Sam] = {
+    "sam": Sam(SamModel),
+    "sam2": Sam2(Sam2Model),
+    "sam2_video": Sam2(Sam2Model),  # what the hub's SAM 2 checkpoints call themselves
+    "sam3_tracker": Sam2(Sam3TrackerModel),
+}
+"""`model_type` of a transformers config -> its kind."""
+
+
+def segmenter_kind(config: PreTrainedConfig) -> Sam:
+    """The kind of a segmenter.
+
+    Raises:
+        ValueError: PixSearch has none for it.
+    """
+    if config.model_type not in SEGMENTERS:
+        raise ValueError(
+            f"model.segmenter: a {config.model_type!r} model cannot be prompted by states; "
+            f"choose one of {', '.join(SEGMENTERS)}"
+        )
+    return SEGMENTERS[config.model_type]
+
+
+def _no_mask(segmenter: PreTrainedModel) -> Float[Tensor, "1 channels grid_height grid_width"]:
+    """The dense prompt that stands for "no mask"."""
+    _, dense = segmenter.prompt_encoder(
+        input_points=None, input_labels=None, input_boxes=None, input_masks=None
+    )
+    return dense

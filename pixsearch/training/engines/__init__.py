@@ -1,0 +1,27 @@
+"""The engines, by what launched the processes: see configs/accelerate/."""
+
+import os
+
+from pixsearch.training.engines.engine import Engine
+from pixsearch.training.engines.fully_sharded import FullySharded
+from pixsearch.training.engines.replicated import OneProcess, Replicated
+from pixsearch.training.processes import Processes, is_set
+
+
+def engine_of(processes: Processes) -> type[Engine]:
+    """The engine that `accelerate launch --config_file` asks for.
+
+    Accelerate itself is not asked to build it: on a CPU it would run something else under the name,
+    so that nothing about the path that users run could be tested without GPUs.
+
+    Raises:
+        ValueError: the launcher asks for an engine that PixSearch does not have.
+    """
+    if is_set("ACCELERATE_USE_DEEPSPEED"):
+        raise ValueError("distributed_type: DEEPSPEED is not supported yet; use fsdp2.yaml")
+    if is_set("ACCELERATE_USE_FSDP"):
+        version = os.environ.get("FSDP_VERSION", "1")
+        if version != "2":
+            raise ValueError(f"fsdp_version: {version}; PixSearch has FSDP2, set fsdp_version: 2")
+        return FullySharded
+    return Replicated if processes.count > 1 else OneProcess

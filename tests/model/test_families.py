@@ -1,0 +1,159 @@
+"""Each family equals transformers' own model, and depends on its image."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from pixsearch.config import Projector
+from pixsearch.model import PixSearch
+from pixsearch.model.families.llava import tower_pixels
+from pixsearch.model.families.processors import processor_from
+from tests.families import ALL_FAMILIES, FAMILIES, family_model, write_family_parts
+from tests.model.examples import CONVERSATIONS, IMAGE_INDEX, batch, picture
+from tests.tiny import write_tiny_parts
+
+TOLERANCE = 1e-5  # fp32
+SIZES = [(30, 40), (64, 20), (20, 64), (70, 66), (33, 31)]  # height and width
+
+
+@pytest.fixture(params=ALL_FAMILIES)
+def model(request: pytest.FixtureRequest) -> PixSearch:
+    return family_model(request.param)
+
+
+def with_new_rows(model: PixSearch) -> nn.Module:
+    """Transformers' own model, resized, with our rows copied into it."""
+    backbone = copy.deepcopy(model.backbone)
+    first = model.new_rows.ids[0]
+    backbone.resize_token_embeddings(first + 7, mean_resizing=False)
+    with torch.no_grad():
+        backbone.get_input_embeddings().weight[first:] = model.new_rows.embedding
+        backbone.lm_head.weight[first:] = model.new_rows.head_rows
+    return backbone.eval()
+
+
+def their_inputs(model: PixSearch, image: Image.Image, input_ids: Tensor) -> dict[str, Tensor]:
+    """The arguments that transformers' own model takes for one image."""
+    kind = model.config.backbone.model_type
+    if kind == "llava":
+        return {"pixel_values": tower_pixels(image, model.config)[None]}
+    processor = processor_from(model.config.image_processor)
+    options = {"crop_to_patches": True} if kind == "internvl" else {}
+    inputs = dict(processor(images=image, return_tensors="pt", **options))
+    inputs.pop("num_patches", None)
+    inputs.pop("batch_num_images", None)
+    if model.family.has_axes:
+        is_image = input_ids == model.config.ids.image
+        inputs["mm_token_type_ids"] = is_image.int()
+    return inputs
+
+
+@torch.no_grad()
+def our_logits(model: PixSearch, input_ids: Tensor, image: Image.Image) -> Tensor:
+    features = model.encode_image([image])
+    states = model.language_states(model.embed(input_ids, features, torch.tensor([0])))
+    return model.next_logits(states)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@torch.no_grad()
+def test_logits_equal_those_of_transformers(model: PixSearch, size: tuple[int, int]) -> None:
+    image = picture(3, height=size[0], width=size[1])
+    rendered = model.renderer.render(
+        CONVERSATIONS[0], num_image_tokens=model.num_image_tokens(image)
+    )
+    input_ids = torch.tensor([rendered.input_ids])
+    theirs = with_new_rows(model)(
+        input_ids=input_ids,
+        attention_mask=torch.ones_like(input_ids),
+        **their_inputs(model, image, input_ids),
+    ).logits
+    torch.testing.assert_close(our_logits(model, input_ids, image), theirs, atol=TOLERANCE, rtol=0)
+
+
+def test_logits_change_with_the_image(model: PixSearch) -> None:
+    images = [picture(seed, height=40, width=40) for seed in range(2)]
+    rendered = model.renderer.render(
+        CONVERSATIONS[2], num_image_tokens=model.num_image_tokens(images[0])
+    )
+    input_ids = torch.tensor([rendered.input_ids])
+    last = [our_logits(model, input_ids, image)[0, -1] for image in images]
+    assert (last[0] - last[1]).abs().max() > 100 * TOLERANCE
+
+
+def test_a_batch_of_different_sizes_equals_its_rows_alone(model: PixSearch) -> None:
+    together = model(**batch(model))
+    alone = [model(**batch(model, (row,))) for row in range(len(CONVERSATIONS))]
+    torch.testing.assert_close(
+        together.losses.language, sum(one.losses.language for one in alone), atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close(
+        together.mask_logits, torch.cat([one.mask_logits for one in alone]), atol=1e-4, rtol=0
+    )
+    assert IMAGE_INDEX.count(-1) == 1, "one row has no image"
+
+
+def test_save_and_load_round_trip_exactly(model: PixSearch, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    loaded = PixSearch.from_pretrained(tmp_path)
+    before, after = model.state_dict(), loaded.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    inputs = batch(model)
+    assert torch.equal(model(**inputs).logits, loaded(**batch(loaded)).logits)
+    assert torch.equal(model(**inputs).mask_logits, loaded(**inputs).mask_logits)
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_templates_hold_the_tokens_of_the_family(name: str) -> None:
+    """The words around the turns are the tokenizer's own tokens, never pieces of their spelling."""
+    model = family_model(name)
+    _, added, _, _ = FAMILIES[name]
+    rendered = model.renderer.render(CONVERSATIONS[2], num_image_tokens=4)
+    text = model.tokenizer.decode(rendered.input_ids)
+    expected = set(model.tokenizer.convert_tokens_to_ids([one for one in added if one in text]))
+    assert expected <= set(rendered.input_ids)
+    assert ("<|im_start|>" in added) == ("<|im_start|>" in text)
+
+
+@pytest.mark.parametrize("name", ["llava", "llava_next"])
+def test_the_projector_may_be_one_layer(name: str, tmp_path: Path) -> None:
+    with_own = family_model(name)
+    options = write_tiny_parts(tmp_path) if name == "llava" else write_family_parts(tmp_path, name)
+    model = PixSearch.compose(replace(options, projector=Projector.linear)).eval()
+    projector = model.family.projector(model.backbone)
+    assert isinstance(projector, nn.Linear)
+    assert not isinstance(with_own.family.projector(with_own.backbone), nn.Linear)
+    model.save_pretrained(tmp_path / "checkpoint")
+    loaded = PixSearch.from_pretrained(tmp_path / "checkpoint")
+    inputs = batch(model)
+    assert torch.equal(model(**inputs).logits, loaded(**inputs).logits)
+    blind = batch(model.train(), (1,)) | {"image_features": None, "image_index": None}
+    model(**blind).losses.mask_bce.backward()
+    assert projector.weight.grad is not None, "a batch without an image touches it all the same"
+
+
+@pytest.mark.parametrize("name", ["qwen3_vl", "internvl"])
+def test_a_family_without_a_replaceable_projector_says_so(name: str, tmp_path: Path) -> None:
+    options = replace(write_family_parts(tmp_path, name), projector=Projector.linear)
+    with pytest.raises(ValueError, match=r"keeps its own; set model\.projector=own"):
+        PixSearch.compose(options)
+
+
+def test_an_unknown_family_is_refused_before_its_weights_are_read(tmp_path: Path) -> None:
+    options = write_tiny_parts(tmp_path)
+    (tmp_path / "language_model" / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="a 'bert' model is of no family that PixSearch knows"):
+        PixSearch.compose(options)
+
+
+def test_a_segmenter_that_cannot_be_prompted_is_refused(tmp_path: Path) -> None:
+    options = write_tiny_parts(tmp_path)
+    (tmp_path / "segmenter" / "config.json").write_text('{"model_type": "maskformer"}')
+    with pytest.raises(ValueError, match="a 'maskformer' model cannot be prompted"):
+        PixSearch.compose(options)

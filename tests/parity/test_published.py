@@ -1,0 +1,169 @@
+"""A converted checkpoint computes what the published code computes."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pixsearch.chat import Conversation, Grounded, Message, Role, Text
+from pixsearch.config import ConvertOptions
+from pixsearch.model import PixSearch
+from pixsearch.model.published.convert import convert
+from pixsearch.model.published.read import PREFIX
+from tests.model.examples import picture
+from tests.parity.published import DECODER_HEADS, QUESTION, TOKENS, plain_model, write_published
+
+TOLERANCE = 1e-4  # fp32
+IMAGE = picture(0, width=60, height=40)
+
+
+def options(folder: Path) -> ConvertOptions:
+    return ConvertOptions(
+        source=str(folder / "checkpoint"),
+        clip=str(folder / "clip"),
+        output_dir=str(folder / "converted"),
+        decoder_heads=DECODER_HEADS,
+    )
+
+
+def answered() -> Conversation:
+    question = Message(role=Role.USER, parts=(Text(text=QUESTION),))
+    answer = Message(role=Role.ASSISTANT, parts=(Grounded(phrase="Sure, it is"), Text(text=".")))
+    return Conversation(messages=(question, answer), has_image=True)
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    """Change the tensors of a written checkpoint, in one shard."""
+    files = sorted((folder / "checkpoint").glob("*.safetensors"))
+    tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    for file in files:
+        file.unlink()
+    changed = {name: tensor.contiguous() for name, tensor in change(tensors).items()}
+    save_file(changed, folder / "checkpoint" / "model.safetensors")
+
+
+@pytest.mark.parametrize("kind", list(TOKENS))
+@torch.no_grad()
+def test_a_converted_model_computes_the_published_arithmetic(tmp_path: Path, kind: str) -> None:
+    plain = plain_model(tmp_path, kind, write_published(tmp_path, kind))
+    convert(options(tmp_path)).model.save_pretrained(tmp_path / "converted")
+    model = PixSearch.from_pretrained(tmp_path / "converted").eval()
+
+    prompt = model.renderer.render_prompt(Conversation.question(QUESTION, has_image=True))
+    theirs = plain.prompt_ids(QUESTION)
+    ours = [token for token in prompt.input_ids if token != model.config.ids.image]
+    assert ours == [token for token in theirs if token >= 0]
+
+    rendered = model.renderer.render(answered())
+    features = model.encode_image([IMAGE])
+    input_ids = torch.tensor([rendered.input_ids])
+    states = model.language_states(model.embed(input_ids, features, torch.tensor([0])))
+    collapsed = _collapse(rendered.input_ids, model.config.ids.image)
+    expected, places = plain.states(collapsed, IMAGE)
+    torch.testing.assert_close(states[0], expected, atol=TOLERANCE, rtol=0)
+
+    logits, published = model.next_logits(states)[0], plain.logits(expected)
+    vocabulary = published.shape[1]
+    torch.testing.assert_close(logits[:, :vocabulary], published, atol=TOLERANCE, rtol=0)
+
+    grounded = model.grounding.find(states, input_ids)
+    masks = model.decode_masks(grounded.states, features.segmenter)
+    expected_masks = plain.masks(expected, places, IMAGE)
+    assert expected_masks.abs().max() > 0.1
+    torch.testing.assert_close(masks, expected_masks, atol=TOLERANCE, rtol=0)
+
+
+def _collapse(ids: list[int], image: int) -> list[int]:
+    """Placeholders → the one -200 of LLaVA."""
+    from tests.parity.plain_lisa import IMAGE_ID
+
+    first = ids.index(image)
+    return [*ids[:first], IMAGE_ID, *(token for token in ids[first:] if token != image)]
+
+
+def test_adapters_are_merged_and_prefixes_dropped(tmp_path: Path) -> None:
+    """DeepSpeed's form: peft's prefix before every name, adapters beside their matrices."""
+    write_published(tmp_path / "merged", "lisa")
+    write_published(tmp_path / "adapters", "lisa")
+    generator = torch.Generator().manual_seed(1)
+
+    def split(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        result = {}
+        for name, tensor in tensors.items():
+            if re.search(r"model\.layers.+self_attn\.[qv]_proj", name):
+                owner = name.removesuffix(".weight")
+                down = torch.randn(2, tensor.shape[1], generator=generator)
+                up = torch.randn(tensor.shape[0], 2, generator=generator)
+                result[f"{PREFIX}{owner}.lora_A.default.weight"] = down
+                result[f"{PREFIX}{owner}.lora_B.default.weight"] = up
+                result[f"{PREFIX}{owner}.base_layer.weight"] = tensor - 16 / 2 * up @ down
+            else:
+                result[PREFIX + name] = tensor
+        return result
+
+    rewrite(tmp_path / "adapters", split)
+    merged, adapters = (
+        convert(options(tmp_path / name)).model.state_dict() for name in ("merged", "adapters")
+    )
+    assert merged.keys() == adapters.keys()
+    for name, tensor in merged.items():
+        torch.testing.assert_close(adapters[name], tensor, atol=1e-4, rtol=0)
+
+
+def test_what_is_not_used_is_reported(tmp_path: Path) -> None:
+    write_published(tmp_path, "glamm")
+    dropped = convert(options(tmp_path)).dropped
+    names = {name for group in dropped.values() for name in group}
+    assert "model.region_encoder.mlvl_fuse.0.weight" in names
+    assert "model.layers.0.self_attn.rotary_emb.inv_freq" in names
+
+
+def test_seg_is_the_published_token_and_the_others_are_new(tmp_path: Path) -> None:
+    tensors = write_published(tmp_path, "lisa")
+    model = convert(options(tmp_path)).model
+    seg = model.config.ids.seg
+    assert model.tokenizer.convert_ids_to_tokens(seg) == "[SEG]"
+    row = model.new_rows.ids.index(seg)
+    assert torch.equal(model.new_rows.embedding[row], tensors["model.embed_tokens.weight"][seg])
+    assert torch.equal(model.new_rows.head[row], tensors["lm_head.weight"][seg])
+    assert model.config.ids.search >= len(tensors["lm_head.weight"])
+
+
+def test_all_that_does_not_fit_is_listed_at_once(tmp_path: Path) -> None:
+    def spoil(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        tensors["model.text_hidden_fcs.0.2.bias"] = torch.zeros(3)
+        del tensors["model.norm.weight"]
+        return tensors
+
+    write_published(tmp_path, "lisa")
+    rewrite(tmp_path, spoil)
+    with pytest.raises(ValueError, match="2 tensors do not fit") as error:
+        convert(options(tmp_path))
+    assert "language_model.norm.weight is missing" in str(error.value)
+    assert "grounding.projection.2.bias is (3,), here (32,)" in str(error.value)
+
+
+def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    write_published(tmp_path, "lisa")
+    rewrite(tmp_path, lambda tensors: tensors | {"model.surprise": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"1 tensors have names .* model\.surprise"):
+        convert(options(tmp_path))
+
+
+def test_a_plum_is_refused_by_name(tmp_path: Path) -> None:
+    write_published(tmp_path, "lisa")
+    rewrite(
+        tmp_path, lambda all: all | {"bio_encoder.encoder.layers.0.norm1.weight": torch.ones(2)}
+    )
+    with pytest.raises(ValueError, match="a PLUM, which grounds by tagging spans"):
+        convert(options(tmp_path))
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(ValueError, match=r"no \*\.safetensors and no \*\.bin files"):
+        convert(options(tmp_path))
