@@ -270,8 +270,8 @@ class PixSearch(PreTrainedModel):
         Args:
             attention_mask: [batch, all positions], or [batch, 1, queries, keys] as transformers
                 takes it; None where every position may see all before it.
-            position_ids: of rows that go on (`position_ids` in backbone.py); `embedded` has those of
-                rows that begin here.
+            position_ids: of rows that go on (`position_ids` in backbone.py); `embedded` has those
+                of rows that begin here.
             cache: keys and values of the positions before; the new ones are appended.
         """
         return self.backbone.model.language_model(
