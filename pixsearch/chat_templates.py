@@ -35,6 +35,7 @@ VICUNA = (
     "A chat between a curious human and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the human's questions. "
 )  # the system text that LLaVA took over
+_HELPFUL = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 _CHATML = ChatTemplate(
     user="<|im_start|>user\n",
     before_answer="<|im_end|>\n<|im_start|>assistant\n",
@@ -45,13 +46,17 @@ _CHATML = ChatTemplate(
 TEMPLATES: dict[ChatStyle, ChatTemplate] = {
     ChatStyle.plain: ChatTemplate(),
     ChatStyle.llava_v1: ChatTemplate(system=VICUNA, user="USER: ", after_image="\n"),
-    ChatStyle.lisa: ChatTemplate(
-        system=VICUNA, user="USER: ", before_image="<im_start>", after_image="<im_end>\n"
+    # The slow tokenizers of their time took blanks and line ends beside added tokens away.
+    ChatStyle.lisa: ChatTemplate(system=VICUNA, before_image="<im_start>", after_image="<im_end> "),
+    ChatStyle.glamm: ChatTemplate(
+        system=VICUNA,
+        before_image=" The<im_start>",
+        after_image="<im_end> provides an overview of the picture.\n",
     ),
-    ChatStyle.llava_onevision: replace(_CHATML, user="<|im_start|>user ", after_image="\n"),
+    ChatStyle.llava_onevision: replace(_CHATML, system=_HELPFUL, after_image="\n"),
     ChatStyle.qwen2_5_vl: replace(
         _CHATML,
-        system="<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n",
+        system=_HELPFUL,
         before_image="<|vision_start|>",
         after_image="<|vision_end|>",
     ),

@@ -68,7 +68,8 @@ class ChatStyle(StrEnum):
 
     plain = "plain"  # USER: and ASSISTANT: alone
     llava_v1 = "llava_v1"  # LLaVA-1.5 and LLaVA-NeXT on Vicuna
-    lisa = "lisa"  # llava_v1 with the image between <im_start> and <im_end> (LISA, PLUM, GLaMM)
+    lisa = "lisa"  # llava_v1 with the image between <im_start> and <im_end> (LISA, PLUM)
+    glamm = "glamm"
     llava_onevision = "llava_onevision"
     qwen2_5_vl = "qwen2_5_vl"
     qwen3_vl = "qwen3_vl"
@@ -170,7 +171,7 @@ class ModelOptions:
     """`configs/model/`: which parts PixSearch is composed of."""
 
     language_model: str = MISSING  # folder or hub id of a transformers image-text-to-text model
-    segmenter: str = MISSING  # folder or hub id of a transformers SAM, SAM 2 or SAM 3 tracker
+    segmenter: str = MISSING  # folder or hub id of a transformers SAM or SAM 2
     chat: ChatStyle = ChatStyle.plain
     projector: Projector = Projector.own
     token_mapping: dict[str, str] = field(default_factory=dict)  # ours -> the backbone's, by ++

@@ -89,6 +89,8 @@ def add_special_tokens(
                 f"model.token_mapping has {ours}: {theirs}; give one of "
                 f"{', '.join(SPECIAL_TOKENS)} and a token of the backbone's vocabulary"
             )
+    if len(set(mapping.values())) < len(mapping):
+        raise ValueError(f"model.token_mapping={dict(mapping)}: two tokens of ours would be one")
     added = [token for token in SPECIAL_TOKENS if token not in mapping]
     taken = [token for token in added if token in vocabulary]
     if taken:

@@ -37,13 +37,16 @@ def answer(
     question: str,
     searcher: AnySearcher,
     policy: PolicyOptions | None = None,
+    generation: GenerationOptions | None = None,
 ) -> Answer:
     """See `PixSearch.answer`."""
     from pixsearch.generation import Engine, Request
 
     policy = policy or PolicyOptions()
     refuse_control(policy)
-    engine = Engine(model, search_under(policy, searcher), policy, GenerationOptions())
+    engine = Engine(
+        model, search_under(policy, searcher), policy, generation or GenerationOptions()
+    )
     trajectory = engine.generate([Request(id="answer", question=question, image=image)])[0]
     return Answer(
         text=trajectory.answer_text,

@@ -1,6 +1,7 @@
 """From folders to the parts of a PixSearch, and the checks of what was loaded."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from pixsearch.chat_templates import TEMPLATES
+from pixsearch.chat_templates import TEMPLATES, ChatTemplate
 from pixsearch.config import ModelOptions
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import check_family
@@ -56,6 +57,11 @@ def load_parts(options: ModelOptions) -> Parts:
     backbone = _load(AutoModelForImageTextToText.from_pretrained, *language_model, weights=True)
     segmenter = _load(kind.model_class.from_pretrained, *segmenter_source, weights=True)
     kind.prepare(segmenter)
+    template = replace(TEMPLATES[options.chat], restate_question=options.restate_question)
+    _check_template(template, tokenizer, options)
+    # config.json of some backbones says tied where the weights are two matrices
+    is_tied = backbone.lm_head.weight is backbone.get_input_embeddings().weight
+    backbone.config.tie_word_embeddings = is_tied
     vision = _load(AutoImageProcessor.from_pretrained, *language_model)
     pixels = _load(AutoImageProcessor.from_pretrained, *segmenter_source)
     config = PixSearchConfig(
@@ -65,9 +71,7 @@ def load_parts(options: ModelOptions) -> Parts:
         image_fit=options.image_fit.value,
         projector=options.projector.value,
         token_ids=asdict(_token_ids(tokenizer, backbone, options)),
-        template=asdict(
-            replace(TEMPLATES[options.chat], restate_question=options.restate_question)
-        ),
+        template=asdict(template),
         image_processor=vision.to_dict(),
         vision_mean=list(vision.image_mean),
         vision_std=list(vision.image_std),
@@ -144,6 +148,24 @@ def _load(load: Callable[..., Part], option: str, source: str, *, weights: bool 
             f"{option}={source}: the {what} cannot be loaded from this {kind}: "
             f"{str(error).splitlines()[0]}"
         ) from error
+
+
+def _check_template(
+    template: ChatTemplate, tokenizer: PreTrainedTokenizerFast, options: ModelOptions
+) -> None:
+    """See that the markers of a template are tokens.
+
+    Raises:
+        ValueError: one is not; it would be spelled out in pieces.
+    """
+    words = " ".join(value for value in asdict(template).values() if isinstance(value, str))
+    added = tokenizer.get_added_vocab()
+    missing = [marker for marker in re.findall(r"</?[^<>\s]+>", words) if marker not in added]
+    if missing:
+        raise ValueError(
+            f"model.chat={options.chat}: {', '.join(dict.fromkeys(missing))} are no tokens of "
+            f"model.language_model={options.language_model}; choose the style it was trained with"
+        )
 
 
 def _token_ids(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,13 @@ from transformers import (
 )
 
 from pixsearch.chat import ChatRenderer
-from pixsearch.config import LossOptions, ModelOptions, PolicyOptions, SegState
+from pixsearch.config import (
+    GenerationOptions,
+    LossOptions,
+    ModelOptions,
+    PolicyOptions,
+    SegState,
+)
 from pixsearch.model.answering import Answer, answer
 from pixsearch.model.backbone import Embedded, embed_images, inject_lora
 from pixsearch.model.composing import check_checkpoint, check_loaded, load_parts
@@ -214,6 +220,9 @@ class PixSearch(PreTrainedModel):
         """
         # 1. embed
         embedded = self.embed(input_ids, image_features, image_index)
+        if image_features is None:  # the same modules in every forward: see `touch_projector`
+            idle = self.family.touch_projector(self.backbone)
+            embedded = replace(embedded, embeddings=embedded.embeddings + idle)
         # 2. language model
         states = self.language_states(embedded)
         # 3. language loss
@@ -222,15 +231,14 @@ class PixSearch(PreTrainedModel):
         logits = self.next_logits(states[:, :-1][is_target])
         # 4. masks
         grounded = self.grounding.find(states, input_ids)
-        mask_logits = self._decode_batch(grounded, image_features, image_index)
+        mask_logits, idle_masks = self._decode_batch(grounded, image_features, image_index)
         # 5. mask losses
         bce, overlap = mask_losses(
             mask_logits, target_masks, mask_weights, loss_options or LossOptions()
         )
-        bce = bce + self._idle_parts(image_features, mask_logits)
         losses = Losses(
             language=language_loss(logits, targets[is_target]),
-            mask_bce=bce,
+            mask_bce=bce + idle_masks,
             mask_overlap=overlap,
             num_tokens=len(logits),
             num_masks=0 if target_masks is None else len(target_masks),
@@ -306,43 +314,31 @@ class PixSearch(PreTrainedModel):
         question: str,
         searcher: AnySearcher,
         policy: PolicyOptions | None = None,
+        generation: GenerationOptions | None = None,
     ) -> Answer:
         """Answer one question; `Answer.text`, `.masks` and `.trajectory` say what came of it."""
-        return answer(self, image, question, searcher, policy)
+        return answer(self, image, question, searcher, policy, generation)
 
     def _decode_batch(
         self,
         grounded: GroundedStates,
         image_features: ImageFeatures | None,
         image_index: Int[Tensor, " batch"] | None,
-    ) -> Float[Tensor, "num_masks low low"]:
-        """Masks of all grounded phrases of a batch.
+    ) -> tuple[Float[Tensor, "num_masks low low"], Float[Tensor, ""]]:
+        """Masks of all grounded phrases of a batch, and a zero.
+
+        The zero hangs on the mask decoder where the batch has no phrase: each process must have a
+        gradient for each weight that trains, and must call the modules in the same order.
 
         Raises:
             ValueError: a row without an image has a grounded phrase.
         """
         if not len(grounded.rows):
-            return self.decode_masks(grounded.states, self._kind.nothing(self.segmenter))
+            state = torch.zeros(1, self.config.width, device=self.device, dtype=self.dtype)
+            unused = self.decode_masks(state, self._kind.nothing(self.segmenter))
+            return unused[:0], 0 * unused.sum()
         images = None if image_index is None else image_index[grounded.rows]
         if image_features is None or images is None or (images < 0).any():
             raise ValueError("a row without an image has a <seg>: ground only what is seen")
-        return self.decode_masks(grounded.states, image_features.segmenter.index(images))
-
-    def _idle_parts(
-        self,
-        image_features: ImageFeatures | None,
-        mask_logits: Float[Tensor, "num_masks low low"],
-    ) -> Float[Tensor, ""]:
-        """A zero that hangs on the parts that a batch without image or mask leaves idle.
-
-        In distributed training each process must have a gradient for each weight.
-        """
-        zero = torch.zeros((), device=self.device)
-        if not (self.training and torch.is_grad_enabled()):
-            return zero
-        if image_features is None:
-            zero = zero + self.family.touch_projector(self.backbone)
-        if not len(mask_logits):
-            state = torch.zeros(1, self.config.width, device=self.device, dtype=self.dtype)
-            zero = zero + 0 * self.decode_masks(state, self._kind.nothing(self.segmenter)).sum()
-        return zero
+        mask_logits = self.decode_masks(grounded.states, image_features.segmenter.index(images))
+        return mask_logits, mask_logits.new_zeros(())

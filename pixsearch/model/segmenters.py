@@ -13,7 +13,6 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     Sam2Model,
-    Sam3TrackerModel,
     SamModel,
 )
 
@@ -130,7 +129,10 @@ class Sam:
 
     def nothing(self, segmenter: PreTrainedModel) -> SegmenterFeatures:
         """Zeros in the shape of one image's features."""
-        return SegmenterFeatures(embedding=torch.zeros_like(_no_mask(segmenter)))
+        prompts = segmenter.config.prompt_encoder_config
+        side = prompts.image_size // prompts.patch_size
+        zeros = torch.zeros(1, prompts.hidden_size, side, side, device=segmenter.device)
+        return SegmenterFeatures(embedding=zeros)
 
     def encoder_names(self) -> tuple[str, ...]:
         """Modules and parameters that the image encoder alone uses."""
@@ -147,7 +149,7 @@ class Sam:
 
 
 class Sam2(Sam):
-    """SAM 2 and the image part of SAM 3's tracker: three maps per image, which is squashed."""
+    """SAM 2 (Ravi et al. 2024): three maps per image, which is squashed."""
 
     keeps_ratio = False
 
@@ -176,7 +178,7 @@ class Sam2(Sam):
         return (*super().encoder_names(), *borrowed)
 
     def nothing(self, segmenter: PreTrainedModel) -> SegmenterFeatures:
-        embedding = torch.zeros_like(_no_mask(segmenter))
+        embedding = super().nothing(segmenter).embedding
         _, channels, height, width = embedding.shape
         shapes = [
             (1, channels // 8, 4 * height, 4 * width),
@@ -201,7 +203,6 @@ SEGMENTERS: dict[str, Sam] = {
     "sam": Sam(SamModel),
     "sam2": Sam2(Sam2Model),
     "sam2_video": Sam2(Sam2Model),  # what the hub's SAM 2 checkpoints call themselves
-    "sam3_tracker": Sam2(Sam3TrackerModel),
 }
 """`model_type` of a transformers config -> its kind."""
 

@@ -155,7 +155,7 @@ class Checkpoints:
 
 def load_training_state(folder: Path, engine: Engine) -> int:
     """Restore the optimiser from a `step-…` checkpoint; returns the number of steps taken."""
-    state = torch.load(folder / OPTIMIZER_FILE, weights_only=True, map_location="cpu")
+    state = torch.load(folder / OPTIMIZER_FILE, weights_only=True, map_location="cpu", mmap=True)
     engine.load_optimizer_state(state)
     return json.loads((folder / STATE_FILE).read_text())["step"]
 

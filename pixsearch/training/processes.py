@@ -2,11 +2,13 @@
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
+PATIENCE = timedelta(hours=2)  # the main process writes large checkpoints while the others wait
 BACKENDS = {"cuda": "nccl", "xpu": "xccl"}  # of torch.distributed; gloo for all others
 
 
@@ -55,7 +57,8 @@ def join_processes() -> Processes:
     count, rank = (int(os.environ.get(name, default)) for name, default in _PLACE)
     device = _device(int(os.environ.get("LOCAL_RANK", "0")))
     if count > 1 and not distributed.is_initialized():
-        distributed.init_process_group(BACKENDS.get(device.type, "gloo"))
+        backend = BACKENDS.get(device.type, "gloo")
+        distributed.init_process_group(backend, timeout=PATIENCE)
     return Processes(rank=rank, count=count, device=device)
 
 

@@ -82,11 +82,10 @@ class Trainer:
         batches = self.batches.of_step(step)
         counts = self._count(batches)
         sums = self._accumulate(batches, counts)
-        norm = self.engine.clip_gradients()
-        self._refuse_if_not_finite(step, batches, sums, norm)
         optim = self._options.stage.optim
         factor = lr_factor(step, options=optim, num_steps=self._options.stage.steps)
-        self.engine.update(factor)
+        norm = self.engine.update(factor)
+        self._refuse_if_not_finite(step, batches, sums, norm)
         return StepMetrics(
             **asdict(mean_losses(sums, counts, self._options.stage.loss)),
             learning_rate=optim.lr * factor,

@@ -5,6 +5,7 @@ LISA/model/llava/mm_utils.py (prompt ids), LLaVA's llava_arch.py (where the patc
 """
 
 import math
+import re
 from dataclasses import dataclass
 
 import torch
@@ -17,11 +18,15 @@ from tests.parity import plain_sam
 from tests.parity.plain_sam import Weights, linear
 
 IMAGE_ID = -200  # where LLaVA's prompt ids have the image
-PROMPT = (
+_SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
-    "helpful, detailed, and polite answers to the human's questions. USER: "
-    "<im_start><image><im_end>\n{question} ASSISTANT:"
+    "helpful, detailed, and polite answers to the human's questions. "
 )
+PROMPTS = {
+    "lisa": _SYSTEM + "USER: <im_start><image><im_end>\n{question} ASSISTANT:",
+    "glamm": _SYSTEM + "USER: The <im_start><image><im_end> provides an overview of the picture.\n"
+    "{question} ASSISTANT:",
+}
 ROPE_BASE, RMS_EPS = 10000.0, 1e-5
 
 
@@ -33,6 +38,7 @@ class PlainLisa:
         weights: under published names, without peft's prefix.
     """
 
+    kind: str
     weights: Weights
     tower: CLIPVisionModel
     processor: CLIPImageProcessorPil
@@ -43,13 +49,28 @@ class PlainLisa:
     sam_size: int
 
     def prompt_ids(self, question: str) -> list[int]:
-        """`tokenizer_image_token`: the text is cut at <image>, each piece tokenised alone."""
-        pieces = PROMPT.format(question=question).split("<image>")
-        first, *others = (
-            self.tokenizer(piece, add_special_tokens=False).input_ids for piece in pieces
-        )
+        """`tokenizer_image_token`: the text is cut at <image>, each piece tokenised alone.
+
+        By transformers 4.29 to 4.31's slow tokenizer: what stands between added tokens is stripped,
+        and each piece of it gets a space in front.
+        """
+        pieces = PROMPTS[self.kind].format(question=question).split("<image>")
+        first, *others = (self._legacy_ids(piece) for piece in pieces)
         begin = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         return [*begin, *first, *(id for piece in others for id in (IMAGE_ID, *piece))]
+
+    def _legacy_ids(self, text: str) -> list[int]:
+        added = self.tokenizer.get_added_vocab()
+        parts = re.split(f"({'|'.join(map(re.escape, added))})", text)
+        ids: list[int] = []
+        for place, part in enumerate(parts):
+            if part in added:
+                ids.append(added[part])
+                continue
+            left = part.lstrip() if place > 0 else part
+            stripped = left.rstrip() if place < len(parts) - 1 else left
+            ids += self.tokenizer(stripped, add_special_tokens=False).input_ids if stripped else []
+        return ids
 
     def states(self, ids: list[int], image: Image.Image) -> tuple[Tensor, list[int]]:
         """States after the final norm, and for each place its id (IMAGE_ID for patches)."""

@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from tests.parity.plain_lisa import PROMPT, PlainLisa
+from tests.parity.plain_lisa import PROMPTS, PlainLisa
 
 WIDTH, INNER, LAYERS, HEADS = 32, 48, 2, 2
 CLIP_WIDTH, CLIP_SIZE, CLIP_PATCH = 24, 32, 8
@@ -44,7 +44,7 @@ def published_tokenizer(kind: str) -> PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(
         vocab_size=160, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False
     )
-    tokenizer.train_from_iterator([PROMPT, QUESTION, "Sure, it is ."], trainer)
+    tokenizer.train_from_iterator([*PROMPTS.values(), QUESTION, "Sure, it is ."], trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
     )
@@ -206,6 +206,7 @@ def write_published(folder: Path, kind: str, *, seed: int = 0) -> dict[str, Tens
 def plain_model(folder: Path, kind: str, tensors: dict[str, Tensor]) -> PlainLisa:
     """The published arithmetic over the same weights."""
     return PlainLisa(
+        kind=kind,
         weights=tensors,
         tower=CLIPVisionModel.from_pretrained(folder / "clip").eval(),
         processor=CLIPImageProcessorPil.from_pretrained(folder / "clip"),

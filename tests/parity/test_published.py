@@ -165,5 +165,9 @@ def test_a_plum_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(ValueError, match=r"config\.json and the tokenizer's files must lie beside"):
+        convert(options(tmp_path))
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / "checkpoint" / name).write_text("{}")
     with pytest.raises(ValueError, match=r"no \*\.safetensors and no \*\.bin files"):
         convert(options(tmp_path))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 
@@ -111,13 +111,20 @@ def started(
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # a launcher and its processes can be ended together
     ) as process:
         try:
             yield process
         finally:
-            with suppress(ProcessLookupError):  # it is there if the test gave up on it
-                os.killpg(process.pid, signal.SIGKILL)
+            kill(process)  # it is there if the test gave up on it
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    """SIGKILL a launcher and the processes it started, which are in sessions of their own."""
+    with suppress(psutil.NoSuchProcess):
+        launcher = psutil.Process(process.pid)
+        for one in (*launcher.children(recursive=True), launcher):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 def main(options_file: str) -> None:

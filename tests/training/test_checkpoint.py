@@ -15,7 +15,7 @@ from pixsearch.training.checkpoint import (
     resolve,
     weights_digest,
 )
-from pixsearch.training.engines import Engine, OneProcess
+from pixsearch.training.engines import Engine
 from pixsearch.training.processes import Processes
 from tests.tiny import tiny_model
 from tests.training.runs import tiny_options
@@ -39,7 +39,7 @@ def checkpoints_of(options: TrainOptions, *, keep: int = 1) -> Checkpoints:
 def engine_of(model: PixSearch) -> Engine:
     set_trainable(model, [TrainablePart.tokens])
     processes = Processes(rank=0, count=1, device=torch.device("cpu"))
-    return OneProcess(model, processes, OptimOptions(), mixed=False)
+    return Engine(model, processes, OptimOptions(), mixed=False)
 
 
 def test_a_checkpoint_holds_all_that_a_run_needs(model: PixSearch, options: TrainOptions) -> None:

@@ -1,8 +1,8 @@
 """Whole runs of the tiny model, through the real readers."""
 
+import importlib.util
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
@@ -27,7 +27,7 @@ from pixsearch.config import (
 from pixsearch.datasets.example import Example
 from pixsearch.model import PixSearch
 from pixsearch.training import fit, step
-from tests.training.runs import metrics, started, tiny_options
+from tests.training.runs import kill, metrics, started, tiny_options
 
 PATIENCE = 200  # seconds for a run in a process of its own, on a busy machine
 LOSSES = ("loss", "language", "mask_bce", "mask_overlap", "grad_norm")
@@ -256,7 +256,15 @@ LAUNCHERS = {
     "torchrun": (TORCHRUN, "Replicated", 1.0),
     "ddp": (accelerate("ddp"), "Replicated", 1.0),
     "fsdp2": (accelerate("fsdp2"), "FullySharded", 0.5),
+    "zero2": (accelerate("zero2"), "Zero2", 1.0),
 }
+WITHOUT_DEEPSPEED = pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is None, reason="make setup EXTRAS=cpu,dev,deepspeed"
+)
+ENGINES = [
+    *("ddp", "fsdp2"),
+    pytest.param("zero2", marks=WITHOUT_DEEPSPEED),
+]
 
 
 def run_launched(options: TrainOptions, launcher: tuple[str, ...]) -> None:
@@ -265,7 +273,7 @@ def run_launched(options: TrainOptions, launcher: tuple[str, ...]) -> None:
     assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize("name", list(LAUNCHERS))
+@pytest.mark.parametrize("name", ["torchrun", *ENGINES])
 def test_two_processes_take_the_step_of_one(tmp_path: Path, name: str) -> None:
     launcher, engine, share = LAUNCHERS[name]
     one = tiny_options(tmp_path, batch_size=4, steps=3)
@@ -275,6 +283,8 @@ def test_two_processes_take_the_step_of_one(tmp_path: Path, name: str) -> None:
     found = json.loads((tmp_path / "two" / "engine.json").read_text())
     assert (found["engine"], found["num_processes"]) == (engine, 2)
     assert found["num_weights_here"] / found["num_weights"] == pytest.approx(share, abs=0.02)
+    if name == "zero2":
+        assert found["num_trained_here"] / found["num_trained"] == pytest.approx(0.5, abs=0.02)
     for alone, together in zip(metrics(one), metrics(two), strict=True):
         assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
     state = weights(tmp_path / "two" / "final")
@@ -300,7 +310,16 @@ def test_a_dataset_of_weight_zero_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("before", "after"), [("fsdp2", None), (None, "fsdp2"), ("fsdp2", "ddp")])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        *[("fsdp2", None), (None, "fsdp2"), ("fsdp2", "ddp")],
+        *(
+            pytest.param(*pair, marks=WITHOUT_DEEPSPEED)
+            for pair in [("zero2", None), ("zero2", "fsdp2"), ("fsdp2", "zero2")]
+        ),
+    ],
+)
 def test_a_run_goes_on_under_another_engine(
     tmp_path: Path, before: str | None, after: str | None
 ) -> None:
@@ -310,7 +329,7 @@ def test_a_run_goes_on_under_another_engine(
     killed = run_beside(untouched, "killed", **cut(before))
     with started(killed, launcher=launcher_of(before)) as process:
         wait_for_step(killed, 5, process)
-        os.killpg(process.pid, signal.SIGKILL)
+        kill(process)
     assert not (tmp_path / "killed" / "final").exists()
     resumed = run_beside(untouched, "killed", **cut(after))
     run_launched(resumed, launcher_of(after))
@@ -330,7 +349,7 @@ def launcher_of(engine: str | None) -> tuple[str, ...]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("name", ENGINES)
 def test_no_rank_waits_for_one_without_images_or_masks(tmp_path: Path, name: str) -> None:
     """Every third conversation has neither, and a micro-batch is one conversation."""
     one = tiny_options(tmp_path, batch_size=6, steps=2)
@@ -350,7 +369,7 @@ def test_no_rank_waits_for_one_without_images_or_masks(tmp_path: Path, name: str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("name", ENGINES)
 def test_new_rows_and_adapters_train_under_each_engine(
     tmp_path: Path, name: str, tied: bool
 ) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -44,6 +45,9 @@ class LlavaNext(Llava):
         together = torch.cat(list(patches)).to(backbone.dtype)
         tiles = self.projector(backbone)(together).split([len(one) for one in patches])
         return [one[None] for one in self._pack(backbone, list(tiles), list(sizes))]
+
+    def touch_projector(self, backbone: PreTrainedModel) -> Float[Tensor, ""]:
+        return super().touch_projector(backbone) + 0 * backbone.model.image_newline.sum()
 
     def _pack(
         self, backbone: PreTrainedModel, tiles: list[Tensor], sizes: list[Size]

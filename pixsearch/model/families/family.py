@@ -89,7 +89,10 @@ class Family(ABC):
 
     @abstractmethod
     def touch_projector(self, backbone: PreTrainedModel) -> Float[Tensor, ""]:
-        """A zero that hangs on the projector's weights, for batches without an image."""
+        """A zero that hangs on what `project` uses, for batches without an image.
+
+        Engines that split a model need the same modules in the same order from every process.
+        """
 
 
 def axis_positions(

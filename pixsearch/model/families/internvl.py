@@ -48,6 +48,11 @@ class InternVL(Llava):
         tiles = self.projector(backbone)(together).split([len(one) for one in patches])
         return [one.flatten(0, 1)[None] for one in tiles]
 
+    @property
+    def projector_width(self) -> int:
+        config = self.config.backbone
+        return round(config.vision_config.hidden_size / config.downsample_ratio**2)
+
     def replace_projector(self, backbone: PreTrainedModel) -> None:
         Family.replace_projector(self, backbone)  # four patches at once go into its own
 

@@ -47,18 +47,22 @@ class Llava(Family):
     def projector(self, backbone: PreTrainedModel) -> nn.Module:
         return backbone.model.multi_modal_projector
 
+    @property
+    def projector_width(self) -> int:
+        """Of what the projector is given: the chosen layers of the tower side by side."""
+        layers = self.config.backbone.vision_feature_layer
+        num_layers = 1 if isinstance(layers, int) else len(layers)
+        return num_layers * self.config.backbone.vision_config.hidden_size
+
     def replace_projector(self, backbone: PreTrainedModel) -> None:
         if self.config.projector == Projector.linear.value:
-            layers = self.config.backbone.vision_feature_layer
-            num_layers = 1 if isinstance(layers, int) else len(layers)
-            width = num_layers * self.config.backbone.vision_config.hidden_size
-            backbone.model.multi_modal_projector = nn.Linear(width, self.config.width)
+            linear = nn.Linear(self.projector_width, self.config.width)
+            backbone.model.multi_modal_projector = linear
 
     def touch_projector(self, backbone: PreTrainedModel) -> Float[Tensor, ""]:
-        projector = self.projector(backbone)
-        width = next(projector.parameters()).shape[-1]
-        nothing = torch.zeros(1, width, device=backbone.device, dtype=backbone.dtype)
-        return 0 * projector(nothing).sum()
+        shape = (1, self.projector_width)  # of the config: a split weight does not tell its own
+        nothing = torch.zeros(shape, device=backbone.device, dtype=backbone.dtype)
+        return 0 * self.projector(backbone)(nothing).sum()
 
 
 def tower_features(

@@ -1,6 +1,7 @@
 """From a published LISA or GLaMM to a PixSearch that computes the same."""
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,13 @@ from pixsearch.model.published.read import Tensors, merge_lora, plain_names, rea
 from pixsearch.model.published.sizes import check_sizes, language_sizes, segmenter_config
 from pixsearch.tokens import SEG, add_special_tokens, find_token_ids
 
+logger = logging.getLogger(__name__)
+
 PUBLISHED_SEG = "[SEG]"
 IMAGE = "<image>"  # transformers' placeholder; LISA has an id of -200 instead
 TOWER = "backbone.model.vision_tower."
 BIO_TAGGER = "bio_encoder."
+GLAMM_SEGMENTER = "model.grounding_encoder."
 OPENAI_MEAN = [0.48145466, 0.4578275, 0.40821073]
 OPENAI_STD = [0.26862954, 0.26130258, 0.27577711]
 SAM_MEAN = [123.675 / 255, 116.28 / 255, 103.53 / 255]
@@ -59,6 +63,7 @@ def convert(options: ConvertOptions) -> Conversion:
         ValueError: something is missing, left over or misshapen; one message that lists it all.
     """
     source = Path(options.source)
+    _check_folder(source, options.clip)
     published = plain_names(read_tensors(source))
     if any(name.startswith(BIO_TAGGER) for name in published):
         raise ValueError(
@@ -68,11 +73,31 @@ def convert(options: ConvertOptions) -> Conversion:
     renamed = rename(merge_lora(published, alpha=options.lora_alpha))
     tokenizer = _tokenizer(source, options.max_length)
     tower = CLIPVisionModel.from_pretrained(options.clip)
-    config = _config(renamed.tensors, source, tower.config, tokenizer, options)
+    is_glamm = any(name.startswith(GLAMM_SEGMENTER) for name in published)
+    chat = ChatStyle.glamm if is_glamm else ChatStyle.lisa
+    config = _config(renamed.tensors, source, tower.config, tokenizer, chat, options)
     weights = _complete(renamed, tower, config)
     model = PixSearch(config, tokenizer=tokenizer)
     _load_strictly(model, weights, source)
     return Conversion(model=model.eval(), dropped=renamed.dropped)
+
+
+def _check_folder(source: Path, clip: str) -> None:
+    """See that configuration and tokenizer lie beside the weights; tell of another CLIP.
+
+    Raises:
+        ValueError: they do not.
+    """
+    told = source / "config.json"
+    if not told.exists() or not any(source.glob("tokenizer*")):
+        raise ValueError(
+            f"source={source}: config.json and the tokenizer's files must lie beside the weights; "
+            "what zero_to_fp32.py writes lacks them, copy those of the base model there"
+        )
+    names = json.loads(told.read_text())
+    trained = names.get("mm_vision_tower") or names.get("vision_tower")
+    if trained and Path(trained).name != Path(clip).name:
+        logger.warning("%s was trained with %s; clip=%s", source, trained, clip)
 
 
 def _tokenizer(source: Path, max_length: int) -> PreTrainedTokenizerFast:
@@ -90,6 +115,7 @@ def _config(
     source: Path,
     tower: CLIPVisionConfig,
     tokenizer: PreTrainedTokenizerFast,
+    chat: ChatStyle,
     options: ConvertOptions,
 ) -> PixSearchConfig:
     told: dict[str, Any] = json.loads((source / "config.json").read_text())
@@ -120,7 +146,7 @@ def _config(
         image_fit=ImageFit.crop.value,
         projector=(Projector.linear if is_linear else Projector.own).value,
         token_ids=asdict(ids),
-        template=asdict(TEMPLATES[ChatStyle.lisa]),
+        template=asdict(TEMPLATES[chat]),
         vision_mean=OPENAI_MEAN,
         vision_std=OPENAI_STD,
         segmenter_mean=SAM_MEAN,

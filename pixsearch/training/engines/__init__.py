@@ -4,7 +4,8 @@ import os
 
 from pixsearch.training.engines.engine import Engine
 from pixsearch.training.engines.fully_sharded import FullySharded
-from pixsearch.training.engines.replicated import OneProcess, Replicated
+from pixsearch.training.engines.replicated import Replicated
+from pixsearch.training.engines.zero import Zero2
 from pixsearch.training.processes import Processes, is_set
 
 
@@ -18,10 +19,13 @@ def engine_of(processes: Processes) -> type[Engine]:
         ValueError: the launcher asks for an engine that PixSearch does not have.
     """
     if is_set("ACCELERATE_USE_DEEPSPEED"):
-        raise ValueError("distributed_type: DEEPSPEED is not supported yet; use fsdp2.yaml")
+        stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE")
+        if stage != "2":
+            raise ValueError(f"zero_stage: {stage}; PixSearch has stage 2, for 3 take fsdp2.yaml")
+        return Zero2
     if is_set("ACCELERATE_USE_FSDP"):
         version = os.environ.get("FSDP_VERSION", "1")
         if version != "2":
             raise ValueError(f"fsdp_version: {version}; PixSearch has FSDP2, set fsdp_version: 2")
         return FullySharded
-    return Replicated if processes.count > 1 else OneProcess
+    return Replicated if processes.count > 1 else Engine

@@ -1,6 +1,5 @@
 """How processes train one model together. Each engine is torch's or DeepSpeed's own, unwrapped."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,7 +12,7 @@ from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_optimizer_state_dict,
 )
-from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
 
 from pixsearch.config import OptimOptions
 from pixsearch.model.losses import Losses
@@ -25,8 +24,8 @@ from pixsearch.training.processes import Processes
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
-class Engine(ABC):
-    """Holds the model, copies or splits it, and moves its weights.
+class Engine:
+    """Holds the model, copies or splits it, and moves its weights. This one: a lone process.
 
     Attributes:
         model: never wrapped; where `is_split`, its weights are shards.
@@ -42,8 +41,7 @@ class Engine(ABC):
         self.model = model.to(processes.device)
         self._options = options
         self._mixed = mixed
-        self._module = self._wrap()
-        self.optimizer = build_optimizer(parameter_groups(self.model), options)
+        self._module, self.optimizer = self._prepare()
 
     def forward(self, **inputs: Any) -> PixSearchOutput:
         """The model's forward, in the run's arithmetic."""
@@ -64,26 +62,28 @@ class Engine(ABC):
             (total(losses) * self.processes.count).backward()
         return losses
 
-    def clip_gradients(self) -> Float[Tensor, ""]:
-        """Clip the norm of all gradients together; returns what it was before."""
-        trained = [one for group in self.optimizer.param_groups for one in group["params"]]
-        return nn.utils.clip_grad_norm_(trained, self._options.clip_norm)
+    def update(self, factor: float) -> Float[Tensor, ""]:
+        """Clip the gradients together and move the weights, at a factor of each part's rate.
 
-    def update(self, factor: float) -> None:
-        """Move the weights at a factor of each part's learning rate."""
-        set_learning_rate(self.optimizer, factor)
-        self.optimizer.step()
+        Returns:
+            The norm before clipping. Where it is not finite, nothing was moved.
+        """
+        norm = self._clip_gradients()
+        if torch.isfinite(norm):
+            set_learning_rate(self.optimizer, factor)
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        return norm
 
     def report(self) -> dict[str, Any]:
         """What runs here: the engine, the processes, the weights that this one holds of all."""
-        every = list(self.model.parameters())
+        whole, here = self._count_weights()
         return {
             "engine": type(self).__name__,
             "num_processes": self.processes.count,
             "device": str(self.processes.device),
-            "num_weights": sum(one.numel() for one in every),
-            "num_weights_here": sum(_local(one).numel() for one in every),
+            "num_weights": whole,
+            "num_weights_here": here,
         }
 
     def weights(self) -> dict[str, Tensor] | None:
@@ -98,13 +98,22 @@ class Engine(ABC):
         """Restore what `optimizer_state` returned, on any engine and number of processes."""
         set_optimizer_state_dict(self.model, self.optimizer, state, options=WHOLE)
 
-    @abstractmethod
+    def _prepare(self) -> tuple[nn.Module, Optimizer]:
+        module = self._wrap()  # first: it may replace the weights that the optimiser holds
+        return module, build_optimizer(parameter_groups(self.model), self._options)
+
     def _wrap(self) -> nn.Module:
         """What is called in a forward; the model itself may be changed in place."""
+        return self.model
+
+    def _clip_gradients(self) -> Float[Tensor, ""]:
+        trained = [one for group in self.optimizer.param_groups for one in group["params"]]
+        return nn.utils.clip_grad_norm_(trained, self._options.clip_norm)
+
+    def _count_weights(self) -> tuple[int, int]:
+        """All weights but those of hidden encoders, and how many of them this process holds."""
+        whole = sum(one.numel() for one in self.model.parameters())
+        return whole, whole
 
     def _no_exchange(self) -> AbstractContextManager[None]:
         return nullcontext()
-
-
-def _local(parameter: Tensor) -> Tensor:
-    return parameter.to_local() if isinstance(parameter, DTensor) else parameter

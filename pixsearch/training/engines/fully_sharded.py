@@ -30,12 +30,17 @@ class FullySharded(Engine):
             fully_shard(layer, mesh=mesh)
         return fully_shard(self.model, mesh=mesh)
 
-    def clip_gradients(self) -> Float[Tensor, ""]:
-        norm = super().clip_gradients()
+    def _clip_gradients(self) -> Float[Tensor, ""]:
+        norm = super()._clip_gradients()
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def weights(self) -> dict[str, Tensor]:
         return get_model_state_dict(self.model, options=WHOLE) | self._encoders
+
+    def _count_weights(self) -> tuple[int, int]:
+        every = list(self.model.parameters())
+        local = (one.to_local() if isinstance(one, DTensor) else one for one in every)
+        return sum(one.numel() for one in every), sum(one.numel() for one in local)
 
     def _no_exchange(self) -> AbstractContextManager[None]:
         return self._local_gradients()

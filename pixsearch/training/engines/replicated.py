@@ -1,4 +1,4 @@
-"""One process, or several that each hold the whole model."""
+"""Several processes that each hold the whole model."""
 
 from contextlib import AbstractContextManager
 
@@ -6,13 +6,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pixsearch.training.engines.engine import Engine
-
-
-class OneProcess(Engine):
-    """The model as it is."""
-
-    def _wrap(self) -> nn.Module:
-        return self.model
 
 
 class Replicated(Engine):
