@@ -1,5 +1,6 @@
 """A converted checkpoint computes what the published code computes."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,14 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from torch import Tensor
 
-from pixsearch.chat import Conversation, Grounded, Message, Role, Text
-from pixsearch.config import ConvertOptions
+from pixsearch.chat import ChatRenderer, Conversation, Grounded, Message, Role, Text
+from pixsearch.chat_templates import TEMPLATES
+from pixsearch.config import ChatStyle, ConvertOptions
 from pixsearch.model import PixSearch
-from pixsearch.model.published.convert import convert
+from pixsearch.model.published.convert import convert, published_tokenizer
 from pixsearch.model.published.read import PREFIX
+from pixsearch.tokens import SEG, find_token_ids
 from tests.model.examples import picture
+from tests.parity.plain_lisa import PROMPTS
 from tests.parity.published import DECODER_HEADS, QUESTION, TOKENS, plain_model, write_published
 
 TOLERANCE = 1e-4  # fp32
@@ -83,6 +88,48 @@ def _collapse(ids: list[int], image: int) -> list[int]:
 
     first = ids.index(image)
     return [*ids[:first], IMAGE_ID, *(token for token in ids[first:] if token != image)]
+
+
+def test_a_tokenizer_of_its_time_is_read(tmp_path: Path) -> None:
+    """`tokenizer.model` of sentencepiece and `added_tokens.json`, no tokenizer.json."""
+    write_published(tmp_path, "lisa")
+    checkpoint = tmp_path / "checkpoint"
+    for file in checkpoint.glob("*token*"):
+        file.unlink()
+    texts = [*PROMPTS.values(), QUESTION, "Sure, it is ."] * 4
+    with (checkpoint / "tokenizer.model").open("wb") as model:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=110,
+            byte_fallback=False,
+            pad_id=-1,
+            minloglevel=2,
+        )
+    size = SentencePieceProcessor(model_file=str(checkpoint / "tokenizer.model")).vocab_size()
+    added = {token: size + place for place, token in enumerate(TOKENS["lisa"])}
+    (checkpoint / "added_tokens.json").write_text(json.dumps(added))
+    told = {"tokenizer_class": "LlamaTokenizer", "unk_token": "<unk>"}
+    told |= {"bos_token": "<s>", "eos_token": "</s>", "legacy": True}
+    (checkpoint / "tokenizer_config.json").write_text(json.dumps(told))
+    tokenizer = published_tokenizer(checkpoint, max_length=512)
+    assert tokenizer.convert_tokens_to_ids("[SEG]") == added["[SEG]"]
+    assert tokenizer.convert_tokens_to_ids("<search>") > max(added.values())
+    ids = find_token_ids(
+        tokenizer,
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        mapping={SEG: "[SEG]"},
+    )
+    renderer = ChatRenderer(tokenizer, ids, num_image_tokens=1, template=TEMPLATES[ChatStyle.lisa])
+    prompt = renderer.render_prompt(Conversation.question(QUESTION, has_image=True)).input_ids
+    pieces = tokenizer.convert_ids_to_tokens(prompt)
+    image = pieces.index("<image>")
+    assert pieces[0] == "<s>"
+    assert pieces[image - 1] == "<im_start>"
+    assert pieces[image - 2].endswith(":")
+    assert pieces[image + 1] == "<im_end>"
+    assert pieces[image + 2].startswith("▁")
 
 
 def test_adapters_are_merged_and_prefixes_dropped(tmp_path: Path) -> None:

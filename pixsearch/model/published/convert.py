@@ -13,6 +13,7 @@ from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
     LlamaConfig,
+    LlamaTokenizer,
     LlavaConfig,
     PreTrainedTokenizerFast,
 )
@@ -71,7 +72,7 @@ def convert(options: ConvertOptions) -> Conversion:
             "GLaMM as yet"
         )
     renamed = rename(merge_lora(published, alpha=options.lora_alpha))
-    tokenizer = _tokenizer(source, options.max_length)
+    tokenizer = published_tokenizer(source, options.max_length)
     tower = CLIPVisionModel.from_pretrained(options.clip)
     is_glamm = any(name.startswith(GLAMM_SEGMENTER) for name in published)
     chat = ChatStyle.glamm if is_glamm else ChatStyle.lisa
@@ -100,9 +101,18 @@ def _check_folder(source: Path, clip: str) -> None:
         logger.warning("%s was trained with %s; clip=%s", source, trained, clip)
 
 
-def _tokenizer(source: Path, max_length: int) -> PreTrainedTokenizerFast:
-    """The checkpoint's own, with the placeholder and our tokens."""
-    tokenizer = AutoTokenizer.from_pretrained(source, model_max_length=max_length)
+def published_tokenizer(source: Path, max_length: int) -> PreTrainedTokenizerFast:
+    """The checkpoint's own, with the placeholder and our tokens.
+
+    Where there is sentencepiece's file alone it is LLaMA's, which begins a text with <s>; their
+    config.json calls itself a LLaVA, by which `AutoTokenizer` would take another reader.
+    """
+    if (source / "tokenizer.json").exists():
+        tokenizer = AutoTokenizer.from_pretrained(source, model_max_length=max_length)
+    else:
+        tokenizer = LlamaTokenizer.from_pretrained(
+            source, model_max_length=max_length, add_bos_token=True
+        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token  # as LISA trains
     tokenizer.add_tokens([IMAGE], special_tokens=True)

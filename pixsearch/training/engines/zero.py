@@ -62,10 +62,7 @@ class Zero2(Engine):
             moments = {key: safe_get_full_optimizer_state(parameter, key) for key in MOMENTS}
             if self.processes.is_main:
                 on_host = {key: each.cpu() for key, each in moments.items()}
-                state[name] = {
-                    "step": steps.cpu().clone(),
-                    **on_host,
-                }  # one each: they are counted on
+                state[name] = {"step": steps.cpu().clone(), **on_host}  # each counts its own
         names = {id(parameter): name for name, parameter in self._trained()}
         groups = [
             {**hyper, "params": [names[id(parameter)] for parameter in parameters]}
