@@ -100,7 +100,7 @@ class SlotBatch:
         positions = position_ids(
             self._model.family,
             cells,
-            first=torch.tensor([row.first_placeholder for row in rows], device=cells.device),
+            first=[row.first_placeholder for row in rows],
             sizes=[row.features.sizes[0] if row.features else None for row in rows],
         )
         states = self._model.language_states(

@@ -60,17 +60,18 @@ def embed_images(
     if image_features is None or image_index is None:
         check_placeholders(is_placeholder, torch.zeros_like(is_placeholder[:, 0], dtype=torch.long))
         embedded = Embedded(embeddings=embeddings)
-        sizes: list[Size | None] = [None] * len(embeddings)
     else:
         projected = family.project(backbone, image_features.patches, image_features.sizes)
         embedded = splice_patches(
             embeddings, projected, is_placeholder=is_placeholder, image_index=image_index
         )
-        sizes = [image_features.sizes[i] if i >= 0 else None for i in image_index.tolist()]
     if not family.has_axes:
         return embedded
+    sizes: list[Size | None] = [None] * len(embeddings)
+    if image_features is not None and image_index is not None:
+        sizes = [image_features.sizes[i] if i >= 0 else None for i in image_index.tolist()]
     cells = torch.arange(embeddings.shape[1], device=embeddings.device)
-    first = is_placeholder.int().argmax(dim=1)  # 0 without a placeholder
+    first = is_placeholder.int().argmax(dim=1).tolist()  # 0 without a placeholder
     positions = position_ids(family, cells.expand(len(embeddings), -1), first=first, sizes=sizes)
     return replace(embedded, positions=positions)
 
@@ -79,7 +80,7 @@ def position_ids(
     family: Family,
     cells: Int[Tensor, "batch length"],
     *,
-    first: Int[Tensor, " batch"],
+    first: Sequence[int],
     sizes: Sequence[Size | None],
 ) -> Int[Tensor, "*axes batch length"]:
     """Position ids of tokens, for most backbones their places themselves.
@@ -92,7 +93,11 @@ def position_ids(
     if not family.has_axes:
         return cells
     grids = [family.layout(size).grid if size else (0, 0) for size in sizes]
-    return axis_positions(cells, first=first, grids=torch.tensor(grids, device=cells.device))
+    return axis_positions(
+        cells,
+        first=torch.tensor(first, device=cells.device),
+        grids=torch.tensor(grids, device=cells.device),
+    )
 
 
 def splice_patches(

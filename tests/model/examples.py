@@ -1,10 +1,12 @@
 """A batch that has all there is: two rows of one image, one of another, one without."""
 
+import copy
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from pixsearch.chat import Conversation, Grounded, Message, Role, Searched, Text
 from pixsearch.config import QueryType
@@ -65,3 +67,14 @@ def batch(model: PixSearch, rows: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, A
         .float()
         .expand(num_masks, side, side),
     }
+
+
+def with_new_rows(model: PixSearch) -> nn.Module:
+    """Transformers' own model, resized, with our rows copied into it."""
+    backbone = copy.deepcopy(model.backbone)
+    first = model.new_rows.ids[0]
+    backbone.resize_token_embeddings(first + 7, mean_resizing=False)
+    with torch.no_grad():
+        backbone.get_input_embeddings().weight[first:] = model.new_rows.embedding
+        backbone.lm_head.weight[first:] = model.new_rows.head_rows
+    return backbone.eval()

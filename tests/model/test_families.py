@@ -1,6 +1,5 @@
 """Each family equals transformers' own model, and depends on its image."""
 
-import copy
 import json
 import re
 from dataclasses import replace
@@ -17,7 +16,7 @@ from pixsearch.model import PixSearch
 from pixsearch.model.families.llava import tower_pixels
 from pixsearch.model.families.processors import processor_from
 from tests.families import ALL_FAMILIES, FAMILIES, family_model, write_family_parts
-from tests.model.examples import CONVERSATIONS, IMAGE_INDEX, batch, picture
+from tests.model.examples import CONVERSATIONS, IMAGE_INDEX, batch, picture, with_new_rows
 from tests.tiny import write_tiny_parts
 
 TOLERANCE = 1e-5  # fp32
@@ -27,17 +26,6 @@ SIZES = [(30, 40), (64, 20), (20, 64), (70, 66), (33, 31)]  # height and width
 @pytest.fixture(params=ALL_FAMILIES)
 def model(request: pytest.FixtureRequest) -> PixSearch:
     return family_model(request.param)
-
-
-def with_new_rows(model: PixSearch) -> nn.Module:
-    """Transformers' own model, resized, with our rows copied into it."""
-    backbone = copy.deepcopy(model.backbone)
-    first = model.new_rows.ids[0]
-    backbone.resize_token_embeddings(first + 7, mean_resizing=False)
-    with torch.no_grad():
-        backbone.get_input_embeddings().weight[first:] = model.new_rows.embedding
-        backbone.lm_head.weight[first:] = model.new_rows.head_rows
-    return backbone.eval()
 
 
 def their_inputs(model: PixSearch, image: Image.Image, input_ids: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,3 @@
-import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,21 +9,10 @@ from torch import Tensor
 from pixsearch.config import SegState
 from pixsearch.model import PixSearch
 from pixsearch.model.families.llava import tower_pixels
-from tests.model.examples import CONVERSATIONS, batch, picture
+from tests.model.examples import CONVERSATIONS, batch, picture, with_new_rows
 from tests.tiny import tiny_model, tiny_model_folder, write_tiny_parts
 
 VARIANTS = ({}, {"tied": True}, {"lora_rank": 2})
-
-
-def llava_with_new_rows(model: PixSearch) -> torch.nn.Module:
-    """Transformers' own model, resized, with our rows copied into it."""
-    llava = copy.deepcopy(model.backbone)
-    first = model.new_rows.ids[0]
-    llava.resize_token_embeddings(first + 7, mean_resizing=False)
-    with torch.no_grad():
-        llava.get_input_embeddings().weight[first:] = model.new_rows.embedding
-        llava.lm_head.weight[first:] = model.new_rows.head_rows
-    return llava.eval()
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=["plain", "tied", "lora"])
@@ -74,7 +62,7 @@ def test_logits_equal_those_of_transformers(options: dict[str, object]) -> None:
     every = inputs["input_ids"].masked_fill(is_padding, -100)
     ours = model(**{**inputs, "labels": every}).logits
     has_image = inputs["image_index"] >= 0
-    reference = llava_with_new_rows(model)
+    reference = with_new_rows(model)
     images = [picture(0), picture(1, width=20)]
     seen = [images[index] for index in inputs["image_index"][has_image]]
     theirs = reference(

@@ -10,10 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.image_processing_utils import select_best_resolution
 
-from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families.family import Layout, Patches, Projected, Size
 from pixsearch.model.families.llava import Llava, tower_features
-from pixsearch.model.families.processors import processor_from
 
 DECIMALS = 7  # to which transformers rounds sides before it cuts padding away
 
@@ -21,13 +19,7 @@ DECIMALS = 7  # to which transformers rounds sides before it cuts padding away
 class LlavaNext(Llava):
     """Tiles in the best of a few grids; where they pad the image, their tokens are cut away."""
 
-    def __init__(self, config: PixSearchConfig) -> None:
-        super().__init__(config)
-        self.processor = processor_from(config.image_processor)
-
-    @property
-    def fixed_layout(self) -> None:  # type: ignore[override]
-        return None
+    has_fixed_layout = False
 
     def layout(self, size: Size) -> Layout:
         height, width = self._token_grid(size)

@@ -3,15 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from pixsearch.config import Projector
 from pixsearch.model.config import PixSearchConfig
+from pixsearch.model.families.processors import processor_from
 
 Patches = Float[Tensor, "_pieces _num_patches _vision_width"]
 """One image as its frozen encoder gives it: the pieces are tiles, or levels of a deepstack."""
@@ -41,9 +43,11 @@ class Family(ABC):
 
     Attributes:
         has_axes: positions are triples of time, row and column (M-RoPE).
+        has_fixed_layout: every image has the same number of tokens.
     """
 
     has_axes = False
+    has_fixed_layout = False
 
     def __init__(self, config: PixSearchConfig) -> None:
         self.config = config
@@ -51,7 +55,12 @@ class Family(ABC):
     @property
     def fixed_layout(self) -> Layout | None:
         """The layout of every image, if all have the same."""
-        return None
+        return self.layout((1, 1)) if self.has_fixed_layout else None
+
+    @cached_property
+    def processor(self) -> BaseImageProcessor:
+        """transformers' own for the backbone, as the config describes it."""
+        return processor_from(self.config.image_processor)
 
     @abstractmethod
     def layout(self, size: Size) -> Layout:

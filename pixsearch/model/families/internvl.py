@@ -6,10 +6,8 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel
 
-from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families.family import Family, Layout, Patches, Projected, Size
 from pixsearch.model.families.llava import Llava
-from pixsearch.model.families.processors import processor_from
 
 TILED = {"crop_to_patches": True}  # as transformers' InternVLProcessor asks for
 
@@ -17,13 +15,7 @@ TILED = {"crop_to_patches": True}  # as transformers' InternVLProcessor asks for
 class InternVL(Llava):
     """Tiles follow each other without line ends."""
 
-    def __init__(self, config: PixSearchConfig) -> None:
-        super().__init__(config)
-        self.processor = processor_from(config.image_processor)
-
-    @property
-    def fixed_layout(self) -> None:  # type: ignore[override]
-        return None
+    has_fixed_layout = False
 
     def layout(self, size: Size) -> Layout:
         tiles = self.processor.get_number_of_image_patches(*size, TILED)

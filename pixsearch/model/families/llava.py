@@ -19,9 +19,7 @@ CLIP = "clip_vision_model"
 class Llava(Family):
     """The vision tower's patches go through the projector one by one."""
 
-    @property
-    def fixed_layout(self) -> Layout:
-        return self.layout((1, 1))
+    has_fixed_layout = True
 
     def layout(self, size: Size) -> Layout:
         vision = self.config.backbone.vision_config

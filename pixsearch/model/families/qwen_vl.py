@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families.family import Family, Layout, Patches, Projected, Size
-from pixsearch.model.families.processors import processor_from
 
 
 class QwenVL(Family):
@@ -21,10 +19,6 @@ class QwenVL(Family):
     """
 
     has_axes = True
-
-    def __init__(self, config: PixSearchConfig) -> None:
-        super().__init__(config)
-        self.processor = processor_from(config.image_processor)
 
     def layout(self, size: Size) -> Layout:
         processor = self.processor

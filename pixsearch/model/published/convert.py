@@ -17,6 +17,12 @@ from transformers import (
     LlavaConfig,
     PreTrainedTokenizerFast,
 )
+from transformers.image_utils import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    OPENAI_CLIP_MEAN,
+    OPENAI_CLIP_STD,
+)
 
 from pixsearch.chat_templates import TEMPLATES
 from pixsearch.config import ChatStyle, ConvertOptions, ImageFit, Projector, SegState
@@ -34,10 +40,6 @@ IMAGE = "<image>"  # transformers' placeholder; LISA has an id of -200 instead
 TOWER = "backbone.model.vision_tower."
 BIO_TAGGER = "bio_encoder."
 GLAMM_SEGMENTER = "model.grounding_encoder."
-OPENAI_MEAN = [0.48145466, 0.4578275, 0.40821073]
-OPENAI_STD = [0.26862954, 0.26130258, 0.27577711]
-SAM_MEAN = [123.675 / 255, 116.28 / 255, 103.53 / 255]
-SAM_STD = [58.395 / 255, 57.12 / 255, 57.375 / 255]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,10 +159,10 @@ def _config(
         projector=(Projector.linear if is_linear else Projector.own).value,
         token_ids=asdict(ids),
         template=asdict(TEMPLATES[chat]),
-        vision_mean=OPENAI_MEAN,
-        vision_std=OPENAI_STD,
-        segmenter_mean=SAM_MEAN,
-        segmenter_std=SAM_STD,
+        vision_mean=OPENAI_CLIP_MEAN,
+        vision_std=OPENAI_CLIP_STD,
+        segmenter_mean=IMAGENET_DEFAULT_MEAN,
+        segmenter_std=IMAGENET_DEFAULT_STD,
         attn_implementation={},
     )
 

@@ -1,7 +1,7 @@
 """torch's fully_shard (FSDP2): each process holds a part of every weight."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -42,11 +42,8 @@ class FullySharded(Engine):
         local = (one.to_local() if isinstance(one, DTensor) else one for one in every)
         return sum(one.numel() for one in every), sum(one.numel() for one in local)
 
-    def _no_exchange(self) -> AbstractContextManager[None]:
-        return self._local_gradients()
-
     @contextmanager
-    def _local_gradients(self) -> Iterator[None]:
+    def _no_exchange(self) -> Iterator[None]:
         self._module.set_requires_gradient_sync(False)
         try:
             yield

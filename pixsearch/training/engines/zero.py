@@ -29,21 +29,20 @@ class Zero2(Engine):
     def forward(self, **inputs: Any) -> PixSearchOutput:
         """Past DeepSpeed's own, which would switch autocast off on a GPU."""
         self.optimizer.clear_backward_seen_flag()  # as it does
-        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self._mixed):
-            return self.model(**inputs)
+        return super().forward(**inputs)
 
     def accumulate(
         self, inputs: dict[str, Any], total: Callable[[Losses], Tensor], *, is_last: bool
     ) -> Losses:
-        self._module.set_gradient_accumulation_boundary(is_last)
+        self._deepspeed.set_gradient_accumulation_boundary(is_last)
         losses = self.forward(**inputs).losses
-        self._module.backward(total(losses) * self.processes.count)
+        self._deepspeed.backward(total(losses) * self.processes.count)
         return losses
 
     def update(self, factor: float) -> Float[Tensor, ""]:
         set_learning_rate(self.optimizer, factor)
-        self._module.step()
-        return torch.as_tensor(self._module.get_global_grad_norm())
+        self._deepspeed.step()
+        return torch.as_tensor(self._deepspeed.get_global_grad_norm())
 
     def report(self) -> dict[str, Any]:
         trained = sum(one.numel() for _, one in self._trained())
@@ -96,11 +95,11 @@ class Zero2(Engine):
             {key: value for key, value in group.items() if key != "params"}
             for group in self._inner.param_groups
         ]
-        engine, optimizer, _, _ = deepspeed.initialize(
+        self._deepspeed, optimizer, _, _ = deepspeed.initialize(
             model=self.model, optimizer=self._inner, config=self._config(), dist_init_required=None
         )
         self._allocate_moments(optimizer)
-        return engine, optimizer
+        return self.model, optimizer
 
     def _config(self) -> dict[str, Any]:
         return {
