@@ -12,7 +12,7 @@ from enum import IntEnum, StrEnum
 from transformers import PreTrainedTokenizerFast
 
 from pixsearch.chat_templates import ChatTemplate
-from pixsearch.config import QueryType
+from pixsearch.config import GroundBy, QueryType
 from pixsearch.queries import Passage
 from pixsearch.tokens import Behind, PlainTextEncoder, TokenIds
 
@@ -27,6 +27,14 @@ class TokenKind(IntEnum):
     PAD = 4
 
 
+class SpanTag(IntEnum):
+    """What a token is to the phrases that are grounded, as PLUM numbers it."""
+
+    OUTSIDE = 0
+    BEGIN = 1
+    INSIDE = 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class Text:
     """Free text; a user's question or words that the model writes."""
@@ -36,7 +44,10 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Grounded:
-    """A phrase that the model grounds: the phrase, then <seg>. Masks follow in this order."""
+    """A phrase that the model grounds; masks follow in the phrases' order.
+
+    Grounded by `seg`, it is written with <seg> behind it; by `span`, its words are tagged.
+    """
 
     phrase: str
 
@@ -86,15 +97,29 @@ class Conversation:
 
 @dataclass(kw_only=True)
 class Rendered:
-    """One tokenised conversation; the three lists have one entry per token.
+    """One tokenised conversation; three of the lists have one entry per token.
 
     Attributes:
         supervised: True where the token is a target of the language loss.
+        spans: of each grounded phrase its first token and the one behind its last.
     """
 
     input_ids: list[int] = field(default_factory=list)
     token_kind: list[TokenKind] = field(default_factory=list)
     supervised: list[bool] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def span_tags(self) -> list[SpanTag]:
+        """One per token.
+
+        >>> [int(tag) for tag in Rendered(input_ids=[7, 8, 9, 5], spans=[(1, 3)]).span_tags]
+        [0, 1, 2, 0]
+        """
+        tags = [SpanTag.OUTSIDE] * len(self.input_ids)
+        for start, end in self.spans:
+            tags[start:end] = [SpanTag.BEGIN] + [SpanTag.INSIDE] * (end - start - 1)
+        return tags
 
     def extend(self, ids: Sequence[int], kind: TokenKind, *, supervised: bool = False) -> None:
         self.input_ids.extend(ids)
@@ -114,6 +139,7 @@ class _Writer:
         self._added_tokens = added_tokens
         self._behind = Behind.nothing
         self._text = ""
+        self._phrases: list[tuple[int, int]] = []  # places in `_text`
         self._kind, self._supervised = TokenKind.PROMPT, False
 
     def text(self, text: str, kind: TokenKind, *, supervised: bool = False) -> None:
@@ -128,6 +154,13 @@ class _Writer:
         same = (kind, supervised) == (self._kind, self._supervised)
         joined = same and self._text and not self._text[-1].isspace() and not text[:1].isspace()
         self.text(f" {text}" if joined else text, kind, supervised=supervised)
+
+    def phrase(self, phrase: str) -> None:
+        """Words of the model that are grounded."""
+        self.words(phrase, TokenKind.GENERATED, supervised=True)
+        words = phrase.strip()
+        start = self._text.rindex(words)
+        self._phrases.append((start, start + len(words)))
 
     def ids(self, ids: Sequence[int], kind: TokenKind, *, supervised: bool = False) -> None:
         """Tokens as they are. Blanks in front of them, with no words, are left out."""
@@ -152,11 +185,21 @@ class _Writer:
     def finish(self) -> Rendered:
         """Tokenise what is still pending."""
         if self._text:
-            ids = self._encoder.encode(self._text, self._behind)
+            tokens = self._encoder.encode_with_places(self._text, self._behind)
+            self._note_spans([(start, end) for _, start, end in tokens])
+            ids = [token for token, _, _ in tokens]
             self.rendered.extend(ids, self._kind, supervised=self._supervised)
             self._behind = Behind.text
             self._text = ""
         return self.rendered
+
+    def _note_spans(self, places: Sequence[tuple[int, int]]) -> None:
+        """The tokens of each pending phrase: those that stand for any of its characters."""
+        first = len(self.rendered)
+        for start, end in self._phrases:
+            own = [i for i, place in enumerate(places) if place[0] < end and place[1] > start]
+            self.rendered.spans.append((first + own[0], first + own[-1] + 1))
+        self._phrases = []
 
 
 class ChatRenderer:
@@ -174,9 +217,11 @@ class ChatRenderer:
         *,
         num_image_tokens: int | None = None,
         template: ChatTemplate | None = None,
+        ground_by: GroundBy = GroundBy.seg,
     ) -> None:
         self.tokenizer = tokenizer
         self.ids = ids
+        self.ground_by = ground_by
         self.num_image_tokens = num_image_tokens
         self.template = template or ChatTemplate()
         self._plain = PlainTextEncoder(tokenizer)
@@ -311,8 +356,9 @@ class ChatRenderer:
                 case Text(text=text):
                     writer.words(text, written, supervised=True)
                 case Grounded(phrase=phrase):
-                    writer.words(phrase, written, supervised=True)
-                    writer.ids([self.ids.seg], written, supervised=True)
+                    writer.phrase(phrase)
+                    if self.ground_by is GroundBy.seg:
+                        writer.ids([self.ids.seg], written, supervised=True)
                 case Searched():
                     payload = self.payload_ids(part.type, part.text)
                     writer.ids(payload, written, supervised=part.supervised)

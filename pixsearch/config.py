@@ -15,6 +15,13 @@ from omegaconf.errors import OmegaConfBaseException
 Options = TypeVar("Options")
 
 
+class GroundBy(StrEnum):
+    """How the model tells which of its words have a mask."""
+
+    seg = "seg"  # by a token behind them (LISA, GLaMM, Sa2VA)
+    span = "span"  # by a tagger that reads its states (PLUM)
+
+
 class SegState(StrEnum):
     """Which hidden state prompts the mask decoder."""
 
@@ -36,7 +43,7 @@ class TrainablePart(StrEnum):
     language_model = "language_model"  # its layers; embedding and head are `tokens`
     lora = "lora"
     tokens = "tokens"
-    seg_projection = "seg_projection"
+    grounding = "grounding"  # states -> prompts: projection, tagger, mask feedback
     mask_decoder = "mask_decoder"
     prompt_encoder = "prompt_encoder"
 
@@ -175,7 +182,12 @@ class ModelOptions:
     chat: ChatStyle = ChatStyle.plain
     projector: Projector = Projector.own
     token_mapping: dict[str, str] = field(default_factory=dict)  # ours -> the backbone's, by ++
+    ground_by: GroundBy = GroundBy.seg
     seg_state: SegState = SegState.predicting
+    tagger_heads: int = 8  # of ground_by=span
+    tagger_width: int = 2048  # inside its feed-forward layer
+    tagger_dropout: float = 0.1
+    mask_feedback: bool = False  # ground_by=span: earlier masks of a conversation prompt the next
     image_fit: ImageFit = ImageFit.pad  # LLaVA-1.5 alone; the others have their own
     restate_question: bool = False  # evidence ends with the question; part of the checkpoint
     lora_rank: int = 0  # 0: no LoRA
@@ -196,6 +208,10 @@ class LossOptions:
     tversky_alpha: float = 0.7  # weight of false negatives
     tversky_beta: float = 0.3  # weight of false positives
     tversky_gamma: float = 0.75
+    span_tagging: float = 2.0  # of ground_by=span, like all below
+    tag_weights: list[float] = field(default_factory=lambda: [0.1, 1.0, 1.0])  # of O, B and I
+    teacher: float = 0.0  # pull of span states towards those without LoRA
+    teacher_sigma: float = 1.0  # deviation of the Gaussian whose divergence that pull is
 
 
 @dataclass

@@ -166,8 +166,8 @@ class PlainTextEncoder:
         self._spacing = Tokenizer.from_str(json.dumps(description))
         _take_out_spacing(description)
         self._bare = Tokenizer.from_str(json.dumps(description))
-        spaced, bare = self._encode("a", self._spacing), self._encode("a", self._bare)
-        self._doubles = self._encode(" a", self._spacing) != spaced
+        spaced, bare = self._ids("a", self._spacing), self._ids("a", self._bare)
+        self._doubles = self._ids(" a", self._spacing) != spaced
         behind_token = tokenizer.encode(f"{tokenizer.eos_token}a", add_special_tokens=False)
         self._spaces = {
             Behind.nothing: spaced != bare,
@@ -180,13 +180,29 @@ class PlainTextEncoder:
 
         Where the tokenizer puts a space, a text that begins with one does not get a second.
         """
+        return [token for token, _, _ in self.encode_with_places(text, behind)]
+
+    def encode_with_places(
+        self, text: str, behind: Behind = Behind.token
+    ) -> list[tuple[int, int, int]]:
+        """The same, with the place in `text` of the characters that each token stands for."""
         if not self._spaces[behind]:
             return self._encode(text, self._bare)
-        return self._encode(text.removeprefix(" ") if self._doubles else text, self._spacing)
+        shorter = text.removeprefix(" ") if self._doubles else text
+        cut = len(text) - len(shorter)
+        found = self._encode(shorter, self._spacing)
+        return [(token, start + cut, end + cut) for token, start, end in found]
 
-    def _encode(self, text: str, backend: Tokenizer) -> list[int]:
-        ids = backend.encode(text, add_special_tokens=False).ids
-        return [token for token in ids if token not in self._forbidden]
+    def _ids(self, text: str, backend: Tokenizer) -> list[int]:
+        return [token for token, _, _ in self._encode(text, backend)]
+
+    def _encode(self, text: str, backend: Tokenizer) -> list[tuple[int, int, int]]:
+        encoded = backend.encode(text, add_special_tokens=False)
+        return [
+            (token, *place)
+            for token, place in zip(encoded.ids, encoded.offsets, strict=True)
+            if token not in self._forbidden
+        ]
 
 
 def _take_out_spacing(description: dict[str, Any]) -> None:

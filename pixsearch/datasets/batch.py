@@ -27,11 +27,12 @@ class Batch:
         attention_mask: 1 for tokens, 0 for padding.
         labels: the id itself where the token is a target, else -100; not shifted.
         token_kind: values of `TokenKind`.
+        span_tags: values of `SpanTag`, -100 at padding.
         image_rows: each row's place in `image_ids`, -1 without an image.
         image_ids: every image of the batch once.
         load_images: decodes the image of the same place, RGB.
-        target_masks: per row, in the order of its <seg> tokens, the share that the mask covers of
-            what is known of each low-resolution pixel.
+        target_masks: per row, in the order of its grounded phrases, the share that the mask covers
+            of what is known of each low-resolution pixel.
         mask_weights: for each of them the share of each pixel whose label is known: neither
             ignored by the annotation nor padding.
     """
@@ -41,6 +42,7 @@ class Batch:
     attention_mask: Int64[Tensor, "batch length"]
     labels: Int64[Tensor, "batch length"]
     token_kind: Int64[Tensor, "batch length"]
+    span_tags: Int64[Tensor, "batch length"]
     image_rows: Int64[Tensor, " batch"]
     image_ids: tuple[str, ...]
     load_images: tuple[Callable[[], Image.Image], ...]
@@ -132,6 +134,7 @@ def _pad(rendered: Sequence[Rendered], *, pad_id: int) -> dict[str, Int64[Tensor
         "attention_mask": torch.zeros(shape, dtype=torch.long),
         "labels": torch.full(shape, IGNORED),
         "token_kind": torch.full(shape, int(TokenKind.PAD)),
+        "span_tags": torch.full(shape, IGNORED),
     }
     for index, row in enumerate(rendered):
         ids = torch.tensor(row.input_ids)
@@ -140,6 +143,7 @@ def _pad(rendered: Sequence[Rendered], *, pad_id: int) -> dict[str, Int64[Tensor
         padded["attention_mask"][index, : len(row)] = 1
         padded["labels"][index, : len(row)] = torch.where(supervised, ids, IGNORED)
         padded["token_kind"][index, : len(row)] = torch.tensor(row.token_kind)
+        padded["span_tags"][index, : len(row)] = torch.tensor(row.span_tags)
     return padded
 
 

@@ -73,10 +73,13 @@ def teacher_forced_masks(
     input_ids = torch.tensor([rendered.input_ids], device=model.device)
     first_image = torch.zeros(1, dtype=torch.long, device=model.device)
     states = model.language_states(model.embed(input_ids, encoded, first_image))
-    grounded = model.grounding.find(states, input_ids)
-    assert len(grounded.rows) == len(scene.phrases)
-    maps = encoded.segmenter.index([0] * len(grounded.rows))
-    mask_logits = model.decode_masks(grounded.states, maps)
+    span_tags = torch.tensor([rendered.span_tags], device=model.device)
+    grounded = model.grounding.find(states, input_ids, span_tags)
+    num_phrases = len(grounded.rows)
+    assert num_phrases == len(scene.phrases)
+    prompts = model.grounding(grounded.states, grounded.phrases, num_phrases)
+    maps = encoded.segmenter.index([0] * num_phrases)
+    mask_logits = model.decode_conversations(grounded.rows.tolist(), prompts, maps)
     frame = model.config.segmenter_frame
     return frame.to_image(mask_logits, height=height, width=width).cpu() > 0
 

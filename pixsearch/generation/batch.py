@@ -135,15 +135,17 @@ class SlotBatch:
         slots: Sequence[int],
         lengths: Sequence[int],
     ) -> None:
-        """Keep the states that predict the next tokens, and those of `<seg>` if masks need them."""
+        """Keep the states that predict the next tokens, and those that masks may need."""
         if self._next_states is None:
             self._next_states = states.new_zeros(self._num_slots, states.shape[-1])
         moved = [index for index, length in enumerate(lengths) if length]
         last = [lengths[index] - 1 for index in moved]
         self._next_states[[slots[index] for index in moved]] = states[moved, last]
-        if not self._keeps_seg_state:
-            return
         for index in moved:
             row = self.rows[slots[index]]
-            if row.grounded and row.grounded[-1].position == row.num_processed:
-                row.grounded[-1].state = states[index, 0].clone()
+            if row.limits.tags_phrases:
+                row.states.append(states[index, : lengths[index]].clone())
+            elif self._keeps_seg_state and row.grounded:
+                phrase = row.grounded[-1]
+                if phrase.position == row.num_processed:
+                    phrase.states = states[index, :1].clone()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import chain
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pixsearch.config import GenerationOptions, PolicyOptions, SegState
@@ -14,11 +14,12 @@ from pixsearch.generation.batch import SlotBatch
 from pixsearch.generation.cache import check_attention
 from pixsearch.generation.constraints import VocabularyConstraints
 from pixsearch.generation.features import IMAGES_PER_BATCH, RecentFeatures, RequestImages
-from pixsearch.generation.grammar import Phase, TokenClass, allowed_next
+from pixsearch.generation.grammar import Phase, TokenClass, allowed_next, can_open_search
 from pixsearch.generation.masks import MaskDecoding
 from pixsearch.generation.records import EngineStats, Request, Trajectory
 from pixsearch.generation.row import Row, longest_row, open_row
 from pixsearch.generation.searching import Searching
+from pixsearch.generation.spans import SpanTagging
 from pixsearch.model import ImageFeatures, PixSearch
 from pixsearch.queries import Search
 
@@ -45,7 +46,8 @@ class Engine:
         2. one retrieval for all rows that closed a search: its evidence is appended as ids;
         3. each row's pending ids are processed: prompts together, evidence together, single tokens
            together; the cache is kept, nothing is computed twice;
-        4. the grammar bars what may not come, and each row takes its next token.
+        4. the grammar bars what may not come, and each row takes its next token; where phrases are
+           tagged, a row that opens a search is read by the tagger first.
 
     Args:
         search: the retriever; the caller binds `policy.k` and `policy.region_crop` to it.
@@ -81,6 +83,7 @@ class Engine:
             feature_cache = RecentFeatures(2 * max(options.batch_size, IMAGES_PER_BATCH))
         self._images = RequestImages(model, feature_cache, self.stats)
         self._masks = MaskDecoding(model, self.stats)
+        self._spans = SpanTagging(model)
         self._searching = Searching(
             search=search,
             policy=policy,
@@ -89,6 +92,7 @@ class Engine:
             stats=self.stats,
         )
         self._keeps_predicting_state = SegState(model.config.seg_state) is SegState.predicting
+        self._search_id = model.config.ids.search
         self._constraints: VocabularyConstraints | None = None  # made at the first logits
 
     def generate(
@@ -167,13 +171,44 @@ class Engine:
         allowed = [allowed_next(row.state, row.limits) for row in rows]
         self._note_wishes(logits, rows, allowed)
         banned = constraints.banned(allowed)
-        tokens = self._choose(logits.masked_fill(banned, -torch.inf), rows)
-        assert not banned.gather(1, tokens[:, None]).any(), "`choose` took a barred token"
+        tokens = self._choose_allowed(logits, rows, banned)
+        self._read_before_searches(logits, rows, banned, tokens)
         for index, token in enumerate(tokens.tolist()):
             token_class = constraints.class_of(token)
             rows[index].append(token, token_class)
             if token_class is TokenClass.SEG and self._keeps_predicting_state:
-                rows[index].grounded[-1].state = states[index].clone()
+                rows[index].grounded[-1].states = states[index][None].clone()
+
+    def _choose_allowed(
+        self,
+        logits: Float[Tensor, "num_rows vocabulary"],
+        rows: Sequence[Row],
+        banned: Bool[Tensor, "num_rows vocabulary"],
+    ) -> Int[Tensor, " num_rows"]:
+        tokens = self._choose(logits.masked_fill(banned, -torch.inf), rows)
+        assert not banned.gather(1, tokens[:, None]).any(), "`choose` took a barred token"
+        return tokens
+
+    def _read_before_searches(
+        self,
+        logits: Float[Tensor, "num_rows vocabulary"],
+        rows: Sequence[Row],
+        banned: Bool[Tensor, "num_rows vocabulary"],
+        tokens: Int[Tensor, " num_rows"],
+    ) -> None:
+        """Tag what rows have written that open a search; one that cannot have a payload is undone.
+
+        Changes `tokens` and `banned` in place.
+        """
+        opening = (tokens == self._search_id).nonzero()[:, 0].tolist()
+        self._spans.read(rows[index] for index in opening)
+        for index in opening:
+            row = rows[index]
+            if not can_open_search(row.state, row.limits):
+                row.wanted_search = True
+                banned[index, self._search_id] = True
+                one = slice(index, index + 1)
+                tokens[one] = self._choose_allowed(logits[one], [row], banned[one])
 
     def _note_wishes(
         self,
@@ -182,14 +217,15 @@ class Engine:
         allowed: Sequence[TokenClass],
     ) -> None:
         """Mark the rows that would now search if they might."""
-        wishes = (logits.argmax(dim=-1) == self._model.config.ids.search).tolist()
+        wishes = (logits.argmax(dim=-1) == self._search_id).tolist()
         for row, wishes_search, classes in zip(rows, wishes, allowed, strict=True):
             if wishes_search and row.state.phase is Phase.ANSWER:
                 row.wanted_search |= TokenClass.SEARCH not in classes
 
     @torch.no_grad()
     def _finish(self, rows: Sequence[Row]) -> list[Trajectory]:
-        """The trajectories of finished rows; the masks still missing are decoded in one call."""
+        """The trajectories of finished rows; the masks still missing are decoded together."""
+        self._spans.read(rows)
         self._masks.decode(phrase for row in rows for phrase in row.grounded)
         return [row.trajectory(self._model.renderer) for row in rows]
 

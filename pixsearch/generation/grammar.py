@@ -1,7 +1,7 @@
 """The trajectory grammar as a state machine of one row: what was emitted → what may come next.
 
     answer   := (text | grounded | search)* end
-    grounded := phrase "<seg>"
+    grounded := phrase "<seg>"        (where phrases are tagged: the phrase alone)
     search   := "<search>" payload "</search>" "<information>" evidence "</information>"
     payload  := "<region>" | "<whole>" | free text
 
@@ -58,7 +58,9 @@ class Limits:
 
     Attributes:
         types: query types that the policy allows and the request makes possible.
-        can_ground: False without an image.
+        can_ground: <seg> may come; False without an image.
+        tags_phrases: phrases are grounded by a tagger, which reads what was written when a search
+            is opened.
         query_tokens: longest free-text payload.
         evidence_tokens: most that one search injects, tags and restated question included.
         max_new_tokens: most tokens to be sampled.
@@ -68,6 +70,7 @@ class Limits:
 
     types: frozenset[QueryType]
     can_ground: bool
+    tags_phrases: bool = False
     max_searches: int
     query_tokens: int
     evidence_tokens: int
@@ -127,6 +130,16 @@ def advance(state: GrammarState, token: TokenClass) -> GrammarState:
     return replace(state, **changed)
 
 
+def ground(state: GrammarState, num_phrases: int) -> GrammarState:
+    """The state after a tagger found grounded phrases in what was written."""
+    return replace(state, grounded=state.grounded + num_phrases)
+
+
+def can_open_search(state: GrammarState, limits: Limits) -> bool:
+    """Whether a search that is opened here can have a payload, tagged phrases being known."""
+    return _payload_starts(state, limits) != NOTHING
+
+
 def force_search(state: GrammarState, num_tokens: int) -> GrammarState:
     """The state after a search of `num_tokens` that the engine wrote; it counts as one."""
     assert state.phase is Phase.ANSWER
@@ -181,9 +194,14 @@ def _payload_starts(state: GrammarState, limits: Limits) -> TokenClass:
 def _may_search(state: GrammarState, limits: Limits) -> bool:
     return (
         state.searches < limits.max_searches
-        and _payload_starts(state, limits) != NOTHING
+        and (can_open_search(state, limits) or _may_find_region(limits))
         and _has_room_after_search(state, limits, tokens=SHORTEST_SEARCH)
     )
+
+
+def _may_find_region(limits: Limits) -> bool:
+    """Whether a tagger, once it looks, may find the phrase that a region search needs."""
+    return limits.tags_phrases and QueryType.region in limits.types
 
 
 def _has_room_after_search(state: GrammarState, limits: Limits, *, tokens: int) -> bool:

@@ -11,6 +11,7 @@ from pixsearch.generation.records import EngineStats
 from pixsearch.generation.row import GroundedPhrase
 from pixsearch.model import PixSearch
 from pixsearch.model.features import SegmenterFeatures
+from pixsearch.model.mask_feedback import EarlierMasks
 
 
 class MaskDecoding:
@@ -19,19 +20,39 @@ class MaskDecoding:
     def __init__(self, model: PixSearch, stats: EngineStats) -> None:
         self._model = model
         self._stats = stats
+        self._has_feedback = model.grounding.feedback is not None
 
     def decode(self, phrases: Iterable[GroundedPhrase]) -> None:
         """Fill in the masks of those phrases that have none yet.
 
+        Where masks prompt the next, those of earlier phrases come first, turn by turn.
+
         Raises:
             FloatingPointError: a mask is not finite; it would pass for an empty one.
         """
+        wanted = list(phrases)
+        if not self._has_feedback:
+            self._decode(wanted)
+            return
+        every = {id(one): one for phrase in wanted for one in (*phrase.earlier, phrase)}
+        by_turn = defaultdict(list)
+        for phrase in every.values():
+            by_turn[len(phrase.earlier)].append(phrase)
+        for turn in sorted(by_turn):
+            self._decode(by_turn[turn])
+
+    def _decode(self, phrases: Sequence[GroundedPhrase]) -> None:
+        """One call for phrases that stand behind as many others."""
         missing = [phrase for phrase in phrases if phrase.mask is None]
         if not missing:
             return
-        states = torch.stack([phrase.state for phrase in missing])
+        lengths = torch.tensor([len(phrase.states) for phrase in missing])
+        owners = torch.repeat_interleave(torch.arange(len(missing)), lengths)
+        states = torch.cat([phrase.states for phrase in missing])
+        prompts = self._model.grounding(states, owners.to(states.device), len(missing))
         maps = SegmenterFeatures.cat([phrase.features.segmenter for phrase in missing])
-        mask_logits = self._model.decode_masks(states, maps.to(states.device))
+        earlier = self._earlier(missing)
+        mask_logits = self._model.decode_masks(prompts, maps.to(states.device), earlier)
         if not torch.isfinite(mask_logits).all():
             raise FloatingPointError(
                 f"among the masks of {len(missing)} phrases are values that are not finite: load "
@@ -39,7 +60,17 @@ class MaskDecoding:
             )
         self._stats.mask_calls += 1
         self._stats.masks_decoded += len(missing)
+        if self._has_feedback:
+            for phrase, prompt, logits in zip(missing, prompts, mask_logits, strict=True):
+                phrase.prompt, phrase.mask_logits = prompt, logits
         self._to_image(missing, mask_logits)
+
+    def _earlier(self, phrases: Sequence[GroundedPhrase]) -> EarlierMasks | None:
+        if not self._has_feedback or not phrases[0].earlier:
+            return None
+        prompts = [torch.stack([one.prompt for one in phrase.earlier]) for phrase in phrases]
+        logits = [torch.stack([one.mask_logits for one in phrase.earlier]) for phrase in phrases]
+        return EarlierMasks(prompts=torch.stack(prompts), mask_logits=torch.stack(logits))
 
     def _to_image(
         self, phrases: Sequence[GroundedPhrase], mask_logits: Float[Tensor, "num_masks low low"]
@@ -53,4 +84,4 @@ class MaskDecoding:
             resized = frame.to_image(mask_logits[indices], height=height, width=width)
             for index, mask in zip(indices, (resized > 0).cpu().numpy(), strict=True):
                 phrases[index].mask = mask
-                phrases[index].state = None  # done with; the row is held longer than its states
+                phrases[index].states = None  # done with; the row is held longer than its states

@@ -8,7 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pixsearch.chat import ChatRenderer, Rendered, TokenKind
-from pixsearch.config import ForcedFirst, GenerationOptions, PolicyOptions, QueryType
+from pixsearch.config import (
+    ForcedFirst,
+    GenerationOptions,
+    GroundBy,
+    PolicyOptions,
+    QueryType,
+)
 from pixsearch.generation import grammar
 from pixsearch.generation.grammar import GrammarState, Limits, Phase, TokenClass
 from pixsearch.generation.records import (
@@ -27,14 +33,21 @@ class GroundedPhrase:
     """A phrase whose mask may be asked for.
 
     Attributes:
-        position: index of its `<seg>`.
-        state: prompts the mask decoder; None until it is computed.
+        position: index of its `<seg>`; where phrases are tagged, of its last word.
+        words: index of its first word, where phrases are tagged.
+        earlier: the grounded phrases before it.
+        states: prompt the mask decoder; None until they are computed.
+        prompt, mask_logits: kept for later phrases, where masks prompt the next.
         mask: None until it is decoded.
     """
 
     position: int
     features: ImageFeatures
-    state: Float[Tensor, " hidden"] | None = None
+    words: int | None = None
+    earlier: tuple["GroundedPhrase", ...] = ()
+    states: Float[Tensor, "num_states hidden"] | None = None
+    prompt: Float[Tensor, " channels"] | None = None
+    mask_logits: Float[Tensor, "low low"] | None = None
     mask: Mask | None = None
 
 
@@ -45,6 +58,8 @@ class Row:
     Attributes:
         num_processed: how many of its ids the model has processed; the rest is pending.
         search_start: index of the last `<search>`.
+        states: of the processed ids, kept where a tagger will read them.
+        num_tagged: how many ids the tagger has read.
         wanted_search: `<search>` was the likeliest token at least once where it was barred.
     """
 
@@ -55,6 +70,8 @@ class Row:
     features: ImageFeatures | None = None
     num_processed: int = 0
     search_start: int = -1
+    states: list[Float[Tensor, "chunk hidden"]] = field(default_factory=list)
+    num_tagged: int = 0
     grounded: list[GroundedPhrase] = field(default_factory=list)
     searches: list[SearchRecord] = field(default_factory=list)
     wanted_search: bool = False
@@ -92,13 +109,24 @@ class Row:
         """Take a sampled token, which may come here; a `<seg>` opens a grounded phrase."""
         position = len(self.rendered)
         if token_class is TokenClass.SEG:
-            self.grounded.append(GroundedPhrase(position=position, features=self.features))
+            self.add_phrase(GroundedPhrase(position=position, features=self.features))
         elif token_class is TokenClass.SEARCH:
             self.search_start = position
         elif token_class is TokenClass.END:
             self.finish_reason = self._finish_reason()
         self.rendered.extend([token], TokenKind.GENERATED, supervised=True)
         self.state = grammar.advance(self.state, token_class)
+
+    def add_phrase(self, phrase: GroundedPhrase) -> None:
+        """Take a grounded phrase, the last so far."""
+        phrase.earlier = tuple(self.grounded)
+        self.grounded.append(phrase)
+
+    def ground(self, phrases: Sequence[GroundedPhrase]) -> None:
+        """Take the phrases that a tagger found."""
+        for phrase in phrases:
+            self.add_phrase(phrase)
+        self.state = grammar.ground(self.state, len(phrases))
 
     def force_search(self, payload_ids: Sequence[int]) -> None:
         """Write `<search> … </search>` in the model's place.
@@ -126,7 +154,7 @@ class Row:
             searches=tuple(self.searches),
             grounded=tuple(
                 GroundedRecord(
-                    phrase=self._phrase_before(one.position, renderer),
+                    phrase=self._words_of(one, renderer),
                     mask=one.mask,
                     position=one.position,
                 )
@@ -140,14 +168,16 @@ class Row:
             return FinishReason.length
         return FinishReason.forced_answer if self.wanted_search else FinishReason.end
 
-    def _phrase_before(self, position: int, renderer: ChatRenderer) -> str:
-        """The words between a `<seg>` and the special token, or the prompt, before it."""
+    def _words_of(self, phrase: GroundedPhrase, renderer: ChatRenderer) -> str:
+        """Its tagged words, or those between a `<seg>` and the special token before it."""
         ids, kinds = self.rendered.input_ids, self.rendered.token_kind
-        start = position
+        if phrase.words is not None:
+            return renderer.tokenizer.decode(ids[phrase.words : phrase.position + 1]).strip()
+        start = phrase.position
         special = renderer.ids.never_in_text
         while kinds[start - 1] is TokenKind.GENERATED and ids[start - 1] not in special:
             start -= 1
-        return renderer.tokenizer.decode(ids[start:position]).strip()
+        return renderer.tokenizer.decode(ids[start : phrase.position]).strip()
 
 
 def open_row(
@@ -172,7 +202,13 @@ def open_row(
         raise ValueError(f"request {request.id}: the question is empty")
     rendered = renderer.render_prompt(request.conversation, num_image_tokens=num_image_tokens)
     besides = renderer.num_evidence_tokens(request.question)
-    limits = _limits(request, policy, options, evidence_tokens=policy.evidence_tokens + besides)
+    limits = _limits(
+        request,
+        policy,
+        options,
+        evidence_tokens=policy.evidence_tokens + besides,
+        ground_by=renderer.ground_by,
+    )
     state = GrammarState(length=len(rendered))
     row = Row(request=request, rendered=rendered, limits=limits, state=state)
     _force_first(row, renderer, policy.forced_first)
@@ -220,13 +256,19 @@ def _most_tokens(row: Row) -> int:
 
 
 def _limits(
-    request: Request, policy: PolicyOptions, options: GenerationOptions, *, evidence_tokens: int
+    request: Request,
+    policy: PolicyOptions,
+    options: GenerationOptions,
+    *,
+    evidence_tokens: int,
+    ground_by: GroundBy,
 ) -> Limits:
     has_image = request.image is not None
     types = _allowed_types(policy)
     return Limits(
         types=types if has_image else types & {QueryType.text},
-        can_ground=has_image,
+        can_ground=has_image and ground_by is GroundBy.seg,
+        tags_phrases=has_image and ground_by is GroundBy.span,
         max_searches=policy.max_searches,
         query_tokens=policy.query_tokens,
         evidence_tokens=evidence_tokens,

@@ -1,12 +1,14 @@
 """Where the image side of a backbone and its language model meet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -161,3 +163,17 @@ def inject_lora(backbone: PreTrainedModel, config: PixSearchConfig) -> None:
         target_modules=config.lora_targets,
     )
     inject_adapter_in_model(adapters, backbone.model.language_model)
+
+
+@contextmanager
+def without_lora(backbone: PreTrainedModel) -> Iterator[None]:
+    """The language model as if its adapters were not there."""
+    layers = [one for one in backbone.modules() if isinstance(one, LoraLayer)]
+    scales = [dict(layer.scaling) for layer in layers]
+    try:
+        for layer in layers:
+            layer.scaling = dict.fromkeys(layer.scaling, 0.0)
+        yield
+    finally:
+        for layer, scaling in zip(layers, scales, strict=True):
+            layer.scaling = scaling

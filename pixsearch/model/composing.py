@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from pixsearch.chat_templates import TEMPLATES, ChatTemplate
-from pixsearch.config import ModelOptions
+from pixsearch.config import GroundBy, ModelOptions
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import check_family
 from pixsearch.model.segmenters import segmenter_kind
@@ -49,6 +49,7 @@ def load_parts(options: ModelOptions) -> Parts:
     Raises:
         ValueError: a part cannot be loaded or does not fit; one line that names the option.
     """
+    _check_grounding(options)
     language_model = "model.language_model", options.language_model
     segmenter_source = "model.segmenter", options.segmenter
     check_family(_load(AutoConfig.from_pretrained, *language_model))
@@ -67,7 +68,12 @@ def load_parts(options: ModelOptions) -> Parts:
     config = PixSearchConfig(
         backbone=backbone.config,
         segmenter=segmenter.config,
+        ground_by=options.ground_by.value,
         seg_state=options.seg_state.value,
+        tagger_heads=options.tagger_heads,
+        tagger_width=options.tagger_width,
+        tagger_dropout=options.tagger_dropout,
+        mask_feedback=options.mask_feedback,
         image_fit=options.image_fit.value,
         projector=options.projector.value,
         token_ids=asdict(_token_ids(tokenizer, backbone, options)),
@@ -91,6 +97,14 @@ def load_parts(options: ModelOptions) -> Parts:
         tokenizer=tokenizer,
         kept_ids=tuple(kept),
     )
+
+
+def _check_grounding(options: ModelOptions) -> None:
+    if options.mask_feedback and options.ground_by is not GroundBy.span:
+        raise ValueError(
+            "model.mask_feedback=true goes with model.ground_by=span alone: set that too, or leave "
+            "mask_feedback at false"
+        )
 
 
 def check_checkpoint(folder: str | os.PathLike[str]) -> None:

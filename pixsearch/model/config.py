@@ -5,7 +5,7 @@ from typing import Any, no_type_check
 from transformers import AutoConfig, PreTrainedConfig
 
 from pixsearch.chat_templates import ChatTemplate
-from pixsearch.config import ImageFit, Projector, SegState
+from pixsearch.config import GroundBy, ImageFit, Projector, SegState
 from pixsearch.images import SegmenterFrame
 from pixsearch.model.segmenters import segmenter_kind
 from pixsearch.tokens import TokenIds
@@ -18,7 +18,8 @@ class PixSearchConfig(PreTrainedConfig):
     Attributes:
         backbone: the image-text-to-text model.
         segmenter: the promptable segmenter.
-        seg_state, image_fit, projector, lora_*: as in `ModelOptions`.
+        ground_by, seg_state, tagger_*, mask_feedback, image_fit, projector, lora_*: as in
+            `ModelOptions`.
         token_ids: the fields of `TokenIds`.
         template: the fields of `ChatTemplate`, `restate_question` among them.
         image_processor: transformers' own for the backbone, as its `to_dict` gives it; LLaVA-1.5's
@@ -31,6 +32,11 @@ class PixSearchConfig(PreTrainedConfig):
 
     backbone: PreTrainedConfig | dict[str, Any] | None = None
     segmenter: PreTrainedConfig | dict[str, Any] | None = None
+    ground_by: str = GroundBy.seg.value
+    tagger_heads: int = 8
+    tagger_width: int = 2048
+    tagger_dropout: float = 0.1
+    mask_feedback: bool = False
     seg_state: str = SegState.predicting.value
     image_fit: str = ImageFit.pad.value
     projector: str = Projector.own.value

@@ -1,7 +1,4 @@
-"""How words become a prompt of the mask decoder: the `seg` grounding (LISA).
-
-Another grounding (`span`, PLUM) would be a second class with the same two methods.
-"""
+"""How words become prompts of the mask decoder: by a token behind them, or by tags."""
 
 from dataclasses import dataclass
 
@@ -9,7 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pixsearch.config import SegState
+from pixsearch.chat import SpanTag
+from pixsearch.config import GroundBy, SegState
+from pixsearch.model.config import PixSearchConfig
+from pixsearch.model.mask_feedback import MaskFeedback
+from pixsearch.model.span_tagger import SpanTagger, seen_by_tagger
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -18,24 +19,29 @@ class GroundedStates:
 
     Attributes:
         rows: for each phrase its row of the batch.
+        phrases: for each state its phrase.
+        state_rows, columns: where each state stands.
     """
 
     rows: Int[Tensor, " num_masks"]
-    states: Float[Tensor, "num_masks width"]
+    states: Float[Tensor, "num_states width"]
+    phrases: Int[Tensor, " num_states"]
+    state_rows: Int[Tensor, " num_states"]
+    columns: Int[Tensor, " num_states"]
 
 
-class SegGrounding(nn.Module):
-    """One token, <seg>, stands for the phrase before it.
+class Grounding(nn.Module):
+    """What both groundings have in common: states are projected, each phrase takes their mean.
 
-    Args:
-        seg_state: `predicting` takes the state from which <seg> is predicted, one position before
-            it; `token` takes the state of <seg> itself.
+    Attributes:
+        feedback: how earlier masks prompt the next; None where they do not.
     """
 
-    def __init__(self, *, seg_id: int, seg_state: SegState, width: int, channels: int) -> None:
+    feedback: MaskFeedback | None
+
+    def __init__(self, *, width: int, channels: int, feedback: MaskFeedback | None = None) -> None:
         super().__init__()
-        self.seg_id = seg_id
-        self.offset = 1 if seg_state is SegState.predicting else 0
+        self.feedback = feedback
         self.projection = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, channels)
         )
@@ -55,14 +61,174 @@ class SegGrounding(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def find(
-        self, states: Float[Tensor, "batch length width"], input_ids: Int[Tensor, "batch length"]
+        self,
+        states: Float[Tensor, "batch length width"],
+        input_ids: Int[Tensor, "batch length"],
+        span_tags: Int[Tensor, "batch length"] | None = None,
     ) -> GroundedStates:
-        """The state of every <seg> in the batch."""
-        rows, columns = (input_ids == self.seg_id).nonzero(as_tuple=True)
-        return GroundedStates(rows=rows, states=states[rows, columns - self.offset])
+        """The states of the phrases that are grounded in the batch.
+
+        Args:
+            span_tags: values of `SpanTag`, negative at padding; only tagged phrases need them.
+        """
+        raise NotImplementedError
+
+    def tag(
+        self,
+        states: Float[Tensor, "batch length width"],
+        input_ids: Int[Tensor, "batch length"],
+        span_tags: Int[Tensor, "batch length"] | None,
+    ) -> Float[Tensor, "batch length num_tags"] | None:
+        """A tagger's scores at every position; None where there is no tagger."""
+        return None
 
     def forward(
-        self, states: Float[Tensor, "num_masks width"]
-    ) -> Float[Tensor, "num_masks channels"]:
-        """Prompts for the mask decoder."""
-        return self.projection(states)
+        self,
+        states: Float[Tensor, "num_states width"],
+        phrases: Int[Tensor, " num_states"],
+        num_phrases: int,
+    ) -> Float[Tensor, "num_phrases channels"]:
+        """Prompts for the mask decoder.
+
+        Args:
+            phrases: for each state its phrase.
+        """
+        return mean_by_phrase(self.projection(states), phrases, num_phrases)
+
+
+class SegGrounding(Grounding):
+    """One token, <seg>, stands for the phrase before it (LISA).
+
+    Args:
+        seg_state: `predicting` takes the state from which <seg> is predicted, one position before
+            it; `token` takes the state of <seg> itself.
+    """
+
+    def __init__(self, *, seg_id: int, seg_state: SegState, width: int, channels: int) -> None:
+        super().__init__(width=width, channels=channels)
+        self.seg_id = seg_id
+        self.offset = 1 if seg_state is SegState.predicting else 0
+
+    def find(
+        self,
+        states: Float[Tensor, "batch length width"],
+        input_ids: Int[Tensor, "batch length"],
+        span_tags: Int[Tensor, "batch length"] | None = None,
+    ) -> GroundedStates:
+        """The state of every <seg>."""
+        rows, columns = (input_ids == self.seg_id).nonzero(as_tuple=True)
+        columns = columns - self.offset
+        return GroundedStates(
+            rows=rows,
+            states=states[rows, columns],
+            phrases=torch.arange(len(rows), device=rows.device),
+            state_rows=rows,
+            columns=columns,
+        )
+
+
+class SpanGrounding(Grounding):
+    """The words themselves stand for what they name; a tagger tells which words do (PLUM).
+
+    Args:
+        search_id, end_id: tokens behind which the tagger of what stands before does not look.
+    """
+
+    def __init__(
+        self,
+        *,
+        tagger: SpanTagger,
+        feedback: MaskFeedback | None,
+        search_id: int,
+        end_id: int,
+        width: int,
+        channels: int,
+    ) -> None:
+        super().__init__(width=width, channels=channels, feedback=feedback)
+        self.tagger = tagger
+        self.search_id = search_id
+        self.end_id = end_id
+
+    @torch.no_grad()
+    def draw(self, *, state_size: float) -> None:
+        """Draw projection, tagger and feedback anew."""
+        super().draw(state_size=state_size)
+        self.tagger.draw(state_size=state_size)
+        if self.feedback is not None:
+            self.feedback.draw()
+
+    def find(
+        self,
+        states: Float[Tensor, "batch length width"],
+        input_ids: Int[Tensor, "batch length"],
+        span_tags: Int[Tensor, "batch length"] | None = None,
+    ) -> GroundedStates:
+        """The states of every tagged word, at its own position."""
+        if span_tags is None:
+            raise ValueError("model.ground_by=span: span_tags are needed, see Rendered.span_tags")
+        rows, columns = (span_tags > SpanTag.OUTSIDE).nonzero(as_tuple=True)
+        begins = span_tags[rows, columns] == SpanTag.BEGIN
+        return GroundedStates(
+            rows=rows[begins],
+            states=states[rows, columns],
+            phrases=begins.cumsum(0) - 1,
+            state_rows=rows,
+            columns=columns,
+        )
+
+    def tag(
+        self,
+        states: Float[Tensor, "batch length width"],
+        input_ids: Int[Tensor, "batch length"],
+        span_tags: Int[Tensor, "batch length"] | None,
+    ) -> Float[Tensor, "batch length num_tags"] | None:
+        """The tagger's scores at every position, each as before the search that follows it.
+
+        Args:
+            span_tags: negative at padding, which the tagger does not look at.
+        """
+        assert span_tags is not None
+        is_boundary = (input_ids == self.search_id) | (input_ids == self.end_id)
+        return self.tagger(states, states, seen_by_tagger(is_boundary, span_tags >= 0))
+
+
+def build_grounding(config: PixSearchConfig) -> Grounding:
+    """The grounding that a model's configuration asks for."""
+    prompts = config.segmenter.prompt_encoder_config
+    sizes = {"width": config.width, "channels": prompts.hidden_size}
+    if GroundBy(config.ground_by) is GroundBy.seg:
+        return SegGrounding(seg_id=config.ids.seg, seg_state=SegState(config.seg_state), **sizes)
+    tagger = SpanTagger(
+        width=config.width,
+        num_heads=config.tagger_heads,
+        inner_width=config.tagger_width,
+        dropout=config.tagger_dropout,
+    )
+    return SpanGrounding(
+        tagger=tagger,
+        feedback=_feedback(config) if config.mask_feedback else None,
+        search_id=config.ids.search,
+        end_id=config.ids.end,
+        **sizes,
+    )
+
+
+def _feedback(config: PixSearchConfig) -> MaskFeedback:
+    prompts = config.segmenter.prompt_encoder_config
+    side = prompts.image_size // prompts.patch_size
+    inner = prompts.mask_input_channels
+    return MaskFeedback(
+        channels=prompts.hidden_size,
+        num_places=side**2,
+        downscaled=(inner // 4, inner, prompts.hidden_size),
+    )
+
+
+def mean_by_phrase(
+    values: Float[Tensor, "num_states channels"],
+    phrases: Int[Tensor, " num_states"],
+    num_phrases: int,
+) -> Float[Tensor, "num_phrases channels"]:
+    """The mean of the values of each phrase; every phrase has one at least."""
+    sums = values.new_zeros(num_phrases, values.shape[1]).index_add(0, phrases, values)
+    return sums / torch.bincount(phrases, minlength=num_phrases)[:, None]

@@ -4,6 +4,7 @@
 is padded. Targets are shares of what is known of a pixel, 0 to 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,37 +22,67 @@ PerMask = Float[Tensor, " num_masks"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class LossCounts:
+    """What the sums of a batch are divided by.
+
+    Attributes:
+        tokens: that are supervised.
+        tag_weight: sum of the weights of the tags that are scored.
+    """
+
+    tokens: int
+    masks: int
+    tag_weight: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Sums over a batch, and what to divide them by once the global counts are known.
+    """Sums over a batch, and what to divide them by unless the counts are those of more batches.
 
     Attributes:
         language: cross-entropy, summed over supervised tokens.
         mask_bce: binary cross-entropy, mean over a mask's pixels, summed over masks.
         mask_overlap: dice or focal-Tversky loss, summed over masks.
+        span_tagging: cross-entropy of the tags, each times the weight of its class.
+        teacher: divergence of the span states from a teacher's, mean over a span, summed over
+            spans, which are as many as masks.
     """
 
     language: Float[Tensor, ""]
     mask_bce: Float[Tensor, ""]
     mask_overlap: Float[Tensor, ""]
-    num_tokens: int
-    num_masks: int
+    span_tagging: Float[Tensor, ""]
+    teacher: Float[Tensor, ""]
+    counts: LossCounts
 
-    def total(
-        self,
-        options: LossOptions,
-        *,
-        num_tokens: int | None = None,
-        num_masks: int | None = None,
-    ) -> Float[Tensor, ""]:
+    @property
+    def sums(self) -> Float[Tensor, " parts"]:
+        """The parts in the order of `LOSS_PARTS`, cut off from the graph."""
+        parts = [getattr(self, part) for part in LOSS_PARTS]
+        return torch.stack([part.detach().float() for part in parts])
+
+    def total(self, options: LossOptions, counts: LossCounts | None = None) -> Float[Tensor, ""]:
         """The weighted sum of means.
 
         Args:
-            num_tokens, num_masks: counts of the whole global batch; this batch's own by default.
+            counts: of the whole global batch; this batch's own by default.
         """
-        tokens = max(self.num_tokens if num_tokens is None else num_tokens, 1)
-        masks = max(self.num_masks if num_masks is None else num_masks, 1)
-        mask_loss = options.mask_bce * self.mask_bce + options.mask_overlap * self.mask_overlap
-        return options.language * self.language / tokens + mask_loss / masks
+        divisors = loss_divisors(counts or self.counts)
+        total = self.language.new_zeros(())
+        for part, divisor in zip(LOSS_PARTS, divisors, strict=True):
+            total = total + getattr(options, part) * getattr(self, part) / divisor
+        return total
+
+
+LOSS_PARTS = ("language", "mask_bce", "mask_overlap", "span_tagging", "teacher")
+"""Names of the parts, in `Losses` and of their weights in `LossOptions`."""
+
+
+def loss_divisors(counts: LossCounts) -> list[float]:
+    """What the sum of each of `LOSS_PARTS` is divided by."""
+    masks = float(max(counts.masks, 1))
+    tag_weight = counts.tag_weight if counts.tag_weight > 0 else 1.0
+    return [float(max(counts.tokens, 1)), masks, masks, tag_weight, masks]
 
 
 def language_loss(
@@ -113,6 +144,46 @@ def overlap_loss(
     )
 
 
+def tagging_loss(
+    logits: Float[Tensor, "batch length num_tags"],
+    tags: Int[Tensor, "batch length"],
+    class_weights: Sequence[float],
+) -> tuple[Float[Tensor, ""], float]:
+    """Weighted cross-entropy of the tags, summed, and the sum of the weights to divide it by.
+
+    As in PLUM.py:657-682 of rows with a span alone, at all their positions; here not at padding.
+
+    Args:
+        tags: values of `SpanTag`, negative at padding.
+    """
+    weight = tag_weight(tags, class_weights)
+    losses = F.cross_entropy(logits.float().transpose(1, 2), tags.clamp(min=0), reduction="none")
+    return (losses * weight).sum(), float(weight.sum())
+
+
+def tag_weight(
+    tags: Int[Tensor, "batch length"], class_weights: Sequence[float]
+) -> Float[Tensor, "batch length"]:
+    """How much each position counts in `tagging_loss`."""
+    of_class = torch.tensor(class_weights, device=tags.device)
+    has_span = (tags > 0).any(dim=1, keepdim=True)
+    return of_class[tags.clamp(min=0)] * (has_span & (tags >= 0))
+
+
+def teacher_loss(
+    states: Float[Tensor, "num_states width"],
+    teacher: Float[Tensor, "num_states width"],
+    *,
+    sigma: float,
+) -> Float[Tensor, " num_states"]:
+    """Divergence of two Gaussians of deviation sigma around the states (PLUM.py:130-138).
+
+    The mean over the width of (difference² / (2 sigma²)), one per state.
+    """
+    difference = states.float() - teacher.float()
+    return difference.square().mean(dim=-1) / (2 * sigma**2)
+
+
 def mask_losses(
     logits: MaskPlanes,
     targets: Float[Tensor, "num_targets height width"] | None,
@@ -128,7 +199,7 @@ def mask_losses(
         return logits.new_zeros(()), logits.new_zeros(())
     if len(logits) != len(targets):
         raise ValueError(
-            f"the batch has {len(logits)} grounded phrases (<seg>) and {len(targets)} target "
+            f"the batch has {len(logits)} grounded phrases and {len(targets)} target "
             "masks: give one mask per phrase, in their order"
         )
     bce = mask_bce(logits, targets, weights)

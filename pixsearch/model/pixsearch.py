@@ -1,4 +1,4 @@
-"""PixSearch: a multimodal language model whose <seg> states prompt a mask decoder."""
+"""PixSearch: a multimodal language model whose states prompt a mask decoder."""
 
 import os
 from collections.abc import Sequence
@@ -19,19 +19,27 @@ from transformers import (
 from pixsearch.chat import ChatRenderer
 from pixsearch.config import (
     GenerationOptions,
+    GroundBy,
     LossOptions,
     ModelOptions,
     PolicyOptions,
-    SegState,
 )
 from pixsearch.model.answering import Answer, answer
-from pixsearch.model.backbone import Embedded, embed_images, inject_lora
+from pixsearch.model.backbone import Embedded, embed_images, inject_lora, without_lora
 from pixsearch.model.composing import check_checkpoint, check_loaded, load_parts
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import family_of
 from pixsearch.model.features import ImageFeatures, encode_images
-from pixsearch.model.grounding import GroundedStates, SegGrounding
-from pixsearch.model.losses import Losses, language_loss, mask_losses
+from pixsearch.model.grounding import GroundedStates, build_grounding, mean_by_phrase
+from pixsearch.model.losses import (
+    LossCounts,
+    Losses,
+    language_loss,
+    mask_losses,
+    tagging_loss,
+    teacher_loss,
+)
+from pixsearch.model.mask_feedback import EarlierMasks, decode_in_turn
 from pixsearch.model.new_rows import NewTokenRows
 from pixsearch.model.segmenters import SegmenterFeatures, segmenter_kind
 from pixsearch.queries import AnySearcher
@@ -45,12 +53,14 @@ class PixSearchOutput:
 
     Attributes:
         logits: at the supervised positions alone, row by row.
-        mask_logits: one mask per <seg>, row by row.
+        mask_logits: one mask per grounded phrase, row by row.
+        tag_logits: the tagger's scores, where the model has one.
     """
 
     losses: Losses
     logits: Float[Tensor, "num_tokens vocabulary"]
     mask_logits: Float[Tensor, "num_masks low low"]
+    tag_logits: Float[Tensor, "batch length num_tags"] | None = None
 
 
 class PixSearch(PreTrainedModel):
@@ -60,9 +70,11 @@ class PixSearch(PreTrainedModel):
         1. embed the tokens and put the projected patches where the placeholders are;
         2. run the language model over the embeddings;
         3. score the vocabulary where a token is supervised, and take the cross-entropy;
-        4. take the state that stands for each grounded phrase, make a prompt of it, and decode the
-           masks of the whole batch in one call;
-        5. compare the masks with their targets.
+        4. take the states that stand for each grounded phrase, make a prompt of them, and decode
+           the masks of the whole batch in one call (with mask feedback: one call per turn);
+        5. compare the masks with their targets;
+        6. where phrases are tagged: score the tags, and compare the states of tagged words with
+           those that the language model has without LoRA.
 
     Attributes:
         backbone: transformers' image-text-to-text model, its matrices not resized.
@@ -92,12 +104,7 @@ class PixSearch(PreTrainedModel):
         self.backbone = backbone or AutoModelForImageTextToText.from_config(config.backbone)
         self.family.replace_projector(self.backbone)
         self.segmenter = segmenter or self._kind.model_class(config.segmenter)
-        self.grounding = SegGrounding(
-            seg_id=config.ids.seg,
-            seg_state=SegState(config.seg_state),
-            width=config.width,
-            channels=config.segmenter.prompt_encoder_config.hidden_size,
-        )
+        self.grounding = build_grounding(config)
         self.new_rows = NewTokenRows(
             ids=config.ids.own,
             width=config.width,
@@ -173,6 +180,7 @@ class PixSearch(PreTrainedModel):
                 self.config.ids,
                 num_image_tokens=fixed.num_tokens if fixed else None,
                 template=self.config.chat_template,
+                ground_by=GroundBy(self.config.ground_by),
             )
         return self._renderer
 
@@ -201,6 +209,7 @@ class PixSearch(PreTrainedModel):
         labels: Int[Tensor, "batch length"],
         image_features: ImageFeatures | None = None,
         image_index: Int[Tensor, " batch"] | None = None,
+        span_tags: Int[Tensor, "batch length"] | None = None,
         target_masks: Float[Tensor, "num_masks low low"] | None = None,
         mask_weights: Float[Tensor, "num_masks low low"] | None = None,
         loss_options: LossOptions | None = None,
@@ -213,8 +222,9 @@ class PixSearch(PreTrainedModel):
         Args:
             labels: at each position the id that stands there if it is to be learned, or NO_TARGET.
             image_index: for each row its image in `image_features`, -1 without one.
-            target_masks: share that the mask covers of what is known of each pixel; one per <seg>,
-                row by row.
+            span_tags: values of `SpanTag`, negative at padding; for a model that tags phrases.
+            target_masks: share that the mask covers of what is known of each pixel; one per
+                grounded phrase, row by row.
                 Without them the masks are decoded and not scored.
             mask_weights: share of each pixel that is known; all by default.
         """
@@ -230,20 +240,31 @@ class PixSearch(PreTrainedModel):
         is_target = targets != NO_TARGET
         logits = self.next_logits(states[:, :-1][is_target])
         # 4. masks
-        grounded = self.grounding.find(states, input_ids)
+        options = loss_options or LossOptions()
+        grounded = self.grounding.find(states, input_ids, span_tags)
         mask_logits, idle_masks = self._decode_batch(grounded, image_features, image_index)
         # 5. mask losses
-        bce, overlap = mask_losses(
-            mask_logits, target_masks, mask_weights, loss_options or LossOptions()
-        )
+        bce, overlap = mask_losses(mask_logits, target_masks, mask_weights, options)
+        # 6. tags
+        tagging, tag_weight = states.new_zeros(()), 0.0
+        tag_logits = self.grounding.tag(states, input_ids, span_tags)
+        if tag_logits is not None and span_tags is not None:
+            tagging, tag_weight = tagging_loss(tag_logits, span_tags, options.tag_weights)
         losses = Losses(
             language=language_loss(logits, targets[is_target]),
             mask_bce=bce + idle_masks,
             mask_overlap=overlap,
-            num_tokens=len(logits),
-            num_masks=0 if target_masks is None else len(target_masks),
+            span_tagging=tagging,
+            teacher=self._teach(grounded, embedded, options),
+            counts=LossCounts(
+                tokens=len(logits),
+                masks=0 if target_masks is None else len(target_masks),
+                tag_weight=tag_weight,
+            ),
         )
-        return PixSearchOutput(losses=losses, logits=logits, mask_logits=mask_logits)
+        return PixSearchOutput(
+            losses=losses, logits=logits, mask_logits=mask_logits, tag_logits=tag_logits
+        )
 
     def embed(
         self,
@@ -299,14 +320,45 @@ class PixSearch(PreTrainedModel):
 
     def decode_masks(
         self,
-        states: Float[Tensor, "num_masks width"],
+        prompts: Float[Tensor, "num_masks channels"],
+        features: SegmenterFeatures,
+        earlier: EarlierMasks | None = None,
+    ) -> Float[Tensor, "num_masks low low"]:
+        """Masks for the prompts of grounded phrases, each on its own image, in one call.
+
+        Args:
+            earlier: what the phrases before in each conversation led to, for models in which masks
+                prompt the next.
+        """
+        if not len(prompts):
+            side = self.config.segmenter_frame.resolution
+            return prompts.new_zeros(0, side, side)
+        dense = None
+        if earlier is not None:
+            assert self.grounding.feedback is not None
+            places = self._kind.places(self.segmenter)
+            dense = self.grounding.feedback(earlier, segmenter=self.segmenter, places=places)
+        return self._kind.decode(self.segmenter, prompts, features, dense)
+
+    def decode_conversations(
+        self,
+        conversations: Sequence[int],
+        prompts: Float[Tensor, "num_masks channels"],
         features: SegmenterFeatures,
     ) -> Float[Tensor, "num_masks low low"]:
-        """Masks for states that stand for grounded phrases, each on its own image, in one call."""
-        if not len(states):
-            side = self.config.segmenter_frame.resolution
-            return states.new_zeros(0, side, side)
-        return self._kind.decode(self.segmenter, self.grounding(states), features)
+        """Masks of all phrases of some conversations; in turn, where masks prompt the next.
+
+        Args:
+            conversations: for each phrase its conversation; those of one are neighbours.
+            features: of the image of each phrase.
+        """
+        if self.grounding.feedback is None:
+            return self.decode_masks(prompts, features)
+
+        def decode(now: Sequence[int], earlier: EarlierMasks | None) -> Tensor:
+            return self.decode_masks(prompts[now], features.index(now), earlier)
+
+        return decode_in_turn(conversations, prompts, decode)
 
     def answer(
         self,
@@ -327,18 +379,48 @@ class PixSearch(PreTrainedModel):
     ) -> tuple[Float[Tensor, "num_masks low low"], Float[Tensor, ""]]:
         """Masks of all grounded phrases of a batch, and a zero.
 
-        The zero hangs on the mask decoder where the batch has no phrase: each process must have a
-        gradient for each weight that trains, and must call the modules in the same order.
+        The zero hangs on what decodes masks where the batch does not need it: each process must
+        have a gradient for each weight that trains, and must call the modules in the same order.
 
         Raises:
             ValueError: a row without an image has a grounded phrase.
         """
         if not len(grounded.rows):
-            state = torch.zeros(1, self.config.width, device=self.device, dtype=self.dtype)
-            unused = self.decode_masks(state, self._kind.nothing(self.segmenter))
-            return unused[:0], 0 * unused.sum()
+            side = self.config.segmenter_frame.resolution
+            idle = self._idle_masks()
+            return idle.new_zeros(0, side, side), idle
         images = None if image_index is None else image_index[grounded.rows]
         if image_features is None or images is None or (images < 0).any():
-            raise ValueError("a row without an image has a <seg>: ground only what is seen")
-        mask_logits = self.decode_masks(grounded.states, image_features.segmenter.index(images))
-        return mask_logits, mask_logits.new_zeros(())
+            raise ValueError("a row without an image has a phrase: ground only what is seen")
+        prompts = self.grounding(grounded.states, grounded.phrases, len(grounded.rows))
+        features = image_features.segmenter.index(images)
+        rows = grounded.rows.tolist()
+        mask_logits = self.decode_conversations(rows, prompts, features)
+        needs_idle = self.grounding.feedback is not None and len(set(rows)) == len(rows)
+        return mask_logits, self._idle_masks() if needs_idle else mask_logits.new_zeros(())
+
+    def _idle_masks(self) -> Float[Tensor, ""]:
+        """A zero that hangs on all that decodes masks."""
+        state = torch.zeros(1, self.config.width, device=self.device, dtype=self.dtype)
+        prompt = self.grounding(state, torch.zeros(1, dtype=torch.long, device=self.device), 1)
+        nothing = self._kind.nothing(self.segmenter)
+        mask_logits = self.decode_masks(prompt, nothing)
+        if self.grounding.feedback is not None:
+            earlier = EarlierMasks(prompts=prompt[None], mask_logits=mask_logits[None])
+            mask_logits = self.decode_masks(prompt, nothing, earlier)
+        return 0 * mask_logits.sum()
+
+    def _teach(
+        self, grounded: GroundedStates, embedded: Embedded, options: LossOptions
+    ) -> Float[Tensor, ""]:
+        """How far the states of grounded words have gone from those without LoRA.
+
+        The teacher is the model itself without its adapters, given the same embeddings as PLUM's,
+        which is a copy.
+        """
+        if not options.teacher:
+            return embedded.embeddings.new_zeros(())
+        with torch.no_grad(), without_lora(self.backbone):
+            teacher = self.language_states(embedded)[grounded.state_rows, grounded.columns]
+        losses = teacher_loss(grounded.states, teacher, sigma=options.teacher_sigma)
+        return mean_by_phrase(losses[:, None], grounded.phrases, len(grounded.rows)).sum()

@@ -108,24 +108,33 @@ class Sam:
         segmenter: PreTrainedModel,
         prompts: Float[Tensor, "num_masks channels"],
         features: SegmenterFeatures,
+        dense: Float[Tensor, "num_masks channels grid_height grid_width"] | None = None,
     ) -> Float[Tensor, "num_masks low low"]:
         """Decode one mask per prompt, all in one call, each on its own image.
 
-        A prompt stands where points and boxes have theirs; the dense prompt is that for "no mask".
+        A prompt stands where points and boxes have theirs.
+
+        Args:
+            dense: the dense prompts; by default that for "no mask".
         """
-        dense = _no_mask(segmenter)
-        with torch.autocast(dense.device.type, enabled=False):  # phases would be off by 0.05 rad
-            places = segmenter.get_image_wide_positional_embeddings()
-        features = features.to(dtype=dense.dtype)
+        nothing = _no_mask(segmenter)
+        features = features.to(dtype=nothing.dtype)
         mask_logits, *_ = segmenter.mask_decoder(
             image_embeddings=features.embedding,
-            image_positional_embeddings=places.expand(len(prompts), -1, -1, -1),
+            image_positional_embeddings=self.places(segmenter).expand(len(prompts), -1, -1, -1),
             sparse_prompt_embeddings=prompts[:, None, None, :],
-            dense_prompt_embeddings=dense,
+            dense_prompt_embeddings=nothing if dense is None else dense,
             multimask_output=False,
             **self._finer(features),
         )
         return mask_logits[:, 0, 0]
+
+    def places(
+        self, segmenter: PreTrainedModel
+    ) -> Float[Tensor, "1 channels grid_height grid_width"]:
+        """The positional encoding of the grid."""
+        with torch.autocast(segmenter.device.type, enabled=False):  # phases would be off by 0.05
+            return segmenter.get_image_wide_positional_embeddings()
 
     def nothing(self, segmenter: PreTrainedModel) -> SegmenterFeatures:
         """Zeros in the shape of one image's features."""

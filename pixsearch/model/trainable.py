@@ -62,8 +62,11 @@ def _tokens(model: PixSearch) -> Iterator[nn.Parameter]:
     yield from _old_rows(model)
 
 
-def _seg_projection(model: PixSearch) -> Iterator[nn.Parameter]:
-    yield from model.grounding.parameters()
+def _grounding(model: PixSearch) -> Iterator[nn.Parameter]:
+    """What makes prompts: the projection, and a tagger and mask feedback where there are."""
+    feedback = model.grounding.feedback
+    idle_ids = {id(one) for one in feedback.idle_parameters()} if feedback is not None else set()
+    yield from (each for each in model.grounding.parameters() if id(each) not in idle_ids)
 
 
 def _mask_decoder(model: PixSearch) -> Iterator[nn.Parameter]:
@@ -75,8 +78,11 @@ def _mask_decoder(model: PixSearch) -> Iterator[nn.Parameter]:
 
 
 def _prompt_encoder(model: PixSearch) -> Iterator[nn.Parameter]:
-    """The dense prompt "no mask"; points, boxes and masks are never prompted."""
-    yield from model.segmenter.prompt_encoder.no_mask_embed.parameters()
+    """The dense prompt "no mask"; that of masks where there is feedback; no points, no boxes."""
+    encoder = model.segmenter.prompt_encoder
+    yield from encoder.no_mask_embed.parameters()
+    if model.grounding.feedback is not None:
+        yield from encoder.mask_embed.parameters()
 
 
 PARTS: dict[TrainablePart, Callable[[PixSearch], Iterable[nn.Parameter]]] = {
@@ -84,7 +90,7 @@ PARTS: dict[TrainablePart, Callable[[PixSearch], Iterable[nn.Parameter]]] = {
     TrainablePart.language_model: _language_model,
     TrainablePart.lora: _lora,
     TrainablePart.tokens: _tokens,
-    TrainablePart.seg_projection: _seg_projection,
+    TrainablePart.grounding: _grounding,
     TrainablePart.mask_decoder: _mask_decoder,
     TrainablePart.prompt_encoder: _prompt_encoder,
 }

@@ -81,6 +81,7 @@ class BatchSource:
             "labels": batch.labels.to(device),
             "image_features": features,
             "image_index": batch.image_rows.to(device),
+            "span_tags": batch.span_tags.to(device),
             "target_masks": torch.cat(batch.target_masks).to(device),
             "mask_weights": torch.cat(batch.mask_weights).to(device),
             "loss_options": self._options.stage.loss,

@@ -111,7 +111,12 @@ def check_composed_as(options: ModelOptions, config: PixSearchConfig, origin: st
         ValueError: it has another; names the first option that differs, with both values.
     """
     for name in (
+        "ground_by",
         "seg_state",
+        "tagger_heads",
+        "tagger_width",
+        "tagger_dropout",
+        "mask_feedback",
         "image_fit",
         "projector",
         "restate_question",

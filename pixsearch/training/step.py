@@ -13,10 +13,10 @@ from accelerate.utils import set_seed
 from jaxtyping import Float
 from torch import Tensor
 
-from pixsearch.config import LossOptions, TrainOptions
+from pixsearch.config import GroundBy, LossOptions, TrainOptions
 from pixsearch.datasets.batch import IGNORED, Batch
 from pixsearch.datasets.example import Example
-from pixsearch.model.losses import Losses
+from pixsearch.model.losses import LOSS_PARTS, LossCounts, Losses, loss_divisors, tag_weight
 from pixsearch.training.batches import BatchSource
 from pixsearch.training.data import TrainingData
 from pixsearch.training.engines import Engine
@@ -25,12 +25,14 @@ from pixsearch.training.optim import lr_factor
 
 @dataclass(frozen=True, kw_only=True)
 class MeanLosses:
-    """The weighted loss, and its parts as means per target token and per mask."""
+    """The weighted loss, and its parts as means: per target token, mask or tag."""
 
     loss: float
     language: float
     mask_bce: float
     mask_overlap: float
+    span_tagging: float = 0.0
+    teacher: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +51,6 @@ class StepMetrics(MeanLosses):
             f"loss {self.loss:.3f} (language {self.language:.3f}, bce {self.mask_bce:.3f}, "
             f"overlap {self.mask_overlap:.3f}), {self.tokens_per_second:.0f} tokens/s"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """What the sums of a global batch are divided by, and how many tokens went through."""
-
-    targets: int
-    masks: int
-    tokens: int
 
 
 class Trainer:
@@ -80,7 +73,7 @@ class Trainer:
         started = time.perf_counter()
         self._seed(step)
         batches = self.batches.of_step(step)
-        counts = self._count(batches)
+        counts, num_tokens = self._count(batches)
         sums = self._accumulate(batches, counts)
         optim = self._options.stage.optim
         factor = lr_factor(step, options=optim, num_steps=self._options.stage.steps)
@@ -90,9 +83,9 @@ class Trainer:
             **asdict(mean_losses(sums, counts, self._options.stage.loss)),
             learning_rate=optim.lr * factor,
             grad_norm=norm.item(),
-            num_targets=counts.targets,
+            num_targets=counts.tokens,
             num_masks=counts.masks,
-            tokens_per_second=counts.tokens / (time.perf_counter() - started),
+            tokens_per_second=num_tokens / (time.perf_counter() - started),
         )
 
     @torch.no_grad()
@@ -100,17 +93,17 @@ class Trainer:
         """Losses over examples that are not trained on; each process takes its share."""
         batches = self.batches.of_examples(examples)
         self.engine.model.eval()
-        sums = torch.zeros(3, device=self._processes.device)
+        sums = torch.zeros(len(LOSS_PARTS), device=self._processes.device)
         for batch in batches:
             sums += self._held_out_parts(batch)
         for _ in range(self._rounds(examples) - len(batches)):
             self._held_out_parts(self.batches.of_all(examples[:1])[0])  # others wait for this one
         self.engine.model.train()
-        counts = self._count(batches)
+        counts, _ = self._count(batches)
         return mean_losses(self._processes.total(sums), counts, self._options.stage.loss)
 
     def _held_out_parts(self, batch: Batch) -> Float[Tensor, " parts"]:
-        return _parts(self.engine.forward(**self.batches.inputs(batch)).losses)
+        return self.engine.forward(**self.batches.inputs(batch)).losses.sums
 
     def _rounds(self, examples: Sequence[Example]) -> int:
         """Forwards that every process must take; 0 where none needs the others for one."""
@@ -127,28 +120,34 @@ class Trainer:
         source = f"{self._options.run.seed}/{step}/{self._processes.rank}"
         set_seed(random.Random(source).getrandbits(32))
 
-    def _count(self, batches: Sequence[Batch]) -> Counts:
-        """Counts over all micro-batches of all processes."""
+    def _count(self, batches: Sequence[Batch]) -> tuple[LossCounts, int]:
+        """Counts over all micro-batches of all processes; also of all tokens that go through."""
         mine = [
             sum(int((batch.labels[:, 1:] != IGNORED).sum()) for batch in batches),
             sum(len(masks) for batch in batches for masks in batch.target_masks),
+            sum(self._tag_weight(batch) for batch in batches),
             sum(int(batch.attention_mask.sum()) for batch in batches),
         ]
-        counted = torch.tensor(mine, device=self._processes.device)
-        targets, masks, tokens = self._processes.total(counted).tolist()
-        return Counts(targets=targets, masks=masks, tokens=tokens)
+        counted = torch.tensor(mine, device=self._processes.device, dtype=torch.float64)
+        targets, masks, weight, tokens = self._processes.total(counted).tolist()
+        return LossCounts(tokens=int(targets), masks=int(masks), tag_weight=weight), int(tokens)
 
-    def _accumulate(self, batches: Sequence[Batch], counts: Counts) -> Float[Tensor, " parts"]:
+    def _tag_weight(self, batch: Batch) -> float:
+        """Sum of the weights of a batch's tags; 0 for a model that does not tag."""
+        if self.engine.model.renderer.ground_by is not GroundBy.span:
+            return 0.0
+        return float(tag_weight(batch.span_tags, self._options.stage.loss.tag_weights).sum())
+
+    def _accumulate(self, batches: Sequence[Batch], counts: LossCounts) -> Float[Tensor, " parts"]:
         """Gradients of the global mean; returns the loss parts, summed over all processes."""
 
         def total(losses: Losses) -> Tensor:
-            options = self._options.stage.loss
-            return losses.total(options, num_tokens=counts.targets, num_masks=counts.masks)
+            return losses.total(self._options.stage.loss, counts)
 
-        sums = torch.zeros(3, device=self._processes.device)
+        sums = torch.zeros(len(LOSS_PARTS), device=self._processes.device)
         for index, batch in enumerate(batches):
             inputs, is_last = self.batches.inputs(batch), index == len(batches) - 1
-            sums += _parts(self.engine.accumulate(inputs, total, is_last=is_last))
+            sums += self.engine.accumulate(inputs, total, is_last=is_last).sums
         return self._processes.total(sums)
 
     def _refuse_if_not_finite(
@@ -166,21 +165,15 @@ class Trainer:
         )
 
 
-def mean_losses(sums: Float[Tensor, " parts"], counts: Counts, options: LossOptions) -> MeanLosses:
+def mean_losses(
+    sums: Float[Tensor, " parts"], counts: LossCounts, options: LossOptions
+) -> MeanLosses:
     """Divide the sums of a global batch by its counts."""
-    language, mask_bce, mask_overlap = sums.tolist()
-    language /= max(counts.targets, 1)
-    mask_bce /= max(counts.masks, 1)
-    mask_overlap /= max(counts.masks, 1)
-    loss = (
-        options.language * language
-        + options.mask_bce * mask_bce
-        + options.mask_overlap * mask_overlap
-    )
-    return MeanLosses(loss=loss, language=language, mask_bce=mask_bce, mask_overlap=mask_overlap)
-
-
-def _parts(losses: Losses) -> Float[Tensor, " parts"]:
-    """The summed parts as one tensor, cut off from the graph."""
-    parts = (losses.language, losses.mask_bce, losses.mask_overlap)
-    return torch.stack([part.detach().float() for part in parts])
+    means = {
+        part: total / divisor
+        for part, total, divisor in zip(
+            LOSS_PARTS, sums.tolist(), loss_divisors(counts), strict=True
+        )
+    }
+    loss = sum(getattr(options, part) * mean for part, mean in means.items())
+    return MeanLosses(loss=loss, **means)

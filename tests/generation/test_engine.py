@@ -100,7 +100,8 @@ def test_masks_equal_those_from_scratch(seg_state: SegState) -> None:
         positions = torch.tensor([one.position - offset for one in trajectory.grounded]).long()
         features = model.encode_image([request.image]).index([0] * len(positions))
         with torch.no_grad():
-            logits = model.decode_masks(states[positions], features.segmenter)
+            prompts = model.grounding.projection(states[positions])
+            logits = model.decode_masks(prompts, features.segmenter)
         resized = model.config.segmenter_frame.to_image(logits, height=20, width=30)
         for one, expected in zip(trajectory.grounded, resized, strict=True):
             certain = (expected.abs() > TOLERANCE).numpy()

@@ -52,17 +52,20 @@ def batch(model: PixSearch, rows: tuple[int, ...] = (0, 1, 2, 3)) -> dict[str, A
     length = max(len(row) for row in rendered)
     shape = (len(rows), length)
     input_ids, labels = torch.full(shape, model.config.ids.pad), torch.full(shape, -100)
+    span_tags = torch.full(shape, -100)
     for place, row in enumerate(rendered):
         ids = torch.tensor(row.input_ids)
         input_ids[place, : len(row)] = ids
         labels[place, : len(row)] = torch.where(torch.tensor(row.supervised), ids, -100)
-    num_masks = int((input_ids == model.config.ids.seg).sum())
+        span_tags[place, : len(row)] = torch.tensor(row.span_tags)
+    num_masks = sum(len(row.spans) for row in rendered)
     side = model.config.segmenter_frame.resolution
     return {
         "input_ids": input_ids,
         "labels": labels,
         "image_features": model.encode_image(images),
         "image_index": torch.tensor([IMAGE_INDEX[row] for row in rows]),
+        "span_tags": span_tags,
         "target_masks": (torch.arange(side * side).view(side, side) % 3 == 0)
         .float()
         .expand(num_masks, side, side),

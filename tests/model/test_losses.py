@@ -7,6 +7,7 @@ import torch
 
 from pixsearch.config import LossOptions, MaskLoss
 from pixsearch.model.losses import (
+    LossCounts,
     Losses,
     dice_loss,
     focal_tversky_loss,
@@ -97,9 +98,13 @@ def test_total_divides_by_the_global_counts() -> None:
         language=torch.tensor(6.0),
         mask_bce=torch.tensor(2.0),
         mask_overlap=torch.tensor(3.0),
-        num_tokens=3,
-        num_masks=0,
+        span_tagging=torch.tensor(5.0),
+        teacher=torch.tensor(1.0),
+        counts=LossCounts(tokens=3, masks=0, tag_weight=0.5),
     )
-    options = LossOptions(language=1.0, mask_bce=2.0, mask_overlap=8.0)
-    assert losses.total(options).item() == 6 / 3 + (4 + 24) / 1
-    assert losses.total(options, num_tokens=12, num_masks=4).item() == 6 / 12 + (4 + 24) / 4
+    options = LossOptions(
+        language=1.0, mask_bce=2.0, mask_overlap=8.0, span_tagging=2.0, teacher=4.0
+    )
+    assert losses.total(options).item() == 6 / 3 + (4 + 24 + 4) / 1 + 10 / 0.5
+    counts = LossCounts(tokens=12, masks=4, tag_weight=2.5)
+    assert losses.total(options, counts).item() == 6 / 12 + (4 + 24 + 4) / 4 + 10 / 2.5

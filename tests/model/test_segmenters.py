@@ -16,13 +16,13 @@ def test_masks_equal_those_of_sam2(monkeypatch: pytest.MonkeyPatch) -> None:
     model = family_model("qwen3_vl")
     segmenter, frame = model.segmenter, model.config.segmenter_frame
     images = [picture(0), picture(1, width=20)]
-    states = torch.randn(2, model.config.width)
+    prompts = torch.randn(2, model.config.segmenter.prompt_encoder_config.hidden_size)
     with torch.no_grad():
-        ours = model.decode_masks(states, model.encode_image(images).segmenter)
-        prompts = model.grounding(states)[:, None, None, :]
+        ours = model.decode_masks(prompts, model.encode_image(images).segmenter)
+    points = prompts[:, None, None]
     encode = segmenter.prompt_encoder.forward
     monkeypatch.setattr(
-        segmenter.prompt_encoder, "forward", lambda **given: (prompts, encode(**given)[1])
+        segmenter.prompt_encoder, "forward", lambda **given: (points, encode(**given)[1])
     )
     with torch.no_grad():
         theirs = segmenter(

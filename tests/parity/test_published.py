@@ -76,7 +76,8 @@ def test_a_converted_model_computes_the_published_arithmetic(tmp_path: Path, kin
     torch.testing.assert_close(logits[:, :vocabulary], published, atol=TOLERANCE, rtol=0)
 
     grounded = model.grounding.find(states, input_ids)
-    masks = model.decode_masks(grounded.states, features.segmenter)
+    prompts = model.grounding(grounded.states, grounded.phrases, len(grounded.rows))
+    masks = model.decode_masks(prompts, features.segmenter)
     expected_masks = plain.masks(expected, places, IMAGE)
     assert expected_masks.abs().max() > 0.1
     torch.testing.assert_close(masks, expected_masks, atol=TOLERANCE, rtol=0)

@@ -38,7 +38,7 @@ PARTS = [
     TrainablePart.projector,
     TrainablePart.language_model,
     TrainablePart.tokens,
-    TrainablePart.seg_projection,
+    TrainablePart.grounding,
     TrainablePart.mask_decoder,
 ]
 
