@@ -5,7 +5,7 @@ from pathlib import Path
 
 from accelerate.utils import set_seed
 
-from pixsearch.config import ModelOptions, TrainOptions
+from pixsearch.config import GroundBy, ModelOptions, StageOptions, TrainablePart, TrainOptions
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.trainable import set_trainable
@@ -100,8 +100,30 @@ def build_model(options: TrainOptions, found: Path | None) -> PixSearch:
         check_composed_as(options.model, model.config, origin)
     logger.info("stage %s starts from %s", options.stage.name, origin or "pre-trained parts")
     own_memory(model)
+    check_teacher(options.stage, model.config)
     set_trainable(model, options.stage.trainable, options.stage.trainable_tokens)
     return model.train()
+
+
+def check_teacher(stage: StageOptions, config: PixSearchConfig) -> None:
+    """See that a stage that learns from a teacher has one.
+
+    Raises:
+        ValueError: it has none; the teacher is the language model without its adapters.
+    """
+    if not stage.loss.teacher:
+        return
+    wrong = [
+        (config.ground_by != GroundBy.span, "model.ground_by=span"),
+        (not config.lora_rank, "model.lora_rank above 0"),
+        (TrainablePart.language_model in stage.trainable, "a stage that trains lora alone"),
+    ]
+    needed = [what for is_wrong, what in wrong if is_wrong]
+    if needed:
+        raise ValueError(
+            f"stage.loss.teacher={stage.loss.teacher} needs {', '.join(needed)}: the teacher is "
+            "the language model without its adapters; set that, or stage.loss.teacher=0"
+        )
 
 
 def check_composed_as(options: ModelOptions, config: PixSearchConfig, origin: str | Path) -> None:

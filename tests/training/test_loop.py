@@ -17,6 +17,8 @@ import torch
 from accelerate.utils import set_seed
 
 from pixsearch.config import (
+    GroundBy,
+    LossOptions,
     OptimOptions,
     Precision,
     SegState,
@@ -31,6 +33,33 @@ from tests.training.runs import kill, metrics, started, tiny_options
 
 PATIENCE = 200  # seconds for a run in a process of its own, on a busy machine
 LOSSES = ("loss", "language", "mask_bce", "mask_overlap", "grad_norm")
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+
+def accelerate(config: str) -> tuple[str, ...]:
+    """As the README launches it, on two processes."""
+    return (
+        *("-m", "accelerate.commands.launch"),
+        *("--config_file", f"configs/accelerate/{config}.yaml"),
+        *("--num_processes", "2", "--main_process_port", "0"),
+    )
+
+
+LAUNCHERS = {
+    "torchrun": (TORCHRUN, "Replicated", 1.0),
+    "ddp": (accelerate("ddp"), "Replicated", 1.0),
+    "fsdp2": (accelerate("fsdp2"), "FullySharded", 0.5),
+    "zero2": (accelerate("zero2"), "Zero2", 1.0),
+}
+WITHOUT_DEEPSPEED = pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is None, reason="make setup EXTRAS=cpu,dev,deepspeed"
+)
+ENGINES = [
+    *("ddp", "fsdp2"),
+    pytest.param("zero2", marks=WITHOUT_DEEPSPEED),
+]
 
 
 def run_beside(options: TrainOptions, name: str, **stage: int) -> TrainOptions:
@@ -93,6 +122,65 @@ def test_one_batch_is_learned_by_heart(tmp_path: Path) -> None:
     fit(options)
     losses = [line["language"] for line in metrics(options)]
     assert losses[-1] < 0.1 * losses[0]
+
+
+def test_phrases_are_learned_by_heart_where_they_are_tagged(tmp_path: Path) -> None:
+    options = spans(tiny_options(tmp_path, steps=60, batch_size=4, optim=OptimOptions(lr=1e-2)))
+    options.run = replace(options.run, overfit_one_batch=True, evaluate_every=0, save_every=0)
+    options.stage.optim.warmup_steps = 5
+    fit(options)
+    losses = [line["span_tagging"] for line in metrics(options)]
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def spans(options: TrainOptions) -> TrainOptions:
+    """The same run by tagged spans, with all that goes with them; the language model by LoRA."""
+    model = replace(
+        options.model,
+        ground_by=GroundBy.span,
+        tagger_heads=2,
+        tagger_width=48,
+        tagger_dropout=0.0,
+        mask_feedback=True,
+        lora_rank=4,
+        lora_dropout=0.0,
+    )
+    parts = ["lora", "tokens", "grounding", "mask_decoder", "prompt_encoder"]
+    stage = replace(
+        options.stage,
+        trainable=[TrainablePart(part) for part in parts],
+        trainable_tokens=TrainableTokens.new_rows,
+        loss=LossOptions(teacher=0.1),
+    )
+    return replace(options, model=model, stage=stage)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_tagged_spans_train_alike_under_every_engine(tmp_path: Path, name: str) -> None:
+    """Every third row has no image and no phrase; a process may have nothing else."""
+    one = spans(tiny_options(tmp_path, batch_size=4, steps=3))
+    two = run_beside(one, "two", batch_size=1, accumulation=2)
+    fit(one)
+    run_launched(two, LAUNCHERS[name][0])
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert alone["span_tagging"] > 0
+        assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "needed"),
+    [({"ground_by": GroundBy.seg, "mask_feedback": False}, "ground_by=span"), ({}, "trains lora")],
+)
+def test_a_teacher_that_is_not_there_is_refused(
+    tmp_path: Path, change: dict[str, Any], needed: str
+) -> None:
+    options = spans(tiny_options(tmp_path, steps=1))
+    options.model = replace(options.model, **change)
+    if not change:
+        options.stage.trainable.append(TrainablePart.language_model)
+    with pytest.raises(ValueError, match=needed):
+        fit(options)
 
 
 def test_accumulated_batches_take_the_step_of_a_large_one(tmp_path: Path) -> None:
@@ -238,33 +326,6 @@ def run_to_the_end(options: TrainOptions) -> None:
     with started(options) as process:
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
-
-
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-
-
-def accelerate(config: str) -> tuple[str, ...]:
-    """As the README launches it, on two processes."""
-    return (
-        *("-m", "accelerate.commands.launch"),
-        *("--config_file", f"configs/accelerate/{config}.yaml"),
-        *("--num_processes", "2", "--main_process_port", "0"),
-    )
-
-
-LAUNCHERS = {
-    "torchrun": (TORCHRUN, "Replicated", 1.0),
-    "ddp": (accelerate("ddp"), "Replicated", 1.0),
-    "fsdp2": (accelerate("fsdp2"), "FullySharded", 0.5),
-    "zero2": (accelerate("zero2"), "Zero2", 1.0),
-}
-WITHOUT_DEEPSPEED = pytest.mark.skipif(
-    importlib.util.find_spec("deepspeed") is None, reason="make setup EXTRAS=cpu,dev,deepspeed"
-)
-ENGINES = [
-    *("ddp", "fsdp2"),
-    pytest.param("zero2", marks=WITHOUT_DEEPSPEED),
-]
 
 
 def run_launched(options: TrainOptions, launcher: tuple[str, ...]) -> None:
