@@ -382,7 +382,9 @@ class PlanAssumptions:
         _check_at_least(1, "plan", self, names)
         _check_at_least(0, "plan", self, ("masks",))
         if not 0 < self.utilization <= 1:
-            raise ValueError(f"plan.utilization={self.utilization}: above 0 and at most 1 is needed")
+            raise ValueError(
+                f"plan.utilization={self.utilization}: above 0 and at most 1 is needed"
+            )
 
 
 @dataclass

@@ -79,14 +79,15 @@ def layer_bytes(model: PixSearch, *, mixed: bool) -> int:
 
     Both norms keep their input, and its size, in fp32. The attention kernel keeps queries, keys,
     values, output and a number a head; the gated MLP both its branches and the first one's
-    activation. A matrix that trains keeps its input, an adapter's dropout a mask.
+    activation. A matrix or norm that trains keeps its input as well, an adapter's dropout a mask.
+    In fp32 matrices with the same input share it, which is not subtracted.
     """
     layer, text = model.backbone.model.language_model.layers[0], model.config.backbone
     text = text.get_text_config()
     size = BF16 if mixed else FP32
     heads, head = text.num_attention_heads, head_size(text)
     queries, keys = heads * head, text.num_key_value_heads * head
-    norms = 2 * FP32 * (text.hidden_size + 1)
+    norms = (2 + 2 * layer.input_layernorm.weight.requires_grad) * FP32 * text.hidden_size
     if hasattr(layer.self_attn, "q_norm"):  # Qwen3
         norms += FP32 * (queries + keys)
     attention = size * 2 * (queries + keys) + FP32 * heads

@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+)
 
 from pixsearch.chat_templates import TEMPLATES
 from pixsearch.config import ModelOptions

@@ -62,7 +62,7 @@ def count_flops(model: PixSearch, plan: PlanAssumptions, *, tokens: int) -> Flop
     return FlopCounts(
         language_layers=language_flops(model, tokens=tokens),
         head=_dense(model.backbone.lm_head, positions=plan.target_tokens),
-        projector=_dense(projector, positions=num_image_tokens),
+        projector=_dense(projector, positions=num_image_tokens, has_gradient=False),
         grounding=_dense(model.grounding, positions=plan.masks),
         mask_decoder=decoder_flops(model.segmenter, masks=plan.masks),
         vision_tower=Passes(forward=tower_flops(model, size)),
@@ -128,8 +128,13 @@ def _cross_flops(attention: nn.Module, *, queries: int, keys: int) -> int:
     return 2 * (of_keys * keys + of_queries * queries) + products
 
 
-def _dense(module: nn.Module, *, positions: int) -> Passes:
-    """A module that each position goes through; its input has a gradient."""
+def _dense(module: nn.Module, *, positions: int, has_gradient: bool = True) -> Passes:
+    """A module that each position goes through.
+
+    Args:
+        has_gradient: its input has one; else nothing flows back through it unless it trains.
+    """
     trained = matrix_weights(module, trained_only=True)
     forward = 2 * matrix_weights(module) * positions
-    return Passes(forward=forward, backward=forward + 2 * trained * positions)
+    through = forward if has_gradient or trained else 0
+    return Passes(forward=forward, backward=through + 2 * trained * positions)

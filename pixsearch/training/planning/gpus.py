@@ -15,7 +15,7 @@ class Card:
         fp32: the same outside the tensor cores (torch leaves TF32 off).
     """
 
-    memory_gib: float
+    memory_gib: int
     bf16: float
     fp32: float
 

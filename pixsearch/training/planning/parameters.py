@@ -94,9 +94,10 @@ def _part_at(name: str, places: dict[str, str]) -> str:
     """The part of a weight by its place.
 
     >>> _part_at("backbone.lm_head.weight", PLACES), _part_at("tagger.layer.weight", PLACES)
-    ('embedding_and_head', 'tagger.layer')
+    ('embedding_and_head', 'tagger')
     """
     for place, part in places.items():
         if name.startswith(f"{place}."):
             return part
-    return ".".join(name.split(".")[:2])
+    steps = name.split(".")
+    return ".".join(steps[: 3 if steps[0] in ("backbone", "segmenter") else 1])

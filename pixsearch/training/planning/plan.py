@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from pixsearch.config import PlanOptions, Precision
+from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.trainable import set_trainable
 from pixsearch.training.planning.activations import ActivationMemory, activation_memory
 from pixsearch.training.planning.architecture import planned_model
@@ -37,6 +38,7 @@ class Plan:
 
     Attributes:
         kept, checkpointed: activations without and with gradient checkpointing.
+        tokens: of the sample that `flops` is about.
     """
 
     name: str
@@ -68,22 +70,8 @@ def make_plan(options: PlanOptions, name: str) -> Plan:
     # 2. weights
     parameters = count_parameters(model)
     # 3. memory
-    mixed = options.model.precision is not Precision.fp32  # every card of a plan has bf16
-    engines = engine_memory(
-        weight_sizes(model), num_gpus=plan.num_gpus, accumulation=stage.accumulation
-    )
-    kept, checkpointed = (
-        activation_memory(
-            model,
-            plan,
-            rows=stage.batch_size,
-            tokens=stage.max_length,
-            encode_batch=options.run.encode_batch,
-            mixed=mixed,
-            checkpointing=checkpointing,
-        )
-        for checkpointing in (False, True)
-    )
+    sizes = weight_sizes(model)
+    engines = engine_memory(sizes, num_gpus=plan.num_gpus, accumulation=stage.accumulation)
     # 4. time
     tokens = plan.mean_tokens or stage.max_length
     flops = count_flops(model, plan, tokens=tokens)
@@ -92,17 +80,35 @@ def make_plan(options: PlanOptions, name: str) -> Plan:
         options=options,
         parameters=parameters,
         engines=tuple(engines),
-        kept=kept,
-        checkpointed=checkpointed,
+        kept=_activations(model, options, checkpointing=False),
+        checkpointed=_activations(model, options, checkpointing=True),
         tokens=tokens,
         flops=flops,
-        duration=estimate_duration(flops, options, tokens=tokens, mixed=mixed),
+        duration=estimate_duration(flops, options, tokens=tokens),
     )
 
 
-def estimate_duration(
-    flops: FlopCounts, options: PlanOptions, *, tokens: int, mixed: bool
-) -> Duration:
+def _activations(
+    model: PixSearch, options: PlanOptions, *, checkpointing: bool
+) -> ActivationMemory:
+    """Of a micro-batch of the longest conversations that the stage takes."""
+    return activation_memory(
+        model,
+        options.plan,
+        rows=options.stage.batch_size,
+        tokens=options.stage.max_length,
+        encode_batch=options.run.encode_batch,
+        mixed=_is_mixed(options),
+        checkpointing=checkpointing,
+    )
+
+
+def _is_mixed(options: PlanOptions) -> bool:
+    """Whether products are in bf16: every card of a plan has units for it."""
+    return options.model.precision is not Precision.fp32
+
+
+def estimate_duration(flops: FlopCounts, options: PlanOptions, *, tokens: int) -> Duration:
     """FLOP divided by what the cards reach; exchanges between GPUs are part of `utilization`.
 
     The encoders run outside of autocast (training/batches.py), so at the rate of fp32, and in calls
@@ -111,7 +117,7 @@ def estimate_duration(
     stage, run, plan = options.stage, options.run, options.plan
     card = CARDS[plan.gpu]
     images = ceil(stage.batch_size / run.encode_batch) * run.encode_batch / stage.batch_size
-    rate = (card.bf16 if mixed else card.fp32) * plan.utilization
+    rate = (card.bf16 if _is_mixed(options) else card.fp32) * plan.utilization
     encoding = images * flops.encoders / (card.fp32 * plan.utilization)
     per_gpu = stage.steps * stage.batch_size * stage.accumulation
     samples = stage.batch_size * stage.accumulation * plan.num_gpus

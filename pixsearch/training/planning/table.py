@@ -19,7 +19,8 @@ def as_table(plan: Plan) -> str:
     """Every section under its title; the last cells of a row stand right under each other."""
     sections = [
         ("Weights", _parameter_rows(plan)),
-        (f"Memory of one GPU in GiB, {_longest(plan)} (estimate)", _memory_rows(plan)),
+        (f"Activations in GiB, {_longest(plan)} (estimate)", _activation_rows(plan)),
+        ("Memory of one GPU in GiB (estimate)", _memory_rows(plan)),
         (f"TFLOP of a sample of {plan.tokens:,} tokens (estimate)", _flop_rows(plan.flops)),
         ("Time (estimate)", _duration_rows(plan)),
     ]
@@ -83,9 +84,17 @@ def _longest(plan: Plan) -> str:
     return f"micro-batches of {stage.batch_size} x {stage.max_length:,} tokens"
 
 
+def _activation_rows(plan: Plan) -> list[Row]:
+    rows: list[Row] = [("", "kept", "checkpointed")]
+    for field in fields(plan.kept):
+        pair = (getattr(each, field.name) / GIB for each in (plan.kept, plan.checkpointed))
+        rows.append((field.name, *(f"{each:.1f}" for each in pair)))
+    return rows
+
+
 def _memory_rows(plan: Plan) -> list[Row]:
     header = ("", "GPUs", "weights", "gradients", "optimiser", "activations", "sum", "")
-    saved = ("", "", "", "", "", "checkpointed", "sum", "")
+    saved = ("with gradient checkpointing", "", "", "", "", "", "", "")
     without = [_engine_row(plan, each, plan.kept.peak) for each in plan.engines]
     with_it = [_engine_row(plan, each, plan.checkpointed.peak) for each in plan.engines]
     return [header, *without, saved, *with_it]
@@ -128,9 +137,10 @@ def _assumptions(plan: Plan) -> str:
     taken = plan.options.plan
     card = CARDS[taken.gpu]
     return (
-        f"Assumed: {taken.num_gpus} x {taken.gpu} ({card.memory_gib:.0f} GiB, peak "
+        f"Assumed: {taken.num_gpus} x {taken.gpu} ({card.memory_gib} GiB, peak "
         f"{card.bf16 / 1e12:.0f} TFLOP/s in bf16, {card.fp32 / 1e12:.1f} in fp32), of the peak "
         f"{taken.utilization:.0%} reached; a sample has one image of {taken.image_height} x "
         f"{taken.image_width} pixels, never cached, {taken.target_tokens} supervised tokens, "
-        f"{taken.masks} mask(s); {RESERVED_GIB:.0f} GiB of every sum are kept free."
+        f"{taken.masks} mask(s); {RESERVED_GIB:.0f} GiB of every sum are kept free. Gradient "
+        "checkpointing is not an option of training yet."
     )

@@ -1,12 +1,13 @@
 """Counts of arithmetic against torch's own counter, on tiny real models."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import PreTrainedModel, Sam2Model, SamModel
+from transformers import AutoConfig, PreTrainedModel, Sam2Model, SamModel
 
 from pixsearch.config import TrainablePart, TrainableTokens
 from pixsearch.model.backbone import Embedded
@@ -20,6 +21,7 @@ from tests.tiny import HIDDEN, tiny_model, tiny_segmenter_config
 
 SIZE = (64, 96)  # height and width that fill tiles and windows
 FEW_PERCENT = 0.04
+ARCHITECTURES = Path(__file__).parents[3] / "configs" / "architecture"
 
 
 def counted(run: Callable[[], object]) -> int:
@@ -79,3 +81,16 @@ def test_language_model(part: TrainablePart) -> None:
     planned = language_flops(model, tokens=length)
     assert planned.forward == pytest.approx(counted(run), rel=FEW_PERCENT)
     assert planned.total == pytest.approx(counted(lambda: run().sum().backward()), rel=FEW_PERCENT)
+
+
+@pytest.mark.parametrize(
+    ("name", "tera"), [("facebook/sam-vit-huge", 5.961), ("facebook/sam2.1-hiera-large", 1.825)]
+)
+def test_segmenters_of_real_size(name: str, tera: float) -> None:
+    """The larger number is also what was measured on Meta's own SAM ViT-H, 5.96 TFLOP."""
+    config = AutoConfig.from_pretrained(ARCHITECTURES / name)
+    kind = segmenter_kind(config)
+    with torch.device("meta"):
+        model = kind.model_class(config)
+    assert segmenter_flops(model) / 1e12 == pytest.approx(tera, rel=0.002)
+    assert decoder_flops(model, masks=1).forward / 1e9 == pytest.approx(3.6, rel=0.01)
