@@ -201,7 +201,7 @@ MISTAKES = {
     "train stage.optim.decay=nope": "linear, cosine, constant",
     "evaluate policy.allow=[regoin]": "text, image, region",
     "train nonsense": "nonsense",
-    "plan plan.utilization=2": "plan.utilization=2.0: above 0, at most 1",
+    "plan plan.utilization=2": "plan.utilization=2.0: above 0 and at most 1",
     "plan plan.gpu=abacus": "a100_80gb",
     "evaluate policy=full,no_text": "--multirun",
     "evaluate -m policy=full +nope=1": "nope",
