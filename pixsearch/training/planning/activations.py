@@ -77,7 +77,7 @@ def activation_memory(
 def layer_bytes(model: PixSearch, *, mixed: bool) -> int:
     """What one layer of the language model keeps of a token.
 
-    Both norms keep their input, and its size, in fp32. The attention kernel keeps queries, keys,
+    Both norms keep their input in fp32. The attention kernel keeps queries, keys,
     values, output and a number a head; the gated MLP both its branches and the first one's
     activation. A matrix or norm that trains keeps its input as well, an adapter's dropout a mask.
     In fp32 matrices with the same input share it, which is not subtracted.
