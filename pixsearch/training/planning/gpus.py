@@ -10,7 +10,7 @@ class Card:
     """One card.
 
     Attributes:
-        memory_gib: of the whole card; the data sheets' "GB" are GiB in what nvidia-smi shows.
+        memory_gib: the data sheets' "GB" taken as GiB; one or two of them are never free.
         bf16: peak FLOP/s of dense matrix products, without sparsity.
         fp32: the same outside the tensor cores (torch leaves TF32 off).
     """
