@@ -156,6 +156,16 @@ class WandbMode(StrEnum):
     online = "online"
 
 
+class Gpu(StrEnum):
+    """Cards whose memory and arithmetic a plan knows (pixsearch/training/planning/gpus.py)."""
+
+    a100_40gb = "a100_40gb"
+    a100_80gb = "a100_80gb"
+    l40s = "l40s"
+    h100 = "h100"
+    h200 = "h200"
+
+
 class Foundation(StrEnum):
     """Where the miniature's pre-trained parts come from."""
 
@@ -367,6 +377,37 @@ class TrainOptions:
     retrieval: RetrievalOptions | None = None
     run: RunOptions = field(default_factory=RunOptions)
     paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class PlanAssumptions:
+    """What a plan takes for granted about the machines and a sample."""
+
+    gpu: Gpu = Gpu.a100_80gb
+    num_gpus: int = 8
+    utilization: float = 0.35  # of the card's peak that training reaches
+    mean_tokens: int | None = None  # of a sample with its image; null: stage.max_length
+    target_tokens: int = 128  # of a sample, supervised
+    masks: int = 1  # grounded phrases of a sample
+    image_height: int = 480  # of a sample's one image, in pixels
+    image_width: int = 640
+    architectures: str = "configs/architecture"  # folder with the sizes of published models
+
+    def __post_init__(self) -> None:
+        names = ("num_gpus", "target_tokens", "image_height", "image_width")
+        _check_at_least(1, "plan", self, names)
+        _check_at_least(0, "plan", self, ("masks",))
+        if not 0 < self.utilization <= 1:
+            raise ValueError(
+                f"plan.utilization={self.utilization}: above 0 and at most 1 is needed"
+            )
+
+
+@dataclass
+class PlanOptions(TrainOptions):
+    """scripts/plan.py: what a training run would need; every option of the run is one of its."""
+
+    plan: PlanAssumptions = field(default_factory=PlanAssumptions)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from pixsearch.config import (
     EvaluateOptions,
     ForcedFirst,
     InferOptions,
+    PlanOptions,
     PoolOptions,
     PretrainOptions,
     ReportOptions,
@@ -31,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 OPTIONS = {
     "train": TrainOptions,
+    "plan": PlanOptions,
     "evaluate": EvaluateOptions,
     "build_index": BuildIndexOptions,
     "infer": InferOptions,
@@ -66,7 +68,7 @@ CASES = [
     *[("train", [f"model={name}"]) for name in choices("model")],
     *[("train", [f"data={data}", f"stage={stage}"])
       for data in choices("data") for stage in choices("stage")],
-    *[("train", [f"experiment={name}", f"stage={stage}"])
+    *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
       for name in choices("experiment") for stage in choices("stage")],
     *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
@@ -87,7 +89,7 @@ def test_every_script_and_every_group_is_covered():
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == OPTIONS.keys() | {"common"}
     groups = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
     tested = {override.split("=")[0] for _, overrides in CASES for override in overrides}
-    assert groups - tested == {"accelerate"}  # read by accelerate, not by Hydra
+    assert groups - tested == {"accelerate", "architecture"}  # read by accelerate and transformers
 
 
 def test_stages_are_the_papers():
@@ -96,6 +98,13 @@ def test_stages_are_the_papers():
     assert ground.batch_size * ground.accumulation == 60
     assert ground.loss == search.loss
     assert (ground.loss.language, ground.loss.mask_overlap, ground.loss.mask_bce) == (1, 8, 2)
+
+
+def test_a_plan_takes_what_train_takes():
+    overrides = ("experiment=plum_13b", "stage=search", "stage.batch_size=2", "model.lora_rank=4")
+    train, plan = composed("train", *overrides), composed("plan", *overrides)
+    for field in dataclasses.fields(train):
+        assert getattr(plan, field.name) == getattr(train, field.name)
 
 
 @pytest.mark.parametrize("data", choices("data"))
@@ -192,6 +201,8 @@ MISTAKES = {
     "train stage.optim.decay=nope": "linear, cosine, constant",
     "evaluate policy.allow=[regoin]": "text, image, region",
     "train nonsense": "nonsense",
+    "plan plan.utilization=2": "plan.utilization=2.0: above 0 and at most 1",
+    "plan plan.gpu=abacus": "a100_80gb",
     "evaluate policy=full,no_text": "--multirun",
     "evaluate -m policy=full +nope=1": "nope",
     "demo policy.allowed=[region]": "policy.allowed",

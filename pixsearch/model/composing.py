@@ -14,6 +14,8 @@ from transformers import (
     AutoImageProcessor,
     AutoModelForImageTextToText,
     AutoTokenizer,
+    BaseImageProcessor,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -65,9 +67,44 @@ def load_parts(options: ModelOptions) -> Parts:
     backbone.config.tie_word_embeddings = is_tied
     vision = _load(AutoImageProcessor.from_pretrained, *language_model)
     pixels = _load(AutoImageProcessor.from_pretrained, *segmenter_source)
-    config = PixSearchConfig(
+    config = composite_config(
+        options,
         backbone=backbone.config,
         segmenter=segmenter.config,
+        token_ids=_token_ids(tokenizer, backbone, options),
+        template=template,
+        vision=vision,
+        pixels=pixels,
+    )
+    kept = tokenizer.convert_tokens_to_ids(list(options.token_mapping.values()))
+    return Parts(
+        config=config,
+        backbone=backbone,
+        segmenter=segmenter,
+        tokenizer=tokenizer,
+        kept_ids=tuple(kept),
+    )
+
+
+def composite_config(
+    options: ModelOptions,
+    *,
+    backbone: PreTrainedConfig,
+    segmenter: PreTrainedConfig,
+    token_ids: TokenIds,
+    template: ChatTemplate,
+    vision: BaseImageProcessor,
+    pixels: BaseImageProcessor,
+) -> PixSearchConfig:
+    """Describe a composition; the one place where options become a model's config.
+
+    Args:
+        vision: the backbone's image processor.
+        pixels: the segmenter's.
+    """
+    return PixSearchConfig(
+        backbone=backbone,
+        segmenter=segmenter,
         ground_by=options.ground_by.value,
         seg_state=options.seg_state.value,
         tagger_heads=options.tagger_heads,
@@ -76,7 +113,7 @@ def load_parts(options: ModelOptions) -> Parts:
         mask_feedback=options.mask_feedback,
         image_fit=options.image_fit.value,
         projector=options.projector.value,
-        token_ids=asdict(_token_ids(tokenizer, backbone, options)),
+        token_ids=asdict(token_ids),
         template=asdict(template),
         image_processor=vision.to_dict(),
         vision_mean=list(vision.image_mean),
@@ -88,14 +125,6 @@ def load_parts(options: ModelOptions) -> Parts:
         lora_dropout=options.lora_dropout,
         lora_targets=list(options.lora_targets),
         attn_implementation={},  # each part keeps its own; by default all would be set to None
-    )
-    kept = tokenizer.convert_tokens_to_ids(list(options.token_mapping.values()))
-    return Parts(
-        config=config,
-        backbone=backbone,
-        segmenter=segmenter,
-        tokenizer=tokenizer,
-        kept_ids=tuple(kept),
     )
 
 

@@ -26,6 +26,11 @@ class LlavaNext(Llava):
         overview = super().layout(size).num_tokens
         return Layout(num_tokens=overview + height * (width + 1))  # a token ends each line
 
+    def num_pieces(self, size: Size) -> int:
+        best = select_best_resolution(size, self.config.backbone.image_grid_pinpoints)
+        tile = self.config.backbone.vision_config.image_size
+        return 1 + (best[0] // tile) * (best[1] // tile)
+
     def encode(self, backbone: PreTrainedModel, images: Sequence[Image.Image]) -> list[Patches]:
         tiles = [self._tiles(image) for image in images]
         pixel_values = torch.cat(tiles).to(backbone.device, backbone.dtype)

@@ -66,6 +66,10 @@ class Family(ABC):
     def layout(self, size: Size) -> Layout:
         """The layout of an image of this size."""
 
+    def num_pieces(self, size: Size) -> int:
+        """How many squares the encoder sees of an image of this size: its tiles, or itself."""
+        return 1
+
     @abstractmethod
     def encode(self, backbone: PreTrainedModel, images: Sequence[Image.Image]) -> list[Patches]:
         """Run the frozen image encoder over images, in one batch."""

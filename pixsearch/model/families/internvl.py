@@ -18,13 +18,15 @@ class InternVL(Llava):
     has_fixed_layout = False
 
     def layout(self, size: Size) -> Layout:
-        tiles = self.processor.get_number_of_image_patches(*size, TILED)
         vision = self.config.backbone.vision_config
         rows, columns = (
             int(side // patch * self.config.backbone.downsample_ratio)
             for side, patch in zip(vision.image_size, vision.patch_size, strict=True)
         )
-        return Layout(num_tokens=tiles * rows * columns)
+        return Layout(num_tokens=self.num_pieces(size) * rows * columns)
+
+    def num_pieces(self, size: Size) -> int:
+        return self.processor.get_number_of_image_patches(*size, TILED)
 
     def encode(self, backbone: PreTrainedModel, images: Sequence[Image.Image]) -> list[Patches]:
         inputs = self.processor(

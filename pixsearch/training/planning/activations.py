@@ -1,0 +1,137 @@
+"""Estimated memory of what a micro-batch leaves behind for its backward, in bytes.
+
+Counted tensor by tensor, as Korthikanti et al. 2022 (Reducing Activation Recomputation in Large
+Transformer Models, section 4) count them; which tensors autograd keeps here was read off with
+saved_tensors_hooks, and tests/training/planning/ compares. Attention kernels keep no scores.
+"""
+
+from dataclasses import dataclass
+
+from peft.tuners.lora import LoraLayer
+from torch import nn
+
+from pixsearch.config import PlanAssumptions
+from pixsearch.model.pixsearch import PixSearch
+from pixsearch.training.planning.counting import matrix_weights
+from pixsearch.training.planning.flops import head_size
+
+FP32, BF16, BOOL = 4, 2, 1  # bytes
+DECODER_TENSORS = 96  # bytes a mask, pixel and channel: 54 (SAM) to 63 (SAM 2) in bf16, 89 in fp32
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationMemory:
+    """Bytes of one GPU.
+
+    Attributes:
+        layers: states that the language model's layers keep.
+        weight_copies: bf16 copies of frozen weights, which backward needs and autocast has made.
+        head: logits of the supervised tokens and their probabilities.
+        masks: what the mask decoder keeps.
+        encoding: the largest tensors of the frozen encoders; gone when the forward begins.
+    """
+
+    layers: int
+    weight_copies: int
+    head: int
+    masks: int
+    encoding: int
+
+    @property
+    def peak(self) -> int:
+        return max(self.layers + self.weight_copies + self.head + self.masks, self.encoding)
+
+
+def activation_memory(
+    model: PixSearch,
+    plan: PlanAssumptions,
+    *,
+    rows: int,
+    tokens: int,
+    encode_batch: int,
+    mixed: bool,
+    checkpointing: bool,
+) -> ActivationMemory:
+    """Estimate for a micro-batch.
+
+    Args:
+        rows: conversations, each of so many tokens.
+        mixed: products in bf16, else in fp32.
+        checkpointing: layers keep their input alone and are computed again, one at a time.
+    """
+    layers = model.backbone.model.language_model.layers
+    kept = layer_bytes(model, mixed=mixed)
+    width = model.config.width
+    one_token = FP32 * width * len(layers) + kept if checkpointing else kept * len(layers)
+    copied = matrix_weights(layers[0] if checkpointing else layers)
+    copied += matrix_weights(model.backbone.lm_head)
+    return ActivationMemory(
+        layers=rows * tokens * one_token,
+        weight_copies=BF16 * copied if mixed else 0,
+        head=rows * plan.target_tokens * head_bytes(model, mixed=mixed),
+        masks=rows * plan.masks * _mask_bytes(model),
+        encoding=encode_batch * _encoding_bytes(model.segmenter.vision_encoder),
+    )
+
+
+def layer_bytes(model: PixSearch, *, mixed: bool) -> int:
+    """What one layer of the language model keeps of a token.
+
+    Both norms keep their input in fp32. The attention kernel keeps queries, keys,
+    values, output and a number a head; the gated MLP both its branches and the first one's
+    activation. A matrix or norm that trains keeps its input as well, an adapter's dropout a mask.
+    In fp32 matrices with the same input share it, which is not subtracted.
+    """
+    layer, text = model.backbone.model.language_model.layers[0], model.config.backbone
+    text = text.get_text_config()
+    size = BF16 if mixed else FP32
+    heads, head = text.num_attention_heads, head_size(text)
+    queries, keys = heads * head, text.num_key_value_heads * head
+    norms = (2 + 2 * layer.input_layernorm.weight.requires_grad) * FP32 * text.hidden_size
+    if hasattr(layer.self_attn, "q_norm"):  # Qwen3
+        norms += FP32 * (queries + keys)
+    attention = size * 2 * (queries + keys) + FP32 * heads
+    gates = 3 * size * text.intermediate_size
+    return norms + attention + gates + size * _trained_inputs(layer) + BOOL * _dropped(layer)
+
+
+def head_bytes(model: PixSearch, *, mixed: bool) -> int:
+    """Logits of a supervised token, the same in fp32, and the logarithms of probabilities."""
+    return model.backbone.lm_head.out_features * ((BF16 if mixed else FP32) + 2 * FP32)
+
+
+def _trained_inputs(layer: nn.Module) -> int:
+    matrices = (each for each in layer.modules() if isinstance(each, nn.Linear))
+    return sum(each.in_features for each in matrices if each.weight.requires_grad)
+
+
+def _dropped(layer: nn.Module) -> int:
+    """Width of all inputs that an adapter's dropout goes over."""
+    adapters = (each for each in layer.modules() if isinstance(each, LoraLayer))
+    return sum(
+        each.in_features
+        for each in adapters
+        for dropout in each.lora_dropout.values()
+        if isinstance(dropout, nn.Dropout)
+    )
+
+
+def _mask_bytes(model: PixSearch) -> int:
+    prompts = model.config.segmenter.prompt_encoder_config
+    pixels = (prompts.image_size // prompts.patch_size) ** 2
+    return DECODER_TENSORS * pixels * prompts.hidden_size
+
+
+def _encoding_bytes(encoder: nn.Module) -> int:
+    """Of one image in fp32, as encoders run: outside of autocast, without a graph.
+
+    SAM adds a table of positions to the scores of its global layers, whole for every head; SAM 2
+    has none, its largest tensors are those inside the first stage's MLP, before and after the GELU.
+    """
+    config = encoder.config
+    if hasattr(encoder, "layers"):
+        tokens = (config.image_size // config.patch_size) ** 2
+        return FP32 * config.num_attention_heads * tokens**2
+    first = encoder.backbone.config
+    tokens = (first.image_size[0] // first.patch_stride[0]) ** 2
+    return 2 * FP32 * tokens * int(first.mlp_ratio * first.hidden_size)

@@ -1,0 +1,146 @@
+"""A plan as aligned text, and as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from pixsearch.config import to_dict
+from pixsearch.training.planning.flops import FlopCounts, Passes
+from pixsearch.training.planning.gpus import CARDS
+from pixsearch.training.planning.memory import EngineMemory
+from pixsearch.training.planning.plan import Plan
+
+GIB = 2**30
+RESERVED_GIB = 6.0  # assumed: CUDA's and NCCL's own, temporaries of the backward, fragmentation
+Row = Sequence[str]
+
+
+def as_table(plan: Plan) -> str:
+    """Every section under its title; the last cells of a row stand right under each other."""
+    sections = [
+        ("Weights", _parameter_rows(plan)),
+        (f"Activations in GiB, {_longest(plan)} (estimate)", _activation_rows(plan)),
+        ("Memory of one GPU in GiB (estimate)", _memory_rows(plan)),
+        (f"TFLOP of a sample of {plan.tokens:,} tokens (estimate)", _flop_rows(plan.flops)),
+        ("Time (estimate)", _duration_rows(plan)),
+    ]
+    texts = [f"{title}\n{aligned(rows)}" for title, rows in sections]
+    return "\n\n".join([f"Plan {plan.name}", *texts, _assumptions(plan)])
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """All numbers in the units of their fields: weights, bytes, FLOP, hours."""
+    return {
+        "name": plan.name,
+        "parameters": {
+            "parts": {part.name: asdict(part) for part in plan.parameters.parts},
+            "trainable": plan.parameters.trainable,
+            "total": plan.parameters.total,
+            "published": plan.parameters.published,
+            "published_without_lora": plan.parameters.published_without_lora,
+        },
+        "engines": {each.engine: asdict(each) for each in plan.engines},
+        "activations": {
+            "without_checkpointing": asdict(plan.kept),
+            "with_checkpointing": asdict(plan.checkpointed),
+        },
+        "reserved_gib": RESERVED_GIB,
+        "flops_per_sample": asdict(plan.flops),
+        "duration": asdict(plan.duration),
+        "options": to_dict(plan.options),
+    }
+
+
+def aligned(rows: Sequence[Row]) -> str:
+    """Columns as wide as their widest cell; the first to the left, the others to the right.
+
+    >>> aligned([("part", "GiB"), ("a", "10.5")]).splitlines()
+    ['  part   GiB', '  a     10.5']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  " + "  ".join([first.ljust(widths[0]), *cells]).rstrip())
+    return "\n".join(lines)
+
+
+def _parameter_rows(plan: Plan) -> list[Row]:
+    counts = plan.parameters
+    rows: list[Row] = [("", "trainable", "frozen", "all")]
+    rows += [
+        (part.name, f"{part.trainable:,}", f"{part.frozen:,}", f"{part.total:,}")
+        for part in counts.parts
+    ]
+    frozen = counts.total - counts.trainable
+    rows.append(("total", f"{counts.trainable:,}", f"{frozen:,}", f"{counts.total:,}"))
+    rows.append(("without new rows and SAM's positions", "", "", f"{counts.published:,}"))
+    rows.append(("the same without LoRA", "", "", f"{counts.published_without_lora:,}"))
+    return rows
+
+
+def _longest(plan: Plan) -> str:
+    stage = plan.options.stage
+    return f"micro-batches of {stage.batch_size} x {stage.max_length:,} tokens"
+
+
+def _activation_rows(plan: Plan) -> list[Row]:
+    rows: list[Row] = [("", "kept", "checkpointed")]
+    for field in fields(plan.kept):
+        pair = (getattr(each, field.name) / GIB for each in (plan.kept, plan.checkpointed))
+        rows.append((field.name, *(f"{each:.1f}" for each in pair)))
+    return rows
+
+
+def _memory_rows(plan: Plan) -> list[Row]:
+    header = ("", "GPUs", "weights", "gradients", "optimiser", "activations", "sum", "")
+    saved = ("with gradient checkpointing", "", "", "", "", "", "", "")
+    without = [_engine_row(plan, each, plan.kept.peak) for each in plan.engines]
+    with_it = [_engine_row(plan, each, plan.checkpointed.peak) for each in plan.engines]
+    return [header, *without, saved, *with_it]
+
+
+def _engine_row(plan: Plan, engine: EngineMemory, activations: int) -> Row:
+    total = (engine.total + activations) / GIB + RESERVED_GIB
+    fits = total <= CARDS[plan.options.plan.gpu].memory_gib
+    parts = (engine.weights, engine.gradients, engine.optimizer, activations)
+    return (
+        engine.engine,
+        str(engine.num_gpus),
+        *(f"{part / GIB:.1f}" for part in parts),
+        f"{total:.1f}",
+        "fits" if fits else "too large",
+    )
+
+
+def _flop_rows(flops: FlopCounts) -> list[Row]:
+    rows: list[Row] = [("", "forward", "backward")]
+    for field in fields(flops):
+        passes: Passes = getattr(flops, field.name)
+        rows.append((field.name, f"{passes.forward / 1e12:.3f}", f"{passes.backward / 1e12:.3f}"))
+    rows.append(("recomputed, if checkpointed", f"{flops.recomputed / 1e12:.3f}", ""))
+    return rows
+
+
+def _duration_rows(plan: Plan) -> list[Row]:
+    duration = plan.duration
+    return [
+        ("steps", f"{duration.steps:,}"),
+        ("samples a step", f"{duration.samples_per_step:,}"),
+        ("tokens a step", f"{duration.tokens_per_step:,}"),
+        ("hours", f"{duration.hours:,.1f}"),
+        ("hours with gradient checkpointing", f"{duration.hours_checkpointed:,.1f}"),
+    ]
+
+
+def _assumptions(plan: Plan) -> str:
+    taken = plan.options.plan
+    card = CARDS[taken.gpu]
+    return (
+        f"Assumed: {taken.num_gpus} x {taken.gpu} ({card.memory_gib} GiB, peak "
+        f"{card.bf16 / 1e12:.0f} TFLOP/s in bf16, {card.fp32 / 1e12:.1f} in fp32), of the peak "
+        f"{taken.utilization:.0%} reached; a sample has one image of {taken.image_height} x "
+        f"{taken.image_width} pixels, never cached, {taken.target_tokens} supervised tokens, "
+        f"{taken.masks} mask(s); {RESERVED_GIB:.0f} GiB of every sum are kept free. Gradient "
+        "checkpointing is not an option of training yet."
+    )

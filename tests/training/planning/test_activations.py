@@ -1,0 +1,104 @@
+"""What a layer keeps for its backward, against what autograd keeps."""
+
+import functools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from pixsearch.config import PlanAssumptions, TrainablePart, TrainableTokens
+from pixsearch.model import PixSearch
+from pixsearch.model.backbone import Embedded
+from pixsearch.model.segmenters import segmenter_kind
+from pixsearch.model.trainable import set_trainable
+from pixsearch.training.planning.activations import (
+    DECODER_TENSORS,
+    activation_memory,
+    layer_bytes,
+)
+from pixsearch.training.planning.counting import matrix_weights
+from tests.families import family_model
+from tests.tiny import HIDDEN, tiny_model
+
+ROWS, LENGTH = 2, 64
+
+
+def run_language_model(model: PixSearch) -> Tensor:
+    embeddings = torch.zeros(ROWS, LENGTH, HIDDEN, requires_grad=True) * 1.0
+    positions = torch.arange(LENGTH).expand(3, ROWS, -1) if model.family.has_axes else None
+    return model.language_states(Embedded(embeddings=embeddings, positions=positions))
+
+
+def kept_by_autograd(model: PixSearch, run: Callable[[], Tensor], *, mixed: bool = True) -> int:
+    """Bytes of the tensors that a forward saves, weights and their copies left out."""
+    weights = {each.untyped_storage().data_ptr() for each in model.parameters()}
+    shapes = {each.shape for each in model.parameters()}
+    shapes |= {each.T.shape for each in model.parameters() if each.ndim == 2}
+    saved: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights and tensor.shape not in shapes:
+            saved.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=mixed),
+    ):
+        run()
+    return sum(each.untyped_storage().nbytes() for each in saved.values())
+
+
+CASES = {
+    "adapters": lambda: tiny_model(
+        lora_rank=4, lora_dropout=0.0, lora_targets=["q_proj", "v_proj"]
+    ),
+    "whole": lambda: tiny_model(),
+    "qwen3_vl": lambda: family_model("qwen3_vl"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_layers(case: str) -> None:
+    model = CASES[case]().train()
+    part = TrainablePart.lora if case == "adapters" else TrainablePart.language_model
+    rows = TrainableTokens.new_rows if case == "adapters" else TrainableTokens.all
+    set_trainable(model, [part], rows)
+    num_layers = len(model.backbone.model.language_model.layers)
+    in_bf16, in_fp32 = (
+        num_layers * layer_bytes(model, mixed=mixed) * ROWS * LENGTH for mixed in (True, False)
+    )
+    assert in_bf16 == pytest.approx(
+        kept_by_autograd(model, lambda: run_language_model(model)), rel=0.1
+    )
+    in_fp32_kept = kept_by_autograd(model, lambda: run_language_model(model), mixed=False)
+    assert 0.9 < in_fp32 / in_fp32_kept < 1.4  # an upper bound
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen3_vl"], ids=["sam", "sam2"])
+def test_mask_decoder(name: str) -> None:
+    """A tiny one; the numbers beside DECODER_TENSORS were read off the real ones in this way."""
+    model = family_model(name)
+    kind = segmenter_kind(model.segmenter.config)
+    prompts = torch.zeros(ROWS, HIDDEN, requires_grad=True)
+    features = kind.nothing(model.segmenter).index([0] * ROWS)
+    kept = kept_by_autograd(model, lambda: kind.decode(model.segmenter, prompts, features))
+    pixels = features.embedding.shape[-1] ** 2
+    assert kept < 2 * ROWS * DECODER_TENSORS * pixels * HIDDEN
+
+
+def test_checkpointing_keeps_one_layer_and_the_inputs_of_all() -> None:
+    model = tiny_model()
+    set_trainable(model, [TrainablePart.tokens], TrainableTokens.new_rows)
+    estimate = functools.partial(
+        activation_memory, model, PlanAssumptions(), rows=3, tokens=50, encode_batch=1, mixed=True
+    )
+    kept, checkpointed = estimate(checkpointing=False), estimate(checkpointing=True)
+    one = layer_bytes(model, mixed=True)
+    assert kept.layers == 3 * 50 * 2 * one
+    assert checkpointed.layers == 3 * 50 * (one + 2 * 4 * HIDDEN)
+    copied = matrix_weights(model.backbone.model.language_model.layers[0])
+    assert kept.weight_copies - checkpointed.weight_copies == 2 * copied
+    assert kept.head == checkpointed.head
+    assert kept.masks == checkpointed.masks

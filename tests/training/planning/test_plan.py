@@ -1,0 +1,125 @@
+"""Memory, time and what a plan prints."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pixsearch.config import (
+    PathOptions,
+    PlanAssumptions,
+    PlanOptions,
+    Precision,
+    RunOptions,
+    StageOptions,
+    TrainablePart,
+    TrainableTokens,
+)
+from pixsearch.model.trainable import set_trainable
+from pixsearch.training.planning import make_plan, report_plan
+from pixsearch.training.planning.memory import (
+    DEEPSPEED_BUCKET,
+    WeightSizes,
+    engine_memory,
+    weight_sizes,
+)
+from pixsearch.training.planning.table import as_table
+from tests.commands import run_script
+from tests.tiny import tiny_model, write_tiny_parts
+
+PARTS = [TrainablePart.tokens, TrainablePart.grounding, TrainablePart.mask_decoder]
+ENGINES = ["one process", "ddp", "fsdp2", "zero2", "zero3"]
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> PlanOptions:
+    stage = StageOptions(
+        name="ground", steps=10, trainable=PARTS, mixture={}, batch_size=6, accumulation=2
+    )
+    return PlanOptions(
+        model=replace(write_tiny_parts(tmp_path), precision=Precision.bf16),
+        stage=stage,
+        run=RunOptions(output_dir="nowhere"),
+        paths=PathOptions(outputs=str(tmp_path)),
+        plan=PlanAssumptions(num_gpus=4, mean_tokens=100),
+    )
+
+
+def test_engines_keep_what_they_do_not_split() -> None:
+    model = tiny_model()
+    set_trainable(model, PARTS, TrainableTokens.new_rows)
+    sizes = weight_sizes(model)
+    assert sizes.whole == sum(each.nbytes for each in model.parameters())
+    trained = sum(each.nbytes for each in model.parameters() if each.requires_grad)
+    one, ddp, fsdp2, zero2, zero3 = engine_memory(sizes, num_gpus=4, accumulation=2)
+    assert [each.engine for each in (one, ddp, fsdp2, zero2, zero3)] == ENGINES
+    assert one.total == sizes.whole + 3 * trained
+    assert ddp.total - one.total == trained  # its buckets
+    assert ddp.weights == zero2.weights == sizes.whole
+    assert fsdp2.gradients == trained  # whole while micro-batches add up
+    assert engine_memory(sizes, num_gpus=4, accumulation=1)[2].gradients == trained // 4
+    assert zero2.optimizer == zero3.optimizer == 3 * trained // 4
+    assert zero2.gradients == trained // 4 + DEEPSPEED_BUCKET
+
+
+def test_fsdp_gathers_the_root_and_two_layers() -> None:
+    sizes = WeightSizes(encoders=10, layers=4000, largest_layer=100, root=500, trained=80)
+    fsdp2 = engine_memory(sizes, num_gpus=4, accumulation=2)[2]
+    assert fsdp2.weights == 10 + (4000 + 500) // 4 + (500 + 2 * 100) * 3 // 4
+
+
+@pytest.mark.parametrize("place", range(len(ENGINES)), ids=ENGINES)
+def test_one_gpu_holds_all_the_weights(place: int) -> None:
+    model = tiny_model()
+    set_trainable(model, PARTS, TrainableTokens.new_rows)
+    sizes = weight_sizes(model)
+    assert engine_memory(sizes, num_gpus=1, accumulation=1)[place].weights == sizes.whole
+
+
+def test_time_goes_by_what_the_cards_reach(options: PlanOptions) -> None:
+    first = make_plan(options, "first")
+    options.plan.utilization *= 2
+    second = make_plan(options, "second")
+    assert second.duration.hours == pytest.approx(first.duration.hours / 2)
+    assert first.duration.samples_per_step == 6 * 2 * 4
+    assert first.duration.tokens_per_step == 6 * 2 * 4 * 100
+    assert first.duration.images_per_sample == 8 / 6  # calls of run.encode_batch=8 images
+    assert first.duration.hours < first.duration.hours_checkpointed
+
+
+def test_a_longer_micro_batch_takes_more_memory(options: PlanOptions) -> None:
+    first = make_plan(options, "first")
+    options.stage.max_length *= 2
+    second = make_plan(options, "second")
+    assert second.kept.layers == 2 * first.kept.layers
+    assert second.flops == first.flops  # of the mean length
+
+
+def test_the_report(options: PlanOptions, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        file = report_plan(options, "tiny")
+    table = as_table(make_plan(options, "tiny"))
+    assert table in caplog.messages
+    written = json.loads(file.read_text())
+    assert file.name == "tiny.json"
+    assert list(written["engines"]) == ENGINES
+    assert f"{written['parameters']['total']:,}" in table
+    assert written["options"]["stage"]["batch_size"] == 6
+    assert table.count("estimate") == 4  # every section but the weights
+
+
+@pytest.mark.slow
+def test_the_script(tmp_path: Path) -> None:
+    done = run_script("plan", "experiment=plum_13b", "stage=ground", f"paths.outputs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert "13,992,913,200" in done.stdout
+    assert (tmp_path / "plan" / "plum_13b_ground.json").exists()
+
+
+@pytest.mark.slow
+def test_the_script_tells_of_unknown_sizes_in_one_line(tmp_path: Path) -> None:
+    done = run_script("plan", "model.language_model=some/model", f"paths.outputs={tmp_path}")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "architecture/some/model/config.json" in done.stderr
