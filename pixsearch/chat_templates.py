@@ -64,4 +64,13 @@ TEMPLATES: dict[ChatStyle, ChatTemplate] = {
         _CHATML, before_image="<|vision_start|>", after_image="<|vision_end|>"
     ),
     ChatStyle.internvl: replace(_CHATML, before_image="<img>", after_image="</img>\n"),
+    # No tokens of Qwen2.5's: they were trained, and are written here, in pieces.
+    ChatStyle.sa2va_phi3: ChatTemplate(
+        user="<|user|>\n",
+        before_image="<img>",
+        after_image="</img>\n",
+        before_answer="<|end|>\n<|assistant|>\n",
+        answer_space="",
+        after_answer="\n",
+    ),
 }

@@ -306,7 +306,8 @@ class PixSearch(PreTrainedModel):
         if not len(states):
             side = self.config.segmenter_frame.resolution
             return states.new_zeros(0, side, side)
-        return self._kind.decode(self.segmenter, self.grounding(states), features)
+        prompts = self.grounding(states)
+        return self._kind.decode(self.segmenter, prompts, features, self.config.prompting)
 
     def answer(
         self,

@@ -15,7 +15,8 @@ from pixsearch.chat import ChatRenderer, Conversation, Grounded, Message, Role, 
 from pixsearch.chat_templates import TEMPLATES
 from pixsearch.config import ChatStyle, ConvertOptions
 from pixsearch.model import PixSearch
-from pixsearch.model.published.convert import convert, published_tokenizer
+from pixsearch.model.published.convert import convert
+from pixsearch.model.published.lisa import published_tokenizer
 from pixsearch.model.published.read import PREFIX
 from pixsearch.tokens import SEG, find_token_ids
 from tests.model.examples import picture
