@@ -181,7 +181,7 @@ def _config(
         picks_best_mask=True,
         token_ids=asdict(ids),
         template=asdict(template),
-        image_processor=_image_processor(backbone).to_dict(),
+        image_processor=_image_processor(backbone),
         vision_mean=IMAGENET_DEFAULT_MEAN,
         vision_std=IMAGENET_DEFAULT_STD,
         segmenter_mean=IMAGENET_DEFAULT_MEAN,
@@ -243,16 +243,18 @@ def _vision_config(tensors: Tensors, source: Source) -> InternVLVisionConfig:
     )
 
 
-def _image_processor(backbone: InternVLConfig) -> GotOcr2ImageProcessorPil:
+def _image_processor(backbone: InternVLConfig) -> dict[str, Any]:
     """Tiles and a thumbnail, resized by Pillow as Sa2VA does it."""
     height, width = backbone.vision_config.image_size
-    return GotOcr2ImageProcessorPil(
+    processor = GotOcr2ImageProcessorPil(
         size={"height": height, "width": width},
         crop_to_patches=True,
         max_patches=MAX_TILES,
         image_mean=list(IMAGENET_DEFAULT_MEAN),
         image_std=list(IMAGENET_DEFAULT_STD),
     )
+    # `to_dict` names the class without its backend, and torchvision's rounds otherwise
+    return processor.to_dict() | {"image_processor_type": type(processor).__name__}
 
 
 def _complete(tensors: Tensors, config: PixSearchConfig) -> Tensors:
