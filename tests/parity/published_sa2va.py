@@ -226,7 +226,7 @@ def write_published(folder: Path, template: str, *, seed: int = 0) -> dict[str, 
     for name, shape in published_shapes(len(tokenizer)).items():
         tensor = torch.randn(shape, generator=generator)
         is_scale = len(shape) == 1 and name.endswith(("weight", "ls1", "ls2"))
-        tensors[name] = 1 + 0.1 * tensor if is_scale else 0.3 * tensor
+        tensors[name] = 1 + 0.1 * tensor if is_scale else 0.2 * tensor
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir(parents=True)
     names = sorted(tensors)
