@@ -281,7 +281,19 @@ class ChatRenderer:
             )
             if kind is TokenKind.GENERATED and token not in special
         ]
-        return self.tokenizer.decode(words, skip_special_tokens=True).strip()
+        text = self.tokenizer.decode(words, skip_special_tokens=True)
+        end = self.template.end_words
+        return (text.partition(end)[0] if end else text).strip()
+
+    def has_ended(self, rendered: Rendered) -> bool:
+        """Whether the template's end words, if it has any, were generated last."""
+        words = self.template.end_words
+        if not words:
+            return False
+        first = -len(self.plain_ids(words)) - 1  # a piece may begin before the words
+        last = zip(rendered.input_ids[first:], rendered.token_kind[first:], strict=True)
+        generated = [token for token, kind in last if kind is TokenKind.GENERATED]
+        return words in self.tokenizer.decode(generated)
 
     def _num_placeholders(self, conversation: Conversation, given: int | None) -> int:
         number = self.num_image_tokens if given is None else given

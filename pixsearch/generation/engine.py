@@ -169,11 +169,18 @@ class Engine:
         banned = constraints.banned(allowed)
         tokens = self._choose(logits.masked_fill(banned, -torch.inf), rows)
         assert not banned.gather(1, tokens[:, None]).any(), "`choose` took a barred token"
-        for index, token in enumerate(tokens.tolist()):
-            token_class = constraints.class_of(token)
-            rows[index].append(token, token_class)
-            if token_class is TokenClass.SEG and self._keeps_predicting_state:
-                rows[index].grounded[-1].state = states[index].clone()
+        for row, token, state in zip(rows, tokens.tolist(), states, strict=True):
+            self._take(row, token, constraints.class_of(token), state)
+
+    def _take(
+        self, row: Row, token: int, token_class: TokenClass, state: Float[Tensor, " hidden"]
+    ) -> None:
+        """Append a token that `state` predicted; close an answer that ends in words."""
+        row.append(token, token_class)
+        if token_class is TokenClass.SEG and self._keeps_predicting_state:
+            row.grounded[-1].state = state.clone()
+        if row.state.phase is Phase.ANSWER and self._model.renderer.has_ended(row.rendered):
+            row.end(self._model.config.ids.end)
 
     def _note_wishes(
         self,

@@ -100,6 +100,12 @@ class Row:
         self.rendered.extend([token], TokenKind.GENERATED, supervised=True)
         self.state = grammar.advance(self.state, token_class)
 
+    def end(self, token: int) -> None:
+        """Close an answer that ended in words, by the end token; the model did not write it."""
+        self.finish_reason = self._finish_reason()
+        self.rendered.extend([token], TokenKind.PROMPT)
+        self.state = grammar.advance(self.state, TokenClass.END)
+
     def force_search(self, payload_ids: Sequence[int]) -> None:
         """Write `<search> … </search>` in the model's place.
 

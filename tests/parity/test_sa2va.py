@@ -10,12 +10,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixsearch.chat import Conversation, Rendered
+from pixsearch.chat import Conversation, Rendered, TokenKind
 from pixsearch.config import ConvertOptions, SegState
+from pixsearch.generation import Request
+from pixsearch.generation.records import FinishReason
 from pixsearch.model import PixSearch
 from pixsearch.model.published import sa2va
 from pixsearch.model.published.convert import convert
 from pixsearch.model.published.sam2 import HIERA_LARGE
+from tests.generation.scripted import run_script
 from tests.model.examples import picture
 from tests.parity.plain_sa2va import INSTRUCTIONS, SAM_PREFIX, PlainSa2va
 from tests.parity.published import QUESTION
@@ -136,6 +139,19 @@ def test_seg_is_the_published_token_by_its_own_state(tmp_path: Path) -> None:
     published = tensors["language_model.model.embed_tokens.weight"]
     assert torch.equal(model.new_rows.embedding[row], published[seg])
     assert model.config.ids.search >= len(published)
+
+
+def test_an_answer_is_over_with_the_words_that_end_it(tmp_path: Path) -> None:
+    """Phi-3's end is no token of Qwen2.5's; what comes after it is none of the answer."""
+    write_published(tmp_path, "phi3_chat")
+    model = convert(options(tmp_path)).model
+    request = Request(id="one", question=QUESTION, image=IMAGE)
+    trajectory = run_script(model, "It is red.<|end|>\nIt is", request=request)
+    assert trajectory.answer_text == "It is red."
+    assert trajectory.finish_reason is FinishReason.end
+    last = [*trajectory.rendered.token_kind[-2:]]
+    assert last == [TokenKind.GENERATED, TokenKind.PROMPT]
+    assert trajectory.rendered.input_ids[-1] == model.config.ids.end
 
 
 def test_tied_matrices_stay_tied(tmp_path: Path) -> None:
