@@ -77,8 +77,14 @@ def published_shapes(vocabulary: int) -> Shapes:
     }
     for layer in range(LAYERS):
         shapes |= _language_layer(f"language_model.model.layers.{layer}")
-    sam = _trunk() | _prompt_encoder() | _mask_decoder() | dict.fromkeys(MEMORY_NAMES, (2, 2))
+    sam = sam2_shapes(trunk_shapes(8, STAGES, FACTS.windows[0]))
+    sam |= dict.fromkeys(MEMORY_NAMES, (2, 2))
     return shapes | _tower() | {SAM_PREFIX + name: shape for name, shape in sam.items()}
+
+
+def sam2_shapes(trunk: Shapes) -> Shapes:
+    """Of all that PixSearch uses of a SAM 2."""
+    return trunk | _prompt_encoder() | _mask_decoder()
 
 
 def _language_layer(at: str) -> Shapes:
@@ -113,27 +119,28 @@ def _tower() -> Shapes:
     return shapes
 
 
-def _trunk() -> Shapes:
-    at, window = "image_encoder.trunk", FACTS.windows[0]
-    widths = [8 * 2**stage for stage, number in enumerate(STAGES) for _ in range(number)]
+def trunk_shapes(width: int, stages: tuple[int, ...], window: int) -> Shapes:
+    """Of Hiera and the neck; `width` is that of the first stage."""
+    at = "image_encoder.trunk"
+    widths = [width * 2**stage for stage, number in enumerate(stages) for _ in range(number)]
     shapes: Shapes = {
         f"{at}.pos_embed": (1, widths[0], 7, 7),
         f"{at}.pos_embed_window": (1, widths[0], window, window),
         f"{at}.patch_embed.proj.weight": (widths[0], 3, 7, 7),
         f"{at}.patch_embed.proj.bias": (widths[0],),
     }
-    for block, (before, width) in enumerate(zip([widths[0], *widths], widths, strict=False)):
+    for block, (before, after) in enumerate(zip([width, *widths], widths, strict=False)):
         name = f"{at}.blocks.{block}"
-        shapes |= _norm(f"{name}.norm1", before) | _norm(f"{name}.norm2", width)
-        shapes |= _linear(f"{name}.attn.qkv", 3 * width, before)
-        shapes |= _linear(f"{name}.attn.proj", width, width)
-        shapes |= _linear(f"{name}.mlp.layers.0", 4 * width, width)
-        shapes |= _linear(f"{name}.mlp.layers.1", width, 4 * width)
-        if before != width:
-            shapes |= _linear(f"{name}.proj", width, before)
-    for place, width in enumerate(sorted(set(widths), reverse=True)):
+        shapes |= _norm(f"{name}.norm1", before) | _norm(f"{name}.norm2", after)
+        shapes |= _linear(f"{name}.attn.qkv", 3 * after, before)
+        shapes |= _linear(f"{name}.attn.proj", after, after)
+        shapes |= _linear(f"{name}.mlp.layers.0", 4 * after, after)
+        shapes |= _linear(f"{name}.mlp.layers.1", after, 4 * after)
+        if before != after:
+            shapes |= _linear(f"{name}.proj", after, before)
+    for place, inputs in enumerate(sorted(set(widths), reverse=True)):
         name = f"image_encoder.neck.convs.{place}.conv"
-        shapes |= {f"{name}.weight": (CHANNELS, width, 1, 1), f"{name}.bias": (CHANNELS,)}
+        shapes |= {f"{name}.weight": (CHANNELS, inputs, 1, 1), f"{name}.bias": (CHANNELS,)}
     return shapes
 
 

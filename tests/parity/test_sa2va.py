@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import Sam2Model
 
 from pixsearch.chat import Conversation, Rendered, TokenKind
 from pixsearch.config import ConvertOptions, SegState
@@ -17,7 +18,9 @@ from pixsearch.generation.records import FinishReason
 from pixsearch.model import PixSearch
 from pixsearch.model.published import sa2va
 from pixsearch.model.published.convert import convert
-from pixsearch.model.published.sam2 import HIERA_LARGE
+from pixsearch.model.published.names import rename
+from pixsearch.model.published.sa2va import Sa2va
+from pixsearch.model.published.sam2 import HIERA_LARGE, complete_sam2, sam2_config
 from tests.generation.scripted import run_script
 from tests.model.examples import picture
 from tests.parity.plain_sa2va import INSTRUCTIONS, SAM_PREFIX, PlainSa2va
@@ -27,6 +30,9 @@ from tests.parity.published_sa2va import (
     FACTS,
     MEMORY_NAMES,
     plain_model,
+    published_tokenizer,
+    sam2_shapes,
+    trunk_shapes,
     write_published,
 )
 from tests.parity.test_published import answered, rewrite
@@ -213,6 +219,44 @@ def test_options_of_other_families_and_unknown_templates_are_refused(tmp_path: P
         convert(options(tmp_path))
 
 
-def test_hiera_large_is_that_of_the_published_code() -> None:
-    assert HIERA_LARGE.image_size == 1024
-    assert max(HIERA_LARGE.global_blocks) < 2 + 6 + 36
+def test_the_large_hiera_has_the_shapes_that_it_has_in_transformers() -> None:
+    """Widths and depths of the published one; nothing is computed."""
+    shapes = sam2_shapes(trunk_shapes(144, (2, 6, 36, 4), 8))
+    published = {
+        SAM_PREFIX + name: torch.empty(shape, device="meta") for name, shape in shapes.items()
+    }
+    renamed = rename(published, rules=Sa2va.rules, dropped=Sa2va.dropped, family=Sa2va.name)
+    config = sam2_config(renamed.tensors, HIERA_LARGE)
+    trunk = config.vision_config.backbone_config
+    assert trunk.blocks_per_stage == [2, 6, 36, 4]
+    assert trunk.num_attention_heads_per_stage == [2, 4, 8, 16]
+    assert config.vision_config.backbone_channel_list == [1152, 576, 288, 144]
+    assert config.vision_config.backbone_feature_sizes == [[256, 256], [128, 128], [64, 64]]
+    with torch.device("meta"):
+        model = Sam2Model(config)
+    expected = {f"segmenter.{name}": one.shape for name, one in model.state_dict().items()}
+    assert {name: one.shape for name, one in complete_sam2(renamed.tensors).items()} == expected
+
+
+def test_qwens_own_tokenizer_files_are_read(tmp_path: Path) -> None:
+    """vocab.json and merges.txt, no tokenizer.json; the code beside the weights is not run."""
+    write_published(tmp_path, "phi3_chat")
+    checkpoint = tmp_path / "checkpoint"
+    description = json.loads((checkpoint / "tokenizer.json").read_text())
+    retell(tmp_path, lambda told: told.update(auto_map={"AutoConfig": "theirs.Sa2VAChatConfig"}))
+    (checkpoint / "tokenizer.json").unlink()
+    (checkpoint / "vocab.json").write_text(json.dumps(description["model"]["vocab"]))
+    merges = [" ".join(pair) for pair in description["model"]["merges"]]
+    (checkpoint / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+    told = {"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|im_end|>"} | {
+        "pad_token": "<|endoftext|>",
+        "added_tokens_decoder": {
+            str(token["id"]): {key: value for key, value in token.items() if key != "id"}
+            for token in description["added_tokens"]
+        },
+    }
+    (checkpoint / "tokenizer_config.json").write_text(json.dumps(told))
+    model, expected = convert(options(tmp_path)).model, published_tokenizer()
+    text = INSTRUCTIONS["phi3_chat"].format(input=f"<img></img>\n{QUESTION}[SEG]")
+    assert model.tokenizer(text).input_ids == expected(text).input_ids
+    assert model.config.ids.seg == expected.convert_tokens_to_ids("[SEG]")

@@ -5,12 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 from transformers import (
-    AutoTokenizer,
     GotOcr2ImageProcessorPil,
     InternVLConfig,
     InternVLVisionConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen2Tokenizer,
 )
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
@@ -119,7 +119,8 @@ class Sa2va(Published):
     def tokenizer(self, source: Source, options: ConvertOptions) -> PreTrainedTokenizerFast:
         length = {} if options.max_length is None else {"model_max_length": options.max_length}
         has_own = (source.folder / "tokenizer.json").exists()
-        reader = PreTrainedTokenizerFast if has_own else AutoTokenizer
+        # not `AutoTokenizer`, which asks to run the code that lies beside the weights
+        reader = PreTrainedTokenizerFast if has_own else Qwen2Tokenizer
         tokenizer = reader.from_pretrained(source.folder, **length)
         add_special_tokens(tokenizer, {SEG: PUBLISHED_SEG})
         return tokenizer
