@@ -20,8 +20,9 @@ WIDTH, INNER, LAYERS, HEADS, KEY_HEADS, ROPE_BASE = 32, 48, 2, 4, 2, 1000.0
 VISION_WIDTH, VISION_HEADS, TILE, PATCH = 16, 2, 28, 7
 CHANNELS, MLP = 32, 64
 # as Hiera's: padded windows (6 in a map of 8), a block that sees all, stages of unlike length
-FACTS = Sam2Facts(image_size=128, heads=1, windows=(8, 4, 6, 3), global_blocks=(4,))
-STAGES = (1, 2, 3, 2)
+FACTS = Sam2Facts(
+    stages=(1, 2, 3, 2), image_size=128, heads=1, windows=(8, 4, 6, 3), global_blocks=(4,)
+)
 DECODER_HEADS = 2
 QWEN_SPLIT = (  # Qwen2's own
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -77,7 +78,7 @@ def published_shapes(vocabulary: int) -> Shapes:
     }
     for layer in range(LAYERS):
         shapes |= _language_layer(f"language_model.model.layers.{layer}")
-    sam = sam2_shapes(trunk_shapes(8, STAGES, FACTS.windows[0]))
+    sam = sam2_shapes(trunk_shapes(8, FACTS.stages, FACTS.windows[0]))
     sam |= dict.fromkeys(MEMORY_NAMES, (2, 2))
     return shapes | _tower() | {SAM_PREFIX + name: shape for name, shape in sam.items()}
 

@@ -208,6 +208,21 @@ def test_a_missing_matrix_that_tells_sizes_is_named(tmp_path: Path) -> None:
         convert(options(tmp_path))
 
 
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    write_published(tmp_path, "qwen_chat")
+    rows = "language_model.model.embed_tokens.weight"
+    rewrite(tmp_path, lambda all: all | {rows: all[rows][:100]})
+    with pytest.raises(ValueError, match=r"<IMG_CONTEXT> has the id \d+ .* embedding 100 rows"):
+        convert(options(tmp_path))
+
+
+def test_another_hiera_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_published(tmp_path, "qwen_chat")
+    monkeypatch.setattr(sa2va, "SEGMENTER", HIERA_LARGE)
+    with pytest.raises(ValueError, match=r"have \[1, 2, 3, 2\] blocks, .* \[2, 6, 36, 4\]"):
+        convert(options(tmp_path))
+
+
 def test_options_of_other_families_and_unknown_templates_are_refused(tmp_path: Path) -> None:
     write_published(tmp_path, "qwen_chat")
     given = options(tmp_path)
@@ -221,7 +236,7 @@ def test_options_of_other_families_and_unknown_templates_are_refused(tmp_path: P
 
 def test_the_large_hiera_has_the_shapes_that_it_has_in_transformers() -> None:
     """Widths and depths of the published one; nothing is computed."""
-    shapes = sam2_shapes(trunk_shapes(144, (2, 6, 36, 4), 8))
+    shapes = sam2_shapes(trunk_shapes(144, HIERA_LARGE.stages, 8))
     published = {
         SAM_PREFIX + name: torch.empty(shape, device="meta") for name, shape in shapes.items()
     }

@@ -133,6 +133,7 @@ class Sa2va(Published):
         options: ConvertOptions,
     ) -> Converted:
         tensors = complete_sam2(_split_attention(tensors))
+        _check_tokenizer(tokenizer, len(required(tensors, EMBEDDING)), source)
         config = _config(tensors, source, tokenizer, options)
         return Converted(config=config, weights=_complete(tensors, config))
 
@@ -150,6 +151,21 @@ def _style(source: Source) -> ChatStyle:
             f"{', '.join(STYLES)}"
         )
     return STYLES[name]
+
+
+def _check_tokenizer(tokenizer: PreTrainedTokenizerFast, rows: int, source: Source) -> None:
+    """See that the tokens that we need have rows.
+
+    Raises:
+        ValueError: one has none, or is no token.
+    """
+    for token in (IMAGE, PUBLISHED_SEG):
+        found = tokenizer.get_vocab().get(token)
+        if found is None or found >= rows:
+            raise ValueError(
+                f"source={source.folder}: {token} has the id {found} in its tokenizer, its "
+                f"embedding {rows} rows; the two are of different models"
+            )
 
 
 def _split_attention(tensors: Tensors) -> Tensors:

@@ -88,25 +88,37 @@ class Sam2Facts:
     """What the shapes of a SAM 2 do not tell.
 
     Attributes:
+        stages: blocks of each stage, by which it is recognised.
         image_size: side of the square that it sees, in pixels.
         heads: of the first stage; each further stage has twice as many.
         windows: sides of the windows of attention, by stage.
         global_blocks: those that look at the whole image.
     """
 
+    stages: tuple[int, ...]
     image_size: int
     heads: int
     windows: tuple[int, ...]
     global_blocks: tuple[int, ...]
 
 
-HIERA_LARGE = Sam2Facts(image_size=1024, heads=2, windows=(8, 4, 16, 8), global_blocks=(23, 33, 43))
+HIERA_LARGE = Sam2Facts(
+    stages=(2, 6, 36, 4),
+    image_size=1024,
+    heads=2,
+    windows=(8, 4, 16, 8),
+    global_blocks=(23, 33, 43),
+)
 
 
 def sam2_config(
     tensors: Tensors, facts: Sam2Facts, *, decoder_heads: int = DECODER_HEADS
 ) -> Sam2Config:
-    """SAM 2's configuration; it always gives the mask that is asked for."""
+    """SAM 2's configuration; it always gives the mask that is asked for.
+
+    Raises:
+        ValueError: `facts` are of another one.
+    """
     channels = len(required(tensors, "segmenter.vision_encoder.neck.convs.0.weight"))
     tokens = len(required(tensors, f"{DECODER}mask_tokens.weight"))
     return Sam2Config(
@@ -139,12 +151,22 @@ def _vision_config(tensors: Tensors, facts: Sam2Facts, channels: int) -> Sam2Vis
 
 
 def _trunk_config(tensors: Tensors, facts: Sam2Facts) -> Sam2HieraDetConfig:
-    """Hiera's. A stage begins with a block that is wider than the one before it."""
+    """Hiera's. A stage begins with a block that is wider than the one before it.
+
+    Raises:
+        ValueError: it has other stages than `facts`.
+    """
     widths = [
         len(required(tensors, f"{BLOCKS}{block}.attn.proj.weight"))
         for block in range(count_layers(tensors, BLOCKS))
     ]
     stages = list(dict.fromkeys(widths))
+    blocks = [widths.count(width) for width in stages]
+    if blocks != list(facts.stages):
+        raise ValueError(
+            f"{BLOCKS}*: the stages of this SAM 2 have {blocks} blocks, those of the one that "
+            f"PixSearch reads {list(facts.stages)}; its windows cannot be known from shapes"
+        )
     positions = required(tensors, "segmenter.vision_encoder.backbone.pos_embed")
     mlp = len(required(tensors, f"{BLOCKS}0.mlp.proj_in.weight"))
     return Sam2HieraDetConfig(
@@ -152,7 +174,7 @@ def _trunk_config(tensors: Tensors, facts: Sam2Facts) -> Sam2HieraDetConfig:
         num_attention_heads=facts.heads,
         image_size=[facts.image_size] * 2,
         window_positional_embedding_background_size=list(positions.shape[2:]),
-        blocks_per_stage=[widths.count(width) for width in stages],
+        blocks_per_stage=blocks,
         embed_dim_per_stage=stages,
         num_attention_heads_per_stage=[facts.heads * 2**stage for stage in range(len(stages))],
         window_size_per_stage=list(facts.windows),
