@@ -4,35 +4,17 @@ What the model writes is tokenised with the special tokens; what comes from outs
 passages) goes through `PlainTextEncoder` and can never yield one.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 from transformers import PreTrainedTokenizerFast
 
 from pixsearch.chat_templates import ChatTemplate
 from pixsearch.config import GroundBy, QueryType
 from pixsearch.queries import Passage
+from pixsearch.rendering import Rendered, TokenKind, Writer
 from pixsearch.tokens import Behind, PlainTextEncoder, TokenIds
-
-
-class TokenKind(IntEnum):
-    """Where a token of a sequence comes from. Made once, used by loss, logging and evaluation."""
-
-    PROMPT = 0
-    IMAGE = 1
-    GENERATED = 2
-    EVIDENCE = 3
-    PAD = 4
-
-
-class SpanTag(IntEnum):
-    """What a token is to the phrases that are grounded, as PLUM numbers it."""
-
-    OUTSIDE = 0
-    BEGIN = 1
-    INSIDE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,113 +77,6 @@ class Conversation:
         return cls(messages=(message,), has_image=has_image)
 
 
-@dataclass(kw_only=True)
-class Rendered:
-    """One tokenised conversation; three of the lists have one entry per token.
-
-    Attributes:
-        supervised: True where the token is a target of the language loss.
-        spans: of each grounded phrase its first token and the one behind its last.
-    """
-
-    input_ids: list[int] = field(default_factory=list)
-    token_kind: list[TokenKind] = field(default_factory=list)
-    supervised: list[bool] = field(default_factory=list)
-    spans: list[tuple[int, int]] = field(default_factory=list)
-
-    @property
-    def span_tags(self) -> list[SpanTag]:
-        """One per token.
-
-        >>> [int(tag) for tag in Rendered(input_ids=[7, 8, 9, 5], spans=[(1, 3)]).span_tags]
-        [0, 1, 2, 0]
-        """
-        tags = [SpanTag.OUTSIDE] * len(self.input_ids)
-        for start, end in self.spans:
-            tags[start:end] = [SpanTag.BEGIN] + [SpanTag.INSIDE] * (end - start - 1)
-        return tags
-
-    def extend(self, ids: Sequence[int], kind: TokenKind, *, supervised: bool = False) -> None:
-        self.input_ids.extend(ids)
-        self.token_kind.extend([kind] * len(ids))
-        self.supervised.extend([supervised] * len(ids))
-
-    def __len__(self) -> int:
-        return len(self.input_ids)
-
-
-class _Writer:
-    """Writes one sequence. Neighbouring texts of one kind are tokenised as one."""
-
-    def __init__(self, encoder: PlainTextEncoder, added_tokens: Mapping[str, int]) -> None:
-        self.rendered = Rendered()
-        self._encoder = encoder
-        self._added_tokens = added_tokens
-        self._behind = Behind.nothing
-        self._text = ""
-        self._phrases: list[tuple[int, int]] = []  # places in `_text`
-        self._kind, self._supervised = TokenKind.PROMPT, False
-
-    def text(self, text: str, kind: TokenKind, *, supervised: bool = False) -> None:
-        """Text from outside, or of the model; what looks like an added token is none."""
-        if (kind, supervised) != (self._kind, self._supervised):
-            self.finish()
-            self._kind, self._supervised = kind, supervised
-        self._text += text
-
-    def words(self, text: str, kind: TokenKind, *, supervised: bool = False) -> None:
-        """Text that stands apart from the text before it by a space at least."""
-        same = (kind, supervised) == (self._kind, self._supervised)
-        joined = same and self._text and not self._text[-1].isspace() and not text[:1].isspace()
-        self.text(f" {text}" if joined else text, kind, supervised=supervised)
-
-    def phrase(self, phrase: str) -> None:
-        """Words of the model that are grounded."""
-        self.words(phrase, TokenKind.GENERATED, supervised=True)
-        words = phrase.strip()
-        start = self._text.rindex(words)
-        self._phrases.append((start, start + len(words)))
-
-    def ids(self, ids: Sequence[int], kind: TokenKind, *, supervised: bool = False) -> None:
-        """Tokens as they are. Blanks in front of them, with no words, are left out."""
-        if self._text.isspace():
-            self._text = ""
-        self.finish()
-        self.rendered.extend(ids, kind, supervised=supervised)
-        self._behind = Behind.token
-
-    def fixed(self, text: str) -> None:
-        """Words of the template: the tokenizer's added tokens in them are tokens."""
-        longest_first = sorted(self._added_tokens, key=len, reverse=True)
-        pattern = "|".join(re.escape(token) for token in longest_first)
-        for piece in re.split(f"({pattern})", text) if pattern else [text]:
-            if piece in self._added_tokens:
-                self.finish()
-                self.rendered.extend([self._added_tokens[piece]], TokenKind.PROMPT)
-                self._behind = Behind.token
-            elif piece:
-                self.text(piece, TokenKind.PROMPT)
-
-    def finish(self) -> Rendered:
-        """Tokenise what is still pending."""
-        if self._text:
-            tokens = self._encoder.encode_with_places(self._text, self._behind)
-            self._note_spans([(start, end) for _, start, end in tokens])
-            ids = [token for token, _, _ in tokens]
-            self.rendered.extend(ids, self._kind, supervised=self._supervised)
-            self._behind = Behind.text
-            self._text = ""
-        return self.rendered
-
-    def _note_spans(self, places: Sequence[tuple[int, int]]) -> None:
-        """The tokens of each pending phrase: those that stand for any of its characters."""
-        first = len(self.rendered)
-        for start, end in self._phrases:
-            own = [i for i, place in enumerate(places) if place[0] < end and place[1] > start]
-            self.rendered.spans.append((first + own[0], first + own[-1] + 1))
-        self._phrases = []
-
-
 class ChatRenderer:
     """Renders conversations for one tokenizer and one template.
 
@@ -242,7 +117,7 @@ class ChatRenderer:
         Raises:
             ValueError: the number of placeholders is neither given nor the same for every image.
         """
-        writer = _Writer(self._plain, self._added_tokens)
+        writer = Writer(self._plain, self._added_tokens)
         if self.ids.begin is not None:
             writer.rendered.extend([self.ids.begin], TokenKind.PROMPT)
         writer.fixed(self.template.system)
@@ -326,7 +201,19 @@ class ChatRenderer:
             )
             if kind is TokenKind.GENERATED and token not in special
         ]
-        return self.tokenizer.decode(words, skip_special_tokens=True).strip()
+        text = self.tokenizer.decode(words, skip_special_tokens=True)
+        end = self.template.end_words
+        return (text.partition(end)[0] if end else text).strip()
+
+    def has_ended(self, rendered: Rendered) -> bool:
+        """Whether the template's end words, if it has any, were generated last."""
+        words = self.template.end_words
+        if not words:
+            return False
+        first = -len(self.plain_ids(words)) - 1  # a piece may begin before the words
+        last = zip(rendered.input_ids[first:], rendered.token_kind[first:], strict=True)
+        generated = [token for token, kind in last if kind is TokenKind.GENERATED]
+        return words in self.tokenizer.decode(generated)
 
     def _num_placeholders(self, conversation: Conversation, given: int | None) -> int:
         number = self.num_image_tokens if given is None else given
@@ -339,7 +226,7 @@ class ChatRenderer:
             )
         return number
 
-    def _write_question(self, writer: _Writer, question: str, num_placeholders: int) -> None:
+    def _write_question(self, writer: Writer, question: str, num_placeholders: int) -> None:
         writer.fixed(self.template.user)
         if num_placeholders:
             writer.fixed(self.template.before_image)
@@ -348,7 +235,7 @@ class ChatRenderer:
         writer.words(question, TokenKind.PROMPT)
         writer.fixed(self.template.before_answer)
 
-    def _write_answer(self, writer: _Writer, message: Message, question: str) -> None:
+    def _write_answer(self, writer: Writer, message: Message, question: str) -> None:
         written = TokenKind.GENERATED
         writer.text(self.template.answer_space, written, supervised=True)
         for part in message.parts:

@@ -16,6 +16,8 @@ class ChatTemplate:
 
     Attributes:
         answer_space: stands before an answer that begins with words, as part of the answer.
+        end_words: with which the backbone was trained to end an answer where these are no token; an
+            answer is over as soon as they are written, and they are none of its text.
         restate_question: evidence ends with the question once more. A model that reads from left to
             right then knows what it is to find ("query-aware contextualization" of Liu et al. 2023,
             Lost in the Middle, section 4.2).
@@ -28,6 +30,7 @@ class ChatTemplate:
     before_answer: str = " ASSISTANT:"
     answer_space: str = " "
     after_answer: str = ""
+    end_words: str = ""
     restate_question: bool = False
 
 
@@ -64,4 +67,14 @@ TEMPLATES: dict[ChatStyle, ChatTemplate] = {
         _CHATML, before_image="<|vision_start|>", after_image="<|vision_end|>"
     ),
     ChatStyle.internvl: replace(_CHATML, before_image="<img>", after_image="</img>\n"),
+    # No tokens of Qwen2.5's: they were trained, and are written here, in pieces.
+    ChatStyle.sa2va_phi3: ChatTemplate(
+        user="<|user|>\n",
+        before_image="<img>",
+        after_image="</img>\n",
+        before_answer="<|end|>\n<|assistant|>\n",
+        answer_space="",
+        after_answer="\n",
+        end_words="<|end|>",
+    ),
 }

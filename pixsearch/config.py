@@ -63,6 +63,13 @@ class ImageFit(StrEnum):
     squash = "squash"  # ignore the aspect ratio (CRAG-MM)
 
 
+class Resampling(StrEnum):
+    """The filter by which an image becomes the segmenter's square."""
+
+    bilinear = "bilinear"  # SAM, SAM 2
+    bicubic = "bicubic"  # Sa2VA
+
+
 class Projector(StrEnum):
     """What joins the vision tower and the language model of a LLaVA."""
 
@@ -81,6 +88,7 @@ class ChatStyle(StrEnum):
     qwen2_5_vl = "qwen2_5_vl"
     qwen3_vl = "qwen3_vl"
     internvl = "internvl"
+    sa2va_phi3 = "sa2va_phi3"  # Phi-3's words on an InternVL (Sa2VA-4B)
 
 
 class QueryType(StrEnum):
@@ -469,14 +477,14 @@ class InferOptions:
 
 @dataclass
 class ConvertOptions:
-    """scripts/convert_checkpoint.py: a published LISA or GLaMM, merged or as DeepSpeed saves it."""
+    """scripts/convert_checkpoint.py: a published LISA, GLaMM or Sa2VA, merged or with adapters."""
 
     source: str = MISSING  # folder with shards, config.json and tokenizer
-    clip: str = MISSING  # folder or hub id of the CLIP that it was trained with
+    clip: str | None = None  # LISA and GLaMM alone: folder or hub id of the CLIP trained with
     output_dir: str = MISSING
     lora_alpha: float = 16.0  # of the adapters, if they are not merged yet
-    decoder_heads: int = 8  # of SAM's mask decoder
-    max_length: int = 512  # of the tokenizer
+    decoder_heads: int = 8  # of the mask decoder of SAM or SAM 2
+    max_length: int | None = None  # of the tokenizer; by default that of the training
 
 
 @dataclass

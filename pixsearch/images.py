@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixsearch.config import ImageFit
+from pixsearch.config import ImageFit, Resampling
 
 BYTE = 255.0  # largest value of a pixel
 
@@ -65,6 +65,7 @@ class SegmenterFrame:
         keeps_ratio: the longest side fills the square, zeros fill the right or the bottom (SAM);
             else the image is squashed into it (SAM 2).
         mean, std: of colours, 0 to 1 per channel.
+        resampling: filter by which the image is resized.
     """
 
     size: int
@@ -72,6 +73,7 @@ class SegmenterFrame:
     keeps_ratio: bool
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    resampling: Resampling = Resampling.bilinear
 
     def fitted(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of an image in the square, before padding (SAM's rounding).
@@ -87,7 +89,8 @@ class SegmenterFrame:
     def pixels(self, image: Image.Image) -> Float[Tensor, "3 size size"]:
         """The segmenter's input: resized, normalised, padded with zeros."""
         height, width = self.fitted(image.height, image.width)
-        resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+        resample = Image.Resampling[self.resampling.name.upper()]
+        resized = image.convert("RGB").resize((width, height), resample)
         values = pixels(resized, self.mean, self.std)
         return F.pad(values, (0, self.size - width, 0, self.size - height))
 

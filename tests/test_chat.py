@@ -3,20 +3,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from pixsearch.chat import (
-    ChatRenderer,
-    Conversation,
-    Grounded,
-    Message,
-    Rendered,
-    Role,
-    Searched,
-    Text,
-    TokenKind,
-)
+from pixsearch.chat import ChatRenderer, Conversation, Grounded, Message, Role, Searched, Text
 from pixsearch.chat_templates import TEMPLATES, VICUNA, ChatTemplate
 from pixsearch.config import ChatStyle, QueryType
 from pixsearch.queries import Passage
+from pixsearch.rendering import Rendered, TokenKind
 from pixsearch.tokens import add_special_tokens, find_token_ids
 from tests.tiny import SENTENCES, tiny_tokenizer
 

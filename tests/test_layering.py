@@ -7,7 +7,7 @@ import pytest
 
 ROWS = [
     {"config", "tokens", "images", "chat_templates"},
-    {"chat", "precision", "queries"},
+    {"chat", "precision", "queries", "rendering"},
     {"datasets", "model", "retrieval"},
     {"training", "generation", "trajectories", "miniature"},
     {"evaluation"},
@@ -24,6 +24,8 @@ EXCEPTIONS = {
     ("chat_templates", "config"),
     # a search in a conversation names its `QueryType`
     ("chat", "queries"),
+    # what it renders, and the pen for it
+    ("chat", "rendering"),
 }
 
 

@@ -10,10 +10,11 @@ from jaxtyping import Float, Int64
 from PIL import Image
 from torch import Tensor
 
-from pixsearch.chat import ChatRenderer, Rendered, TokenKind
+from pixsearch.chat import ChatRenderer
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.grammar import grounded_phrases
 from pixsearch.images import SegmenterFrame
+from pixsearch.rendering import Rendered, TokenKind
 
 IGNORED = -100  # label of a token that is no target (PyTorch's cross-entropy leaves it out)
 NO_IMAGE = -1

@@ -173,11 +173,8 @@ class Engine:
         banned = constraints.banned(allowed)
         tokens = self._choose_allowed(logits, rows, banned)
         self._read_before_searches(logits, rows, banned, tokens)
-        for index, token in enumerate(tokens.tolist()):
-            token_class = constraints.class_of(token)
-            rows[index].append(token, token_class)
-            if token_class is TokenClass.SEG and self._keeps_predicting_state:
-                rows[index].grounded[-1].states = states[index][None].clone()
+        for row, token, state in zip(rows, tokens.tolist(), states, strict=True):
+            self._take(row, token, constraints.class_of(token), state)
 
     def _choose_allowed(
         self,
@@ -209,6 +206,16 @@ class Engine:
                 banned[index, self._search_id] = True
                 one = slice(index, index + 1)
                 tokens[one] = self._choose_allowed(logits[one], [row], banned[one])
+
+    def _take(
+        self, row: Row, token: int, token_class: TokenClass, state: Float[Tensor, " hidden"]
+    ) -> None:
+        """Append a token that `state` predicted; close an answer that ends in words."""
+        row.append(token, token_class)
+        if token_class is TokenClass.SEG and self._keeps_predicting_state:
+            row.grounded[-1].states = state[None].clone()
+        if row.state.phase is Phase.ANSWER and self._model.renderer.has_ended(row.rendered):
+            row.end(self._model.config.ids.end)
 
     def _note_wishes(
         self,

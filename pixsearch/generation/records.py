@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from pixsearch.chat import Conversation, Message, Rendered, Role, Text, TokenKind
+from pixsearch.chat import Conversation, Message, Role, Text
 from pixsearch.config import OnEmptyMask, QueryType
 from pixsearch.queries import Passage
+from pixsearch.rendering import Rendered, TokenKind
 
 Mask = Bool[np.ndarray, "height width"]
 RegionOverride = Callable[[int, Mask], Mask]

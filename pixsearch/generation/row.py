@@ -7,7 +7,7 @@ from functools import cached_property
 from jaxtyping import Float
 from torch import Tensor
 
-from pixsearch.chat import ChatRenderer, Rendered, TokenKind
+from pixsearch.chat import ChatRenderer
 from pixsearch.config import (
     ForcedFirst,
     GenerationOptions,
@@ -26,6 +26,7 @@ from pixsearch.generation.records import (
     Trajectory,
 )
 from pixsearch.model import ImageFeatures
+from pixsearch.rendering import Rendered, TokenKind
 
 
 @dataclass(kw_only=True, eq=False)
@@ -127,6 +128,12 @@ class Row:
         for phrase in phrases:
             self.add_phrase(phrase)
         self.state = grammar.ground(self.state, len(phrases))
+
+    def end(self, token: int) -> None:
+        """Close an answer that ended in words, by the end token; the model did not write it."""
+        self.finish_reason = self._finish_reason()
+        self.rendered.extend([token], TokenKind.PROMPT)
+        self.state = grammar.advance(self.state, TokenClass.END)
 
     def force_search(self, payload_ids: Sequence[int]) -> None:
         """Write `<search> … </search>` in the model's place.

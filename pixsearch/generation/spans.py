@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from pixsearch.chat import TokenKind
 from pixsearch.generation.row import GroundedPhrase, Row
 from pixsearch.model import PixSearch
 from pixsearch.model.grounding import SpanGrounding
 from pixsearch.model.span_tagger import find_spans
+from pixsearch.rendering import TokenKind
 from pixsearch.tokens import TokenIds
 
 

@@ -5,9 +5,9 @@ from typing import Any, no_type_check
 from transformers import AutoConfig, PreTrainedConfig
 
 from pixsearch.chat_templates import ChatTemplate
-from pixsearch.config import GroundBy, ImageFit, Projector, SegState
+from pixsearch.config import GroundBy, ImageFit, Projector, Resampling, SegState
 from pixsearch.images import SegmenterFrame
-from pixsearch.model.segmenters import segmenter_kind
+from pixsearch.model.segmenters import Prompting, segmenter_kind
 from pixsearch.tokens import TokenIds
 
 
@@ -25,6 +25,8 @@ class PixSearchConfig(PreTrainedConfig):
         image_processor: transformers' own for the backbone, as its `to_dict` gives it; LLaVA-1.5's
             pixels are made by ours.
         vision_mean, vision_std, segmenter_mean, segmenter_std: of colours, 0 to 1 per channel.
+        segmenter_resampling: a `Resampling`.
+        padding_points, picks_best_mask: the fields of `Prompting`.
     """
 
     model_type = "pixsearch"
@@ -47,6 +49,9 @@ class PixSearchConfig(PreTrainedConfig):
     vision_std: list[float] | None = None
     segmenter_mean: list[float] | None = None
     segmenter_std: list[float] | None = None
+    segmenter_resampling: str = Resampling.bilinear.value
+    padding_points: int = 0
+    picks_best_mask: bool = False
     lora_rank: int = 0
     lora_alpha: int = 16
     lora_dropout: float = 0.0
@@ -92,4 +97,10 @@ class PixSearchConfig(PreTrainedConfig):
             keeps_ratio=kind.keeps_ratio,
             mean=tuple(self.segmenter_mean),
             std=tuple(self.segmenter_std),
+            resampling=Resampling(self.segmenter_resampling),
         )
+
+    @property
+    def prompting(self) -> Prompting:
+        """How a state prompts the segmenter."""
+        return Prompting(padding_points=self.padding_points, picks_best_mask=self.picks_best_mask)

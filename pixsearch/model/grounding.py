@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pixsearch.chat import SpanTag
 from pixsearch.config import GroundBy, SegState
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.mask_feedback import MaskFeedback
 from pixsearch.model.span_tagger import SpanTagger, seen_by_tagger
+from pixsearch.rendering import SpanTag
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

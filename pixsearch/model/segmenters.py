@@ -62,6 +62,23 @@ class SegmenterFeatures:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prompting:
+    """How a prompt is put to a mask decoder, and which of its masks is taken.
+
+    Attributes:
+        padding_points: points without a place that stand before the prompt (Sa2VA has two).
+        picks_best_mask: of the masks for prompts that are ambiguous the one that the decoder
+            itself thinks best (Sa2VA); else the one mask for those that are not.
+    """
+
+    padding_points: int = 0
+    picks_best_mask: bool = False
+
+
+PLAIN = Prompting()
+
+
 class Sam:
     """SAM (Kirillov et al. 2023): one map per image, the aspect ratio is kept.
 
@@ -108,6 +125,7 @@ class Sam:
         segmenter: PreTrainedModel,
         prompts: Float[Tensor, "num_masks channels"],
         features: SegmenterFeatures,
+        prompting: Prompting = PLAIN,
         dense: Float[Tensor, "num_masks channels grid_height grid_width"] | None = None,
     ) -> Float[Tensor, "num_masks low low"]:
         """Decode one mask per prompt, all in one call, each on its own image.
@@ -119,15 +137,15 @@ class Sam:
         """
         nothing = _no_mask(segmenter)
         features = features.to(dtype=nothing.dtype)
-        mask_logits, *_ = segmenter.mask_decoder(
+        mask_logits, scores, *_ = segmenter.mask_decoder(
             image_embeddings=features.embedding,
             image_positional_embeddings=self.places(segmenter).expand(len(prompts), -1, -1, -1),
-            sparse_prompt_embeddings=prompts[:, None, None, :],
+            sparse_prompt_embeddings=_padded(segmenter, prompts, prompting)[:, None],
             dense_prompt_embeddings=nothing if dense is None else dense,
-            multimask_output=False,
+            multimask_output=prompting.picks_best_mask,
             **self._finer(features),
         )
-        return mask_logits[:, 0, 0]
+        return _best(mask_logits[:, 0], scores[:, 0])
 
     def places(
         self, segmenter: PreTrainedModel
@@ -147,11 +165,14 @@ class Sam:
         """Modules and parameters that the image encoder alone uses."""
         return ("vision_encoder",)
 
-    def idle_parameters(self, segmenter: PreTrainedModel) -> Iterator[nn.Parameter]:
-        """Of the mask decoder: those of which the one mask does not depend."""
+    def idle_parameters(
+        self, segmenter: PreTrainedModel, prompting: Prompting = PLAIN
+    ) -> Iterator[nn.Parameter]:
+        """Of the mask decoder: those that the mask has no gradient for."""
         decoder = segmenter.mask_decoder
         yield from decoder.iou_prediction_head.parameters()
-        yield from decoder.output_hypernetworks_mlps[1:].parameters()
+        mlps = decoder.output_hypernetworks_mlps
+        yield from (mlps[:1] if prompting.picks_best_mask else mlps[1:]).parameters()
 
     def _finer(self, features: SegmenterFeatures) -> dict[str, list[Tensor]]:
         return {}
@@ -197,9 +218,11 @@ class Sam2(Sam):
             embedding=embedding, finer=tuple(embedding.new_zeros(shape) for shape in shapes)
         )
 
-    def idle_parameters(self, segmenter: PreTrainedModel) -> Iterator[nn.Parameter]:
+    def idle_parameters(
+        self, segmenter: PreTrainedModel, prompting: Prompting = PLAIN
+    ) -> Iterator[nn.Parameter]:
         """Also the head that tells whether there is an object, and what the encoder borrows."""
-        yield from super().idle_parameters(segmenter)
+        yield from super().idle_parameters(segmenter, prompting)
         decoder = segmenter.mask_decoder
         for module in (decoder.pred_obj_score_head, decoder.conv_s0, decoder.conv_s1):
             yield from module.parameters()
@@ -236,3 +259,27 @@ def _no_mask(segmenter: PreTrainedModel) -> Float[Tensor, "1 channels grid_heigh
         input_points=None, input_labels=None, input_boxes=None, input_masks=None
     )
     return dense
+
+
+def _padded(
+    segmenter: PreTrainedModel, prompts: Float[Tensor, "num_masks channels"], prompting: Prompting
+) -> Float[Tensor, "num_masks length channels"]:
+    """Each prompt behind its padding points."""
+    point = segmenter.prompt_encoder.not_a_point_embed.weight
+    padding = point.expand(len(prompts), prompting.padding_points, -1)
+    return torch.cat([padding.to(prompts.dtype), prompts[:, None]], dim=1)
+
+
+def _best(
+    mask_logits: Float[Tensor, "num_masks number low low"],
+    scores: Float[Tensor, "num_masks number"],
+) -> Float[Tensor, "num_masks low low"]:
+    """The mask of each prompt that has the highest score.
+
+    A sum with ones and zeros: the masks not taken then have a gradient of zero, where processes
+    that train together would otherwise have gradients for different weights.
+    """
+    if scores.shape[1] == 1:
+        return mask_logits[:, 0]
+    taken = nn.functional.one_hot(scores.argmax(dim=1), scores.shape[1])
+    return torch.einsum("mn,mnhw->mhw", taken.to(mask_logits.dtype), mask_logits)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixsearch.chat import SpanTag
+from pixsearch.rendering import SpanTag
 
 
 class SpanTagger(nn.Module):

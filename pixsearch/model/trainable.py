@@ -72,17 +72,20 @@ def _grounding(model: PixSearch) -> Iterator[nn.Parameter]:
 def _mask_decoder(model: PixSearch) -> Iterator[nn.Parameter]:
     """All that the one mask depends on: not the IoU head, nor the heads of SAM's other masks."""
     kind = segmenter_kind(model.config.segmenter)
-    idle_ids = {id(parameter) for parameter in kind.idle_parameters(model.segmenter)}
+    idle = kind.idle_parameters(model.segmenter, model.config.prompting)
+    idle_ids = {id(parameter) for parameter in idle}
     decoder = model.segmenter.mask_decoder
     yield from (each for each in decoder.parameters() if id(each) not in idle_ids)
 
 
 def _prompt_encoder(model: PixSearch) -> Iterator[nn.Parameter]:
-    """The dense prompt "no mask"; that of masks where there is feedback; no points, no boxes."""
+    """The dense prompt "no mask", and what else is prompted: masks, padding points."""
     encoder = model.segmenter.prompt_encoder
     yield from encoder.no_mask_embed.parameters()
     if model.grounding.feedback is not None:
         yield from encoder.mask_embed.parameters()
+    if model.config.padding_points:
+        yield from encoder.not_a_point_embed.parameters()
 
 
 PARTS: dict[TrainablePart, Callable[[PixSearch], Iterable[nn.Parameter]]] = {

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixsearch.chat import ChatRenderer, Conversation, Grounded, Message, Role, Text, TokenKind
+from pixsearch.chat import ChatRenderer, Conversation, Grounded, Message, Role, Text
 from pixsearch.datasets import refcoco
 from pixsearch.datasets.batch import Batch, collate
 from pixsearch.datasets.example import Example
 from pixsearch.images import SegmenterFrame
+from pixsearch.rendering import TokenKind
 from pixsearch.tokens import add_special_tokens, find_token_ids
 from tests.datasets.builders import save_image
 from tests.tiny import tiny_tokenizer

@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pixsearch.chat import Conversation, Message, Role, Searched, Text, TokenKind
+from pixsearch.chat import Conversation, Message, Role, Searched, Text
 from pixsearch.config import GenerationOptions, PolicyOptions, QueryType, SegState
 from pixsearch.generation import Engine, Request, Trajectory
 from pixsearch.generation.grammar import SHORTEST_SEARCH
 from pixsearch.model import PixSearch
+from pixsearch.rendering import TokenKind
 from tests.families import ALL_FAMILIES, family_model
 from tests.generation.scripted import (
     QUESTION,

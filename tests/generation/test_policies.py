@@ -6,10 +6,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixsearch.chat import TokenKind
 from pixsearch.config import ForcedFirst, GenerationOptions, OnEmptyMask, PolicyOptions, QueryType
 from pixsearch.generation import Engine, FinishReason, Request, Trajectory
 from pixsearch.model import PixSearch
+from pixsearch.rendering import TokenKind
 from pixsearch.tokens import SPECIAL_TOKENS
 from tests.generation.scripted import QUESTION, RecordingSearch, picture, run_script
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from pixsearch.chat import SpanTag
 from pixsearch.config import GenerationOptions, GroundBy, PolicyOptions, QueryType
 from pixsearch.generation import Engine, FinishReason, Request, Trajectory
 from pixsearch.generation.spans import words_of_answer
 from pixsearch.model import PixSearch
 from pixsearch.model.span_tagger import spans_of
+from pixsearch.rendering import SpanTag
 from tests.generation.scripted import (
     QUESTION,
     RecordingSearch,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import Sam2Model
 
-from pixsearch.model.segmenters import SegmenterFeatures, segmenter_kind
+from pixsearch.model.segmenters import Prompting, SegmenterFeatures, segmenter_kind
 from tests.families import family_model, tiny_sam2_config, write_sam2
 from tests.model.examples import picture
 
@@ -69,3 +69,17 @@ def test_features_are_picked_and_joined_on_all_levels() -> None:
         assert torch.equal(ours, theirs[[1, 0]])
     nothing = segmenter_kind(tiny_sam2_config()).nothing(family_model("qwen3_vl").segmenter)
     assert [one.shape[1:] for one in nothing.finer] == [one.shape[1:] for one in features.finer]
+
+
+def test_idle_weights_where_the_best_mask_is_picked() -> None:
+    """The heads that were not picked have a gradient of zero; idle ones have none."""
+    model = family_model("qwen3_vl")
+    kind, prompting = segmenter_kind(model.config.segmenter), Prompting(picks_best_mask=True)
+    features = model.encode_image([picture(0)]).segmenter
+    prompts = torch.randn(1, model.config.segmenter.prompt_encoder_config.hidden_size)
+    model.segmenter.zero_grad()
+    kind.decode(model.segmenter, prompts, features, prompting).sum().backward()
+    heads = model.segmenter.mask_decoder.output_hypernetworks_mlps
+    idle = {id(one) for one in kind.idle_parameters(model.segmenter, prompting)}
+    assert all(id(one) in idle for one in heads[0].parameters())
+    assert all(id(one) not in idle and one.grad is not None for one in heads[1:].parameters())

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from pixsearch.chat import ChatRenderer, Grounded, SpanTag, Text
+from pixsearch.chat import ChatRenderer, Grounded, Text
 from pixsearch.config import GroundBy, LossOptions
 from pixsearch.model import PixSearch
 from pixsearch.model.losses import tag_weight, tagging_loss, teacher_loss
 from pixsearch.model.mask_feedback import EarlierMasks, MaskFeedback
 from pixsearch.model.span_tagger import SpanTagger, seen_by_tagger, spans_of
+from pixsearch.rendering import SpanTag
 from tests.model.examples import CONVERSATIONS, batch, conversation, picture
 from tests.tiny import tiny_model
 

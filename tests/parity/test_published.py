@@ -15,7 +15,8 @@ from pixsearch.chat import ChatRenderer, Conversation, Grounded, Message, Role, 
 from pixsearch.chat_templates import TEMPLATES
 from pixsearch.config import ChatStyle, ConvertOptions
 from pixsearch.model import PixSearch
-from pixsearch.model.published.convert import convert, published_tokenizer
+from pixsearch.model.published.convert import convert
+from pixsearch.model.published.lisa import published_tokenizer
 from pixsearch.model.published.read import PREFIX
 from pixsearch.tokens import SEG, find_token_ids
 from tests.model.examples import picture
@@ -218,4 +219,19 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     for name in ("config.json", "tokenizer.json"):
         (tmp_path / "checkpoint" / name).write_text("{}")
     with pytest.raises(ValueError, match=r"no \*\.safetensors and no \*\.bin files"):
+        convert(options(tmp_path))
+
+
+def test_a_lisa_without_its_clip_is_refused(tmp_path: Path) -> None:
+    write_published(tmp_path, "lisa")
+    given = options(tmp_path)
+    given.clip = None
+    with pytest.raises(ValueError, match=r"is published without its CLIP; set clip to the folder"):
+        convert(given)
+
+
+def test_another_model_is_refused(tmp_path: Path) -> None:
+    write_published(tmp_path, "lisa")
+    rewrite(tmp_path, lambda _: {"encoder.weight": torch.zeros(1)})
+    with pytest.raises(ValueError, match=r"encoder\.weight\) are not those of a LISA or GLaMM"):
         convert(options(tmp_path))
