@@ -260,6 +260,8 @@ class StageOptions:
     accumulation: int = 10
     max_length: int = 512  # tokens; a longer conversation is an error that names it
     length_window: int = 1  # batches within which examples of like length go together; 1: off
+    by_image: bool = False  # draw the examples of an image one after the other
+    pack: bool = False  # fuller rows; conversations about one image share their beginning
     optim: OptimOptions = field(default_factory=OptimOptions)
     loss: LossOptions = field(default_factory=LossOptions)
 
@@ -365,6 +367,8 @@ class RunOptions:
     encode_batch: int = 8  # images per call of the frozen encoders
     feature_cache_gib: float = 4.0  # memory for the frozen encoders' features, per process
     feature_cache_half: bool = False  # keep them in fp16
+    feature_store: str | None = None  # folder in which they are kept for later epochs and runs
+    decode_ahead: bool = True  # a thread decodes the next step's images and masks meanwhile
     wandb: WandbMode = WandbMode.disabled
     overfit_one_batch: bool = False
     resume: bool = True

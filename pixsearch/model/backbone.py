@@ -25,14 +25,13 @@ class Embedded:
         embeddings: of tokens, and of patches where the placeholders are.
         is_image: where those are; None if there is no image.
         deepstack: for each of the first layers what is added to its states there, row by row.
-        positions: of rows that begin here, for backbones whose positions have three axes; the
-            others count.
+        positions: of rows that begin here; where they are None, the backbone counts.
     """
 
     embeddings: Float[Tensor, "batch length width"]
     is_image: Bool[Tensor, "batch length"] | None = None
     deepstack: tuple[Float[Tensor, "num_image_tokens width"], ...] = ()
-    positions: Int[Tensor, "3 batch length"] | None = None
+    positions: Int[Tensor, "*axes batch length"] | None = None
 
     @property
     def deepstack_arguments(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,26 +41,12 @@ from pixsearch.model.losses import (
     teacher_loss,
 )
 from pixsearch.model.new_rows import NewTokenRows
+from pixsearch.model.output import PixSearchOutput
+from pixsearch.model.packing import Packing
 from pixsearch.model.segmenters import segmenter_kind
 from pixsearch.queries import AnySearcher
 
 NO_TARGET = -100  # label of a token that is no target
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PixSearchOutput:
-    """What `PixSearch.forward` returns.
-
-    Attributes:
-        logits: at the supervised positions alone, row by row.
-        mask_logits: one mask per grounded phrase, row by row.
-        tag_logits: the tagger's scores, where the model has one.
-    """
-
-    losses: Losses
-    logits: Float[Tensor, "num_tokens vocabulary"]
-    mask_logits: Float[Tensor, "num_masks low low"]
-    tag_logits: Float[Tensor, "batch length num_tags"] | None = None
 
 
 class PixSearch(DecodesMasks, PreTrainedModel):
@@ -213,6 +199,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         target_masks: Float[Tensor, "num_masks low low"] | None = None,
         mask_weights: Float[Tensor, "num_masks low low"] | None = None,
         loss_options: LossOptions | None = None,
+        packing: Packing | None = None,
     ) -> PixSearchOutput:
         """See the class for the steps.
 
@@ -227,6 +214,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
                 grounded phrase, row by row.
                 Without them the masks are decoded and not scored.
             mask_weights: share of each pixel that is known; all by default.
+            packing: the rows as the language model is to see them; the states are the same.
         """
         # 1. embed
         embedded = self.embed(input_ids, image_features, image_index)
@@ -234,7 +222,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
             idle = self.family.touch_projector(self.backbone)
             embedded = replace(embedded, embeddings=embedded.embeddings + idle)
         # 2. language model
-        states = self.language_states(embedded)
+        states = self._states(embedded, packing)
         # 3. language loss
         targets = labels[:, 1:]
         is_target = targets != NO_TARGET
@@ -255,7 +243,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
             mask_bce=bce + idle_masks,
             mask_overlap=overlap,
             span_tagging=tagging,
-            teacher=self._teach(grounded, embedded, options),
+            teacher=self._teach(grounded, embedded, packing, options),
             counts=LossCounts(
                 tokens=len(logits),
                 masks=0 if target_masks is None else len(target_masks),
@@ -329,8 +317,21 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         """Answer one question; `Answer.text`, `.masks` and `.trajectory` say what came of it."""
         return answer(self, image, question, searcher, policy, generation)
 
+    def _states(
+        self, embedded: Embedded, packing: Packing | None
+    ) -> Float[Tensor, "batch length width"]:
+        """States of whole rows, through packed ones if there is a packing."""
+        if packing is None:
+            return self.language_states(embedded)
+        mask = packing.mask(embedded.embeddings.dtype)
+        return packing.unpack(self.language_states(packing.pack(embedded), mask))
+
     def _teach(
-        self, grounded: GroundedStates, embedded: Embedded, options: LossOptions
+        self,
+        grounded: GroundedStates,
+        embedded: Embedded,
+        packing: Packing | None,
+        options: LossOptions,
     ) -> Float[Tensor, ""]:
         """How far the states of grounded words have gone from those without LoRA.
 
@@ -340,6 +341,6 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         if not options.teacher:
             return embedded.embeddings.new_zeros(())
         with torch.no_grad(), without_lora(self.backbone):
-            teacher = self.language_states(embedded)[grounded.state_rows, grounded.columns]
+            teacher = self._states(embedded, packing)[grounded.state_rows, grounded.columns]
         losses = teacher_loss(grounded.states, teacher, sigma=options.teacher_sigma)
         return mean_by_phrase(losses[:, None], grounded.phrases, len(grounded.rows)).sum()

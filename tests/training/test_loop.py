@@ -195,6 +195,33 @@ def test_accumulated_batches_take_the_step_of_a_large_one(tmp_path: Path) -> Non
         torch.testing.assert_close(state[name], tensor, atol=1e-6, rtol=0)
 
 
+def test_packed_rows_take_the_step_of_padded_ones(tmp_path: Path) -> None:
+    padded = tiny_options(tmp_path, batch_size=4)
+    packed = run_beside(padded, "packed", pack=True)
+    final, same_final = fit(padded), fit(packed)
+    for one, other in zip(metrics(padded), metrics(packed), strict=True):
+        assert other == pytest.approx(one, abs=1e-6, rel=1e-5)
+    state = weights(same_final)
+    for name, tensor in weights(final).items():
+        torch.testing.assert_close(state[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_a_run_with_a_store_of_features_is_the_same_run(tmp_path: Path) -> None:
+    plain = tiny_options(tmp_path)
+    filling, reading = run_beside(plain, "filling"), run_beside(plain, "reading")
+    for options in (filling, reading):
+        options.run.feature_store = str(tmp_path / "features")
+        options.run.feature_cache_gib = 0.0
+    reading.run.decode_ahead = False
+    fit(plain)
+    fit(filling)
+    stored = list((tmp_path / "features").rglob("*.safetensors"))
+    fit(reading)
+    assert stored
+    assert sorted(stored) == sorted((tmp_path / "features").rglob("*.safetensors"))
+    assert metrics(plain) == metrics(filling) == metrics(reading)
+
+
 def test_length_grouping_resumes_in_the_middle_of_a_window(tmp_path: Path) -> None:
     options = tiny_options(tmp_path, steps=6, length_window=4)
     options.run.save_every = 3
