@@ -492,6 +492,31 @@ class ConvertOptions:
 
 
 @dataclass
+class BenchTrainingOptions:
+    """scripts/bench_training.py: sizes of the random model and of the data."""
+
+    output: str = "outputs/bench/training.json"
+    repeats: int = 3  # of every variant, each in a process of its own
+    threads: int = 2
+    seed: int = 0
+    num_images: int = 12  # the last step's are a warm-up
+    images_per_step: int = 3
+    num_classes: int = 5  # conversations about each image (PLUM; LISA has 3)
+    image_height: int = 480  # pixels, as in COCO
+    image_width: int = 640
+    max_length: int = 2048  # tokens of a packed row at most
+    lr: float = 3e-4
+    width: int = 512  # of the language model
+    layers: int = 8
+    tower_width: int = 128
+    tower_layers: int = 4
+    segmenter_width: int = 256
+    segmenter_layers: int = 6
+    segmenter_side: int = 512  # pixels
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
 class BuildIndexOptions:
     """scripts/build_index.py"""
 

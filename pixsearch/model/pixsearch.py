@@ -222,7 +222,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
             idle = self.family.touch_projector(self.backbone)
             embedded = replace(embedded, embeddings=embedded.embeddings + idle)
         # 2. language model
-        states = self._states(embedded, packing)
+        states = self.whole_states(embedded, packing)
         # 3. language loss
         targets = labels[:, 1:]
         is_target = targets != NO_TARGET
@@ -317,7 +317,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         """Answer one question; `Answer.text`, `.masks` and `.trajectory` say what came of it."""
         return answer(self, image, question, searcher, policy, generation)
 
-    def _states(
+    def whole_states(
         self, embedded: Embedded, packing: Packing | None
     ) -> Float[Tensor, "batch length width"]:
         """States of whole rows, through packed ones if there is a packing."""
@@ -341,6 +341,6 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         if not options.teacher:
             return embedded.embeddings.new_zeros(())
         with torch.no_grad(), without_lora(self.backbone):
-            teacher = self._states(embedded, packing)[grounded.state_rows, grounded.columns]
+            teacher = self.whole_states(embedded, packing)[grounded.state_rows, grounded.columns]
         losses = teacher_loss(grounded.states, teacher, sigma=options.teacher_sigma)
         return mean_by_phrase(losses[:, None], grounded.phrases, len(grounded.rows)).sum()
