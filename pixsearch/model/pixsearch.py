@@ -334,7 +334,7 @@ class PixSearch(PreTrainedModel):
             ValueError: a row without an image has a grounded phrase.
         """
         if not len(grounded.rows):
-            state = torch.zeros(1, self.config.width, device=self.device, dtype=self.dtype)
+            state = grounded.states.sum(dim=0, keepdim=True)  # zeros, of the states' own graph
             unused = self.decode_masks(state, self._kind.nothing(self.segmenter))
             return unused[:0], 0 * unused.sum()
         images = None if image_index is None else image_index[grounded.rows]

@@ -257,6 +257,7 @@ LAUNCHERS = {
     "ddp": (accelerate("ddp"), "Replicated", 1.0),
     "fsdp2": (accelerate("fsdp2"), "FullySharded", 0.5),
     "zero2": (accelerate("zero2"), "Zero2", 1.0),
+    "zero3": (accelerate("zero3"), "Zero3", 0.5),
 }
 WITHOUT_DEEPSPEED = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="make setup EXTRAS=cpu,dev,deepspeed"
@@ -264,6 +265,7 @@ WITHOUT_DEEPSPEED = pytest.mark.skipif(
 ENGINES = [
     *("ddp", "fsdp2"),
     pytest.param("zero2", marks=WITHOUT_DEEPSPEED),
+    pytest.param("zero3", marks=[WITHOUT_DEEPSPEED, pytest.mark.slow]),
 ]
 
 
@@ -283,7 +285,7 @@ def test_two_processes_take_the_step_of_one(tmp_path: Path, name: str) -> None:
     found = json.loads((tmp_path / "two" / "engine.json").read_text())
     assert (found["engine"], found["num_processes"]) == (engine, 2)
     assert found["num_weights_here"] / found["num_weights"] == pytest.approx(share, abs=0.02)
-    if name == "zero2":
+    if engine.startswith("Zero"):
         assert found["num_trained_here"] / found["num_trained"] == pytest.approx(0.5, abs=0.02)
     for alone, together in zip(metrics(one), metrics(two), strict=True):
         assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
@@ -316,7 +318,10 @@ def test_a_dataset_of_weight_zero_is_left_out(tmp_path: Path) -> None:
         *[("fsdp2", None), (None, "fsdp2"), ("fsdp2", "ddp")],
         *(
             pytest.param(*pair, marks=WITHOUT_DEEPSPEED)
-            for pair in [("zero2", None), ("zero2", "fsdp2"), ("fsdp2", "zero2")]
+            for pair in [
+                *[("zero2", None), ("zero2", "fsdp2"), ("fsdp2", "zero2")],
+                *[("zero3", None), ("zero3", "fsdp2"), ("zero2", "zero3")],
+            ]
         ),
     ],
 )
