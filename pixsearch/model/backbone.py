@@ -161,3 +161,10 @@ def inject_lora(backbone: PreTrainedModel, config: PixSearchConfig) -> None:
         target_modules=config.lora_targets,
     )
     inject_adapter_in_model(adapters, backbone.model.language_model)
+
+
+def recompute_layers(backbone: PreTrainedModel) -> None:
+    """Keep what goes into each layer of the language model, and compute the rest again for the
+    gradient.
+    """
+    backbone.model.language_model.activation_checkpointing_enable({"use_reentrant": False})

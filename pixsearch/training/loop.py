@@ -6,6 +6,8 @@ from pathlib import Path
 from accelerate.utils import set_seed
 
 from pixsearch.config import ModelOptions, TrainOptions
+from pixsearch.model.attention import check_attention, set_attention
+from pixsearch.model.backbone import recompute_layers
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.trainable import set_trainable
@@ -39,6 +41,7 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
     """
     processes = join_processes()
     precision = mixed_precision(options.model.precision, processes.device)
+    check_attention(options.model.attention, device=processes.device, precision=precision)
     checkpoints = open_checkpoints(options, processes, precision)
     found = checkpoints.latest() if options.run.resume else None
     if found == checkpoints.final:
@@ -101,6 +104,9 @@ def build_model(options: TrainOptions, found: Path | None) -> PixSearch:
     logger.info("stage %s starts from %s", options.stage.name, origin or "pre-trained parts")
     own_memory(model)
     set_trainable(model, options.stage.trainable, options.stage.trainable_tokens)
+    set_attention(model, options.model.attention)
+    if options.model.gradient_checkpointing:
+        recompute_layers(model.backbone)
     return model.train()
 
 

@@ -373,6 +373,45 @@ def test_no_rank_waits_for_one_without_images_or_masks(tmp_path: Path, name: str
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_each_engine_resumes_to_the_last_bit(tmp_path: Path, name: str) -> None:
+    """LoRA's dropout among what has to come back; the batches are cut as before."""
+    parts = [TrainablePart.lora, TrainablePart.tokens, TrainablePart.mask_decoder]
+    untouched = tiny_options(
+        tmp_path,
+        batch_size=1,
+        accumulation=2,
+        steps=8,
+        trainable=parts,
+        trainable_tokens=TrainableTokens.new_rows,
+    )
+    untouched.model = replace(untouched.model, lora_rank=4, lora_dropout=0.2)
+    killed = run_beside(untouched, "killed")
+    launcher, *_ = LAUNCHERS[name]
+    run_launched(untouched, launcher)
+    with started(killed, launcher=launcher) as process:
+        wait_for_step(killed, 5, process)
+        kill(process)
+    assert not (tmp_path / "killed" / "final").exists()
+    run_launched(killed, launcher)
+    assert metrics(killed) == metrics(untouched)
+    ours, theirs = (weights(tmp_path / run / "final") for run in ("killed", "run"))
+    assert [key for key, weight in theirs.items() if not torch.equal(ours[key], weight)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_layers_that_are_computed_again_take_the_same_steps(tmp_path: Path, name: str) -> None:
+    one = tiny_options(tmp_path, batch_size=4, steps=2)
+    two = run_beside(one, "two", batch_size=1, accumulation=2)
+    two.model = replace(one.model, gradient_checkpointing=True)
+    fit(one)
+    run_launched(two, LAUNCHERS[name][0])
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("name", ENGINES)
 def test_new_rows_and_adapters_train_under_each_engine(
