@@ -5,7 +5,7 @@ from typing import Any, no_type_check
 from transformers import AutoConfig, PreTrainedConfig
 
 from pixsearch.chat_templates import ChatTemplate
-from pixsearch.config import ImageFit, Projector, SegState
+from pixsearch.config import ImageFit, Projector, Quantization, SegState
 from pixsearch.images import SegmenterFrame
 from pixsearch.model.segmenters import segmenter_kind
 from pixsearch.tokens import TokenIds
@@ -18,7 +18,8 @@ class PixSearchConfig(PreTrainedConfig):
     Attributes:
         backbone: the image-text-to-text model.
         segmenter: the promptable segmenter.
-        seg_state, image_fit, projector, lora_*: as in `ModelOptions`.
+        seg_state, image_fit, projector, lora_*, quantization: as in `ModelOptions`. Quantised
+            weights are saved so; transformers' `quantization_config` says how they are read.
         token_ids: the fields of `TokenIds`.
         template: the fields of `ChatTemplate`, `restate_question` among them.
         image_processor: transformers' own for the backbone, as its `to_dict` gives it; LLaVA-1.5's
@@ -45,6 +46,7 @@ class PixSearchConfig(PreTrainedConfig):
     lora_alpha: int = 16
     lora_dropout: float = 0.0
     lora_targets: list[str] | None = None
+    quantization: str = Quantization.none.value
     tie_word_embeddings: bool = False  # of PixSearch itself; the backbone ties its own
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -19,6 +19,7 @@ from accelerate.utils import set_seed
 from pixsearch.config import (
     OptimOptions,
     Precision,
+    Quantization,
     SegState,
     TrainablePart,
     TrainableTokens,
@@ -397,6 +398,35 @@ def test_each_engine_resumes_to_the_last_bit(tmp_path: Path, name: str) -> None:
     assert metrics(killed) == metrics(untouched)
     ours, theirs = (weights(tmp_path / run / "final") for run in ("killed", "run"))
     assert [key for key, weight in theirs.items() if not torch.equal(ours[key], weight)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("bitsandbytes") is None, reason="make setup EXTRAS=cpu,dev,qlora"
+)
+@pytest.mark.parametrize("name", ["ddp", pytest.param("zero2", marks=WITHOUT_DEEPSPEED)])
+def test_adapters_train_beside_4_bit_weights(tmp_path: Path, name: str) -> None:
+    parts = [TrainablePart.lora, TrainablePart.tokens, TrainablePart.mask_decoder]
+    one = tiny_options(
+        tmp_path,
+        batch_size=4,
+        steps=6,
+        trainable=parts,
+        trainable_tokens=TrainableTokens.new_rows,
+    )
+    one.model = replace(
+        one.model, quantization=Quantization.nf4, lora_rank=4, gradient_checkpointing=True
+    )
+    two, killed = (run_beside(one, run, batch_size=2) for run in ("two", "killed"))
+    fit(one)
+    run_launched(two, LAUNCHERS[name][0])
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together == pytest.approx(alone, abs=1e-5, rel=1e-4)
+    with started(killed, launcher=LAUNCHERS[name][0]) as process:
+        wait_for_step(killed, 3, process)
+        kill(process)
+    run_launched(killed, LAUNCHERS[name][0])
+    assert metrics(killed) == metrics(two)
 
 
 @pytest.mark.slow
