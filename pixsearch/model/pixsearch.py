@@ -21,6 +21,7 @@ from pixsearch.config import (
     LossOptions,
     ModelOptions,
     PolicyOptions,
+    Quantization,
     SegState,
 )
 from pixsearch.model.answering import Answer, answer
@@ -152,6 +153,8 @@ class PixSearch(PreTrainedModel):
 
     def save_pretrained(self, folder: str | os.PathLike[str], **options: Any) -> None:
         """Weights as safetensors, config.json, and the tokenizer beside them."""
+        if self.config.quantization != Quantization.none:
+            options["save_original_format"] = False  # transformers cannot undo how it read them
         super().save_pretrained(folder, **options)
         if options.get("is_main_process", True):
             self.tokenizer.save_pretrained(folder)

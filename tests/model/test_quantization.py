@@ -82,7 +82,8 @@ def test_a_checkpoint_says_how_it_is_read(model: PixSearch, tmp_path: Path) -> N
     saved = json.loads((tmp_path / "config.json").read_text())
     assert saved["quantization"] == "nf4"
     assert saved["quantization_config"]["bnb_4bit_quant_type"] == "nf4"
-    loaded = PixSearch.from_pretrained(tmp_path).eval()
+    PixSearch.from_pretrained(tmp_path).save_pretrained(tmp_path / "again")
+    loaded = PixSearch.from_pretrained(tmp_path / "again").eval()
     before, after = model.state_dict(), loaded.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -415,7 +415,11 @@ def test_adapters_train_beside_4_bit_weights(tmp_path: Path, name: str) -> None:
         trainable_tokens=TrainableTokens.new_rows,
     )
     one.model = replace(
-        one.model, quantization=Quantization.nf4, lora_rank=4, gradient_checkpointing=True
+        one.model,
+        quantization=Quantization.nf4,
+        lora_rank=4,
+        lora_dropout=0.0,
+        gradient_checkpointing=True,
     )
     two, killed = (run_beside(one, run, batch_size=2) for run in ("two", "killed"))
     fit(one)
