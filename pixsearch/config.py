@@ -148,6 +148,22 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+class Attention(StrEnum):
+    """How the language model computes attention while it trains (pixsearch/model/attention.py)."""
+
+    sdpa = "sdpa"  # torch's scaled_dot_product_attention, which chooses a kernel
+    eager = "eager"  # written out, every score in memory
+    flash_attention_2 = "flash_attention_2"  # the package flash-attn; NVIDIA and AMD GPUs, bf16
+    flex_attention = "flex_attention"  # torch's, compiled at the first step; GPUs
+
+
+class Quantization(StrEnum):
+    """How the layers of the language model are kept (pixsearch/model/quantization.py)."""
+
+    none = "none"
+    nf4 = "nf4"  # QLoRA: 4 bits, frozen; adapters train
+
+
 class Decay(StrEnum):
     """How the learning rate falls after the warm-up."""
 
@@ -213,6 +229,9 @@ class ModelOptions:
     lora_dropout: float = 0.05
     lora_targets: list[str] = field(default_factory=lambda: ["q_proj", "v_proj"])
     precision: Precision = Precision.auto
+    quantization: Quantization = Quantization.none  # part of the checkpoint
+    attention: Attention = Attention.sdpa  # in training; answers are decoded with sdpa
+    gradient_checkpointing: bool = False  # compute layers again in the backward: memory for time
 
 
 @dataclass

@@ -176,3 +176,14 @@ def without_lora(backbone: PreTrainedModel) -> Iterator[None]:
     finally:
         for layer, scaling in zip(layers, scales, strict=True):
             layer.scaling = scaling
+
+
+def recompute_layers(backbone: PreTrainedModel) -> None:
+    """Keep what goes into each layer of the language model, and compute the rest anew for the
+    gradient.
+    """
+    language_model = backbone.model.language_model
+    enable = getattr(language_model, "activation_checkpointing_enable", None)
+    if enable is None:  # its name before transformers 5.23
+        enable = language_model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

@@ -12,7 +12,10 @@ from dataclasses import dataclass, fields
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from transformers import PreTrainedModel
 
+from pixsearch.config import Attention
 from pixsearch.model.backbone import Embedded
 
 PADDING = -1
@@ -73,18 +76,41 @@ class Packing:
         """The states in the places of the padded batch; those of padding mean nothing."""
         return states.flatten(0, 1)[self.place]
 
+    def mask_for(self, language_model: PreTrainedModel, dtype: torch.dtype) -> Tensor | BlockMask:
+        """The mask in the form that the model's kind of attention takes."""
+        if language_model.config._attn_implementation == Attention.flex_attention:
+            return self.block_mask()
+        return self.mask(dtype)
+
     def mask(self, dtype: torch.dtype) -> Float[Tensor, "num_rows 1 packed_length packed_length"]:
         """What is added to the attention scores: 0 where a token may look, else the lowest number.
 
         A token sees what stands before it of its own conversation or is shared with it.
         """
         places = torch.arange(self.source.shape[1], device=self.source.device)
-        of_key = self.conversation[:, None, :]
-        same = (of_key == self.conversation[:, :, None]) | (of_key == SHARED)
-        together = self.group[:, None, :] == self.group[:, :, None]
-        seen = same & together & (places <= places[:, None])
+        rows = torch.arange(len(self.source), device=self.source.device)[:, None, None]
+        seen = self._sees(rows, places[:, None], places)
         lowest = torch.finfo(dtype).min
         return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, lowest)[:, None]
+
+    def block_mask(self) -> BlockMask:
+        """The same for flex_attention, which skips blocks in which nothing is seen."""
+        num_rows, length = self.source.shape
+        return create_block_mask(
+            lambda row, head, query, key: self._sees(row, query, key),
+            num_rows,
+            None,
+            length,
+            length,
+            device=str(self.source.device),
+        )
+
+    def _sees(self, row: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        """Whether a place of a packed row looks at another, elementwise."""
+        of_key = self.conversation[row, key]
+        same = (of_key == self.conversation[row, query]) | (of_key == SHARED)
+        together = self.group[row, key] == self.group[row, query]
+        return same & together & (key <= query)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import (
     AutoModelForImageTextToText,
     Cache,
@@ -23,6 +24,7 @@ from pixsearch.config import (
     LossOptions,
     ModelOptions,
     PolicyOptions,
+    Quantization,
 )
 from pixsearch.model.answering import Answer, answer
 from pixsearch.model.backbone import Embedded, embed_images, inject_lora, without_lora
@@ -146,6 +148,8 @@ class PixSearch(DecodesMasks, PreTrainedModel):
 
     def save_pretrained(self, folder: str | os.PathLike[str], **options: Any) -> None:
         """Weights as safetensors, config.json, and the tokenizer beside them."""
+        if self.config.quantization != Quantization.none:
+            options["save_original_format"] = False  # transformers cannot undo how it read them
         super().save_pretrained(folder, **options)
         if options.get("is_main_process", True):
             self.tokenizer.save_pretrained(folder)
@@ -277,7 +281,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
     def language_states(
         self,
         embedded: Embedded,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | BlockMask | None = None,
         *,
         position_ids: Int[Tensor, "*axes batch length"] | None = None,
         cache: Cache | None = None,
@@ -323,7 +327,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         """States of whole rows, through packed ones if there is a packing."""
         if packing is None:
             return self.language_states(embedded)
-        mask = packing.mask(embedded.embeddings.dtype)
+        mask = packing.mask_for(self.backbone.model.language_model, embedded.embeddings.dtype)
         return packing.unpack(self.language_states(packing.pack(embedded), mask))
 
     def _teach(

@@ -6,8 +6,11 @@ from pathlib import Path
 from accelerate.utils import set_seed
 
 from pixsearch.config import GroundBy, ModelOptions, StageOptions, TrainablePart, TrainOptions
+from pixsearch.model.attention import check_attention, set_attention
+from pixsearch.model.backbone import recompute_layers
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.pixsearch import PixSearch
+from pixsearch.model.quantization import check_quantization, keep_packing
 from pixsearch.model.trainable import set_trainable
 from pixsearch.precision import mixed_precision
 from pixsearch.training.checkpoint import Checkpoints, load_training_state, resolve
@@ -39,6 +42,14 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
     """
     processes = join_processes()
     precision = mixed_precision(options.model.precision, processes.device)
+    check_attention(
+        options.model.attention,
+        device=processes.device,
+        precision=precision,
+        packs=options.stage.pack,
+    )
+    make_engine = engine_of(processes)
+    check_quantization(options, is_split=make_engine.is_split)
     checkpoints = open_checkpoints(options, processes, precision)
     found = checkpoints.latest() if options.run.resume else None
     if found == checkpoints.final:
@@ -46,7 +57,6 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
         return found
     data = open_training_data(options)
     model = build_model(options, found)
-    make_engine = engine_of(processes)
     engine = make_engine(model, processes, options.stage.optim, mixed=precision == "bf16")
     trainer = Trainer(options, engine, data)
     if not options.run.resume:  # only now, when all that the run needs is there
@@ -102,6 +112,10 @@ def build_model(options: TrainOptions, found: Path | None) -> PixSearch:
     own_memory(model)
     check_teacher(options.stage, model.config)
     set_trainable(model, options.stage.trainable, options.stage.trainable_tokens)
+    set_attention(model, options.model.attention)
+    keep_packing(model.backbone)
+    if options.model.gradient_checkpointing:
+        recompute_layers(model.backbone)
     return model.train()
 
 
@@ -146,6 +160,7 @@ def check_composed_as(options: ModelOptions, config: PixSearchConfig, origin: st
         "lora_alpha",
         "lora_dropout",
         "lora_targets",
+        "quantization",
     ):
         asked, found = getattr(options, name), getattr(config, name)
         if asked != found:

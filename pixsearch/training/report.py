@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pixsearch.config import TrainOptions
+from pixsearch.config import Attention, TrainOptions
 from pixsearch.datasets.example import Example
+from pixsearch.model.attention import attending
 from pixsearch.training.checkpoint import Checkpoints
 from pixsearch.training.engines import Engine
 from pixsearch.training.metrics import MetricsFile, WandbLog
@@ -101,7 +102,8 @@ class Report:
         examples = held_out[:NUM_SAMPLES]
         folder = self._checkpoints.output_dir / "samples" / f"step-{step:06d}"
         model.eval()
-        write_samples(folder, examples, evaluate(model, examples))
+        with attending(model, Attention.sdpa):
+            write_samples(folder, examples, evaluate(model, examples))
         model.train()
         self._wandb.pictures(step, folder)
 

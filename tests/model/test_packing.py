@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixsearch.config import LossOptions
+from pixsearch.config import Attention, LossOptions
+from pixsearch.model.attention import attending
 from pixsearch.model.packing import PADDING, SHARED, Packing, common_beginning, pack
 from tests.families import ALL_FAMILIES, family_model
 from tests.model.examples import batch
@@ -103,3 +104,17 @@ def test_a_common_beginning_may_be_all_of_a_conversation() -> None:
     packing = pack(input_ids, [2, 2], [0, 0], capacity=10)
     assert packing.num_tokens == 2
     assert torch.equal(packing.place[0], packing.place[1])
+
+
+@pytest.mark.slow  # it compiles
+@pytest.mark.filterwarnings("ignore:Dynamo does not know")
+@torch.no_grad()
+def test_flex_attention_sees_the_same() -> None:
+    """Its forward alone: it has no backward on a CPU."""
+    model = tiny_model()
+    inputs = batch(model)
+    packing = packed(inputs)
+    expected = model(**inputs, packing=packing).logits
+    with attending(model, Attention.flex_attention):
+        found = model(**inputs, packing=packing).logits
+    torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0)
