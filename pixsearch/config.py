@@ -477,13 +477,15 @@ class InferOptions:
 
 @dataclass
 class ConvertOptions:
-    """scripts/convert_checkpoint.py: a published LISA, GLaMM or Sa2VA, merged or with adapters."""
+    """scripts/convert_checkpoint.py: a published LISA, GLaMM, PLUM or Sa2VA."""
 
     source: str = MISSING  # folder with shards, config.json and tokenizer
-    clip: str | None = None  # LISA and GLaMM alone: folder or hub id of the CLIP trained with
+    clip: str | None = None  # all but Sa2VA: folder or hub id of the CLIP trained with
     output_dir: str = MISSING
     lora_alpha: float = 16.0  # of the adapters, if they are not merged yet
     decoder_heads: int = 8  # of the mask decoder of SAM or SAM 2
+    tagger_heads: int = 8  # PLUM alone: bidir_nhead of its training
+    mask_feedback: bool = True  # PLUM alone: keep the weights by which masks prompt the next
     max_length: int | None = None  # of the tokenizer; by default that of the training
 
 
