@@ -397,12 +397,13 @@ class PlanAssumptions:
     mean_tokens: int | None = None  # of a sample with its image; null: stage.max_length
     target_tokens: int = 128  # of a sample, supervised
     masks: int = 1  # grounded phrases of a sample
+    phrase_tokens: int = 3  # of a phrase, where its words are tagged
     image_height: int = 480  # of a sample's one image, in pixels
     image_width: int = 640
     architectures: str = "configs/architecture"  # folder with the sizes of published models
 
     def __post_init__(self) -> None:
-        names = ("num_gpus", "target_tokens", "image_height", "image_width")
+        names = ("num_gpus", "target_tokens", "phrase_tokens", "image_height", "image_width")
         _check_at_least(1, "plan", self, names)
         _check_at_least(0, "plan", self, ("masks",))
         if not 0 < self.utilization <= 1:

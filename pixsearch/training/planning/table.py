@@ -5,7 +5,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from pixsearch.config import to_dict
-from pixsearch.training.planning.flops import FlopCounts, Passes
+from pixsearch.training.planning.counting import Passes
+from pixsearch.training.planning.flops import FlopCounts
 from pixsearch.training.planning.gpus import CARDS
 from pixsearch.training.planning.memory import EngineMemory
 from pixsearch.training.planning.plan import Plan
@@ -117,7 +118,9 @@ def _flop_rows(flops: FlopCounts) -> list[Row]:
     rows: list[Row] = [("", "forward", "backward")]
     for field in fields(flops):
         passes: Passes = getattr(flops, field.name)
-        rows.append((field.name, f"{passes.forward / 1e12:.3f}", f"{passes.backward / 1e12:.3f}"))
+        both = (f"{each / 1e12:.3f}" for each in (passes.forward, passes.backward))
+        if passes.total:  # else the model has no such part
+            rows.append((field.name, *both))
     rows.append(("recomputed, if checkpointed", f"{flops.recomputed / 1e12:.3f}", ""))
     return rows
 
