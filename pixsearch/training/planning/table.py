@@ -144,6 +144,7 @@ def _assumptions(plan: Plan) -> str:
         f"{card.bf16 / 1e12:.0f} TFLOP/s in bf16, {card.fp32 / 1e12:.1f} in fp32), of the peak "
         f"{taken.utilization:.0%} reached; a sample has one image of {taken.image_height} x "
         f"{taken.image_width} pixels, never cached, {taken.target_tokens} supervised tokens, "
-        f"{taken.masks} mask(s), {taken.phrase_tokens} tokens a phrase; {RESERVED_GIB:.0f} GiB of every sum are kept free. Gradient "
-        "checkpointing is not an option of training yet."
+        f"{taken.masks} mask(s), {taken.phrase_tokens} tokens a phrase; "
+        f"{RESERVED_GIB:.0f} GiB of every sum are kept free. Gradient checkpointing is not an "
+        "option of training yet."
     )
