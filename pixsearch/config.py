@@ -420,12 +420,13 @@ class PlanAssumptions:
     mean_tokens: int | None = None  # of a sample with its image; null: stage.max_length
     target_tokens: int = 128  # of a sample, supervised
     masks: int = 1  # grounded phrases of a sample
+    phrase_tokens: int = 3  # of a phrase, where its words are tagged
     image_height: int = 480  # of a sample's one image, in pixels
     image_width: int = 640
     architectures: str = "configs/architecture"  # folder with the sizes of published models
 
     def __post_init__(self) -> None:
-        names = ("num_gpus", "target_tokens", "image_height", "image_width")
+        names = ("num_gpus", "target_tokens", "phrase_tokens", "image_height", "image_width")
         _check_at_least(1, "plan", self, names)
         _check_at_least(0, "plan", self, ("masks",))
         if not 0 < self.utilization <= 1:
@@ -500,13 +501,15 @@ class InferOptions:
 
 @dataclass
 class ConvertOptions:
-    """scripts/convert_checkpoint.py: a published LISA, GLaMM or Sa2VA, merged or with adapters."""
+    """scripts/convert_checkpoint.py: a published LISA, GLaMM, PLUM or Sa2VA."""
 
     source: str = MISSING  # folder with shards, config.json and tokenizer
-    clip: str | None = None  # LISA and GLaMM alone: folder or hub id of the CLIP trained with
+    clip: str | None = None  # all but Sa2VA: folder or hub id of the CLIP trained with
     output_dir: str = MISSING
     lora_alpha: float = 16.0  # of the adapters, if they are not merged yet
     decoder_heads: int = 8  # of the mask decoder of SAM or SAM 2
+    tagger_heads: int = 8  # PLUM alone: bidir_nhead of its training
+    mask_feedback: bool = True  # PLUM alone: keep the weights by which masks prompt the next
     max_length: int | None = None  # of the tokenizer; by default that of the training
 
 

@@ -7,7 +7,7 @@ from accelerate.utils import set_seed
 
 from pixsearch.config import GroundBy, ModelOptions, StageOptions, TrainablePart, TrainOptions
 from pixsearch.model.attention import check_attention, set_attention
-from pixsearch.model.backbone import recompute_layers
+from pixsearch.model.backbone import inject_lora, recompute_layers
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.quantization import check_quantization, keep_packing
@@ -107,6 +107,7 @@ def build_model(options: TrainOptions, found: Path | None) -> PixSearch:
     origin = found or options.stage.init_from
     model = PixSearch.from_pretrained(origin) if origin else PixSearch.compose(options.model)
     if origin:
+        add_adapters(model, options.model)
         check_composed_as(options.model, model.config, origin)
     logger.info("stage %s starts from %s", options.stage.name, origin or "pre-trained parts")
     own_memory(model)
@@ -117,6 +118,19 @@ def build_model(options: TrainOptions, found: Path | None) -> PixSearch:
     if options.model.gradient_checkpointing:
         recompute_layers(model.backbone)
     return model.train()
+
+
+def add_adapters(model: PixSearch, options: ModelOptions) -> None:
+    """Give a checkpoint without adapters, as converted ones are, those that the options ask for.
+
+    As drawn they change nothing.
+    """
+    if not options.lora_rank or model.config.lora_rank:
+        return
+    for name in ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets"):
+        setattr(model.config, name, getattr(options, name))
+    inject_lora(model.backbone, model.config)
+    logger.info("the checkpoint has no adapters; it gets those of model.lora_*")
 
 
 def check_teacher(stage: StageOptions, config: PixSearchConfig) -> None:

@@ -172,6 +172,26 @@ def test_tagged_spans_train_alike_under_every_engine(tmp_path: Path, name: str) 
         assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
 
 
+def test_a_checkpoint_without_adapters_gets_them(tmp_path: Path) -> None:
+    options = tiny_options(tmp_path, steps=1)
+    start = tmp_path / "converted"
+    PixSearch.compose(options.model).save_pretrained(start)
+    options.stage.init_from = str(start)
+    options.stage.trainable = [TrainablePart.lora, TrainablePart.tokens]
+    options.stage.trainable_tokens = TrainableTokens.new_rows
+    options.model = replace(options.model, lora_rank=4, lora_dropout=0.0)
+    before, after = weights(start), weights(fit(options))
+    added = after.keys() - before.keys()
+    assert any("lora_B" in name for name in added)
+    kept = {name: one for name, one in after.items() if "lora_" not in name}
+    assert len(kept) == len(before)
+    for name, tensor in before.items():
+        if "language_model.layers" in name:
+            owner, _, kind = name.rpartition(".")
+            same = kept.get(name, kept.get(f"{owner}.base_layer.{kind}"))
+            assert torch.equal(same, tensor), name
+
+
 @pytest.mark.parametrize(
     ("change", "needed"),
     [({"ground_by": GroundBy.seg, "mask_feedback": False}, "ground_by=span"), ({}, "trains lora")],
