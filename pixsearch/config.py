@@ -231,6 +231,7 @@ class ModelOptions:
     precision: Precision = Precision.auto
     quantization: Quantization = Quantization.none  # part of the checkpoint
     attention: Attention = Attention.sdpa  # in training; answers are decoded with sdpa
+    frozen_in_bf16: bool = False  # keep frozen matrices as bf16 arithmetic rounds them
     gradient_checkpointing: bool = False  # compute layers again in the backward: memory for time
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from PIL import Image
 
-from pixsearch.config import RunOptions, TrainOptions
+from pixsearch.config import TrainOptions
 from pixsearch.datasets.batch import Batch, collate
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture
+from pixsearch.model.features import ImageFeatures
 from pixsearch.model.packing import Packing, pack
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.training.ahead import Ahead
@@ -57,7 +58,7 @@ class BatchSource:
         )
         self._image_tokens: dict[str | None, int] = {}
         self._features = FeatureCache(
-            encode_of(model, run),
+            encode_of(model, options),
             encode_batch=run.encode_batch,
             limit_gib=run.feature_cache_gib,
             half=run.feature_cache_half,
@@ -159,14 +160,26 @@ class BatchSource:
         return approximate_length(example.conversation, num_image_tokens=num_image_tokens)
 
 
-def encode_of(model: PixSearch, run: RunOptions) -> Encode:
+def encode_of(model: PixSearch, options: TrainOptions) -> Encode:
     """The frozen encoders, which read what `run.feature_store` has."""
+    run = options.run
+    encode = encode_in_bf16(model) if options.model.frozen_in_bf16 else model.encode_image
     if run.feature_store is None:
-        return model.encode_image
+        return encode
     settings = (model.config.image_processor, model.config.image_fit, model.config.segmenter_frame)
     store = FeatureStore(
         Path(run.feature_store),
         encoder=encoder_key(encoder_tensors(model), settings=settings),
     )
     dtype = torch.float16 if run.feature_cache_half else None
-    return stored(model.encode_image, store, dtype=dtype)
+    return stored(encode, store, dtype=dtype)
+
+
+def encode_in_bf16(model: PixSearch) -> Encode:
+    """The frozen encoders, in the arithmetic for which their weights are rounded."""
+
+    def encode(images: list[Image.Image]) -> ImageFeatures:
+        with torch.autocast(model.device.type, torch.bfloat16):
+            return model.encode_image(images)
+
+    return encode

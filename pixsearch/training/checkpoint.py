@@ -39,7 +39,9 @@ FREE_OPTIONS = frozenset(
         "run.evaluate_every",
         "run.log_every",
         "run.keep_checkpoints",
+        "run.decode_ahead",
         "run.feature_cache_gib",
+        "run.feature_store",
         "run.wandb",
     }
 )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -102,7 +103,9 @@ class Report:
         examples = held_out[:NUM_SAMPLES]
         folder = self._checkpoints.output_dir / "samples" / f"step-{step:06d}"
         model.eval()
-        with attending(model, Attention.sdpa):
+        is_rounded = self._options.model.frozen_in_bf16  # other arithmetic cannot use such weights
+        arithmetic = engine.arithmetic() if is_rounded else nullcontext()
+        with attending(model, Attention.sdpa), arithmetic:
             write_samples(folder, examples, evaluate(model, examples))
         model.train()
         self._wandb.pictures(step, folder)

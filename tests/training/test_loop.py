@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate.utils import set_seed
+from safetensors.torch import load_file
 
 from pixsearch.config import (
     GroundBy,
@@ -347,6 +348,50 @@ def test_bf16_is_arithmetic_alone(tmp_path: Path) -> None:
     first, second = metrics(exact)[0], metrics(rounded)[0]
     assert second["loss"] == pytest.approx(first["loss"], rel=0.02)
     assert second["loss"] != first["loss"]
+
+
+def rounded(options: TrainOptions) -> TrainOptions:
+    """Arithmetic in bf16 with frozen weights that are kept so, LoRA in fp32."""
+    model = replace(
+        options.model, lora_rank=4, precision=Precision.bf16, frozen_in_bf16=True, lora_dropout=0.0
+    )
+    parts = ["lora", "tokens", "grounding", "mask_decoder"]
+    stage = replace(
+        options.stage,
+        trainable=[TrainablePart(part) for part in parts],
+        trainable_tokens=TrainableTokens.new_rows,
+    )
+    return replace(options, model=model, stage=stage)
+
+
+def test_frozen_weights_may_be_kept_in_bf16(tmp_path: Path) -> None:
+    halves = rounded(tiny_options(tmp_path, steps=3))
+    whole = run_beside(halves, "whole")
+    whole.model = replace(halves.model, frozen_in_bf16=False)
+    for options in (halves, whole):
+        run_to_the_end(options)
+    for ours, theirs in zip(metrics(halves), metrics(whole), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=2e-3)  # encoders differ
+    state = load_file(tmp_path / "run" / "final" / "model.safetensors")
+    kept = {name for name, tensor in state.items() if tensor.dtype is torch.bfloat16}
+    assert any("vision_encoder.layers" in name for name in kept)
+    assert any("self_attn.k_proj" in name for name in kept)
+    assert not any("lora_" in name or "norm" in name or "new_rows" in name for name in kept)
+    halves.run.output_dir = str(tmp_path / "fp32")
+    halves.model.precision = Precision.fp32
+    with pytest.raises(ValueError, match="this run computes in fp32"):
+        fit(halves)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_weights_kept_in_bf16_train_under_every_engine(tmp_path: Path, name: str) -> None:
+    one = rounded(tiny_options(tmp_path, batch_size=4, steps=3))
+    two = run_beside(one, "two", batch_size=1, accumulation=2)
+    run_to_the_end(one)
+    run_launched(two, LAUNCHERS[name][0])
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together["loss"] == pytest.approx(alone["loss"], rel=5e-3)
 
 
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
