@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
-    AutoConfig,
     CLIPImageProcessor,
     CLIPVisionConfig,
     LlamaConfig,
@@ -140,7 +139,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
 
 
-def _backbone(options: BenchTrainingOptions, tokenizer: PreTrainedTokenizerFast) -> AutoConfig:
+def _backbone(options: BenchTrainingOptions, tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
     return LlavaConfig(
         vision_config=CLIPVisionConfig(
             hidden_size=options.tower_width,
