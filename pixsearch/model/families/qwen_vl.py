@@ -39,7 +39,13 @@ class QwenVL(Family):
         outputs = backbone.model.get_image_features(
             inputs["pixel_values"], inputs["image_grid_thw"], return_dict=True
         )
-        levels = [outputs.pooler_output, *getattr(outputs, "deepstack_features", [])]
+        lengths = [len(one) for one in outputs.pooler_output]
+        deepstack = [
+            # before transformers 5.23 those of all images in one tensor
+            level.split(lengths) if isinstance(level, Tensor) else level
+            for level in getattr(outputs, "deepstack_features", [])
+        ]
+        levels = [outputs.pooler_output, *deepstack]
         return [torch.stack(of_image) for of_image in zip(*levels, strict=True)]
 
     def project(
