@@ -148,6 +148,8 @@ def search_section(scores: Mapping[str, Any]) -> str:
 def masks_section(results: Mapping[str, Any]) -> str:
     """gIoU and cIoU, free-running and, apart, teacher-forced."""
     found = results["segmentation"]
+    if found is None:
+        return text("Not measured: a plain model has no masks.", "note", "p")
     rows = {
         "free-running": found,
         **{f"free-running, {size} objects": row for size, row in found["by_size"].items()},

@@ -43,9 +43,9 @@ def policy_table(results: Mapping[str, Any], *, only: str | None = None) -> str:
         f"percent; (paper, CRAG-MM); n = {protocol['num_answerable']} answerable, "
         f"{protocol['num_unanswerable']} unanswerable apart; answer: {protocol['answer_span']}"
     )
-    segmentation, decision = results["segmentation"], results["search_decision"]
+    decision = results["search_decision"]
     summary = (
-        f"gIoU {percent(segmentation['giou'])}, cIoU {percent(segmentation['ciou'])}, "
+        f"{_masks(results['segmentation'])}, "
         f"search decision: precision {percent(decision['precision'])}, "
         f"recall {percent(decision['recall'])}"
     )
@@ -69,6 +69,16 @@ def claims_table(claims: Sequence[Claim]) -> str:
         for claim in claims
     ]
     return _aligned([["claim", "value", "asked", ""], *rows])
+
+
+def _masks(segmentation: Mapping[str, Any] | None) -> str:
+    """
+    >>> _masks(None)
+    'masks: not measured'
+    """
+    if segmentation is None:
+        return "masks: not measured"
+    return f"gIoU {percent(segmentation['giou'])}, cIoU {percent(segmentation['ciou'])}"
 
 
 def _policy_row(name: str, scores: Mapping[str, Any]) -> list[str]:
