@@ -308,6 +308,7 @@ class GenerationOptions:
     answer_tokens: int = 32  # kept back for the forced final answer
     batch_size: int = 32  # rows decoded together
     max_length: int | None = None  # of all tokens; null: 2048 beside the image's (limits.py)
+    instruction: str = ""  # plain models alone: said behind the question, e.g. how short to answer
 
     def __post_init__(self) -> None:
         names = ("max_new_tokens", "answer_tokens", "batch_size", "max_length")

@@ -28,7 +28,7 @@ from pixsearch.evaluation.tables import policy_table
 from pixsearch.generation.answering import AnyEngine
 from pixsearch.generation.baseline import PlainModel
 from pixsearch.generation.features import RecentFeatures
-from pixsearch.generation.opening import check_policy, open_engine, open_model
+from pixsearch.generation.opening import check_options, open_engine, open_model
 from pixsearch.generation.records import Request
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.pixsearch import PixSearch
@@ -80,7 +80,7 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
     if options.score not in ("after", "only"):
         raise ValueError(f"score={options.score}: choose after or only")
     if options.score == "after":
-        check_policy(options.checkpoint, options.policy)
+        check_options(options.checkpoint, options.policy, options.generation)
     benchmark, output_dir = open_benchmark(options.benchmark), Path(options.output_dir)
     with one_writer(output_dir):
         if options.score == "after":

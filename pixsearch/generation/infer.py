@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from pixsearch.config import InferOptions
-from pixsearch.generation.opening import check_policy, open_engine, open_model
+from pixsearch.generation.opening import check_options, open_engine, open_model
 from pixsearch.generation.records import Request, SearchRecord, Trajectory
 from pixsearch.queries import refuse_control, search_under
 from pixsearch.retrieval.searcher import Searcher
@@ -26,7 +26,7 @@ def infer(options: InferOptions) -> Trajectory:
     """
     refuse_control(options.policy)
     image = _open_image(options.image) if options.image is not None else None
-    check_policy(options.checkpoint, options.policy)
+    check_options(options.checkpoint, options.policy, options.generation)
     model = open_model(options.checkpoint)
     searcher, policy = Searcher.open(options.retrieval), options.policy
     engine = open_engine(model, search_under(policy, searcher), policy, options.generation)

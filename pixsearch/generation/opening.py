@@ -12,14 +12,22 @@ from pixsearch.precision import best_device
 from pixsearch.queries import Search
 
 
-def check_policy(checkpoint: str | os.PathLike[str], policy: PolicyOptions) -> None:
-    """See, before anything heavy is loaded, that a checkpoint can answer under a policy.
+def check_options(
+    checkpoint: str | os.PathLike[str], policy: PolicyOptions, options: GenerationOptions
+) -> None:
+    """See, before anything heavy is loaded, that a checkpoint can answer as it is asked to.
 
     Raises:
-        ValueError: it is a plain model, and the policy asks for more.
+        ValueError: it is a plain model, and the policy asks for more; or it is none, and there are
+            instructions.
     """
     if is_plain(checkpoint):
         refuse_policy(policy)
+    elif options.instruction:
+        raise ValueError(
+            "generation.instruction: the checkpoint is no plain model, it answers as it was "
+            "trained to; leave the instruction empty"
+        )
 
 
 def open_model(checkpoint: str | os.PathLike[str]) -> PixSearch | PlainModel:

@@ -102,7 +102,9 @@ class PlainEngine(AnyEngine):
                 max_tokens=self._policy.evidence_tokens,
                 plain=self._plain,
             )
-            prompts.append(make_prompt(request, evidence, self._plain))
+            prompts.append(
+                make_prompt(request, evidence, self._plain, instruction=self._options.instruction)
+            )
             records.append(record and replace(record, num_injected=num_injected))
         inputs = self._process(prompts)
         rows = self._rows(prompts, records, inputs)

@@ -27,13 +27,18 @@ class PlainPrompt:
     evidence: str = ""
 
 
-def make_prompt(request: Request, evidence: str, plain: PlainModel) -> PlainPrompt:
+def make_prompt(
+    request: Request, evidence: str, plain: PlainModel, *, instruction: str = ""
+) -> PlainPrompt:
     """A request as its chat; the image, if any, stands before the words of the first turn.
 
     Args:
         evidence: passages, as `cut_passages` gives them.
+        instruction: stands behind the question, on a line of its own.
     """
     question = plain.outside(request.question.strip())
+    if instruction:
+        question = f"{question}\n{plain.outside(instruction)}"
     if evidence:
         question = WITH_PASSAGES.format(passages=evidence, question=question)
     turns = [

@@ -14,7 +14,7 @@ from pixsearch.config import Control, ForcedFirst, GenerationOptions, PolicyOpti
 from pixsearch.generation.baseline import PlainEngine, PlainModel, is_plain, refuse_policy
 from pixsearch.generation.baseline import model as loading
 from pixsearch.generation.baseline.prompt import WITH_PASSAGES
-from pixsearch.generation.opening import check_policy, open_model
+from pixsearch.generation.opening import check_options, open_model
 from pixsearch.generation.records import FinishReason, Request, Trajectory
 from pixsearch.queries import Passage, Query
 from pixsearch.rendering import TokenKind
@@ -133,6 +133,12 @@ def test_passages_stand_before_the_question_and_are_told_apart() -> None:
     assert trajectory.grounded == ()
     generated = [kind is TokenKind.GENERATED for kind in trajectory.rendered.token_kind]
     assert trajectory.rendered.supervised == generated
+
+
+def test_an_instruction_stands_behind_the_question() -> None:
+    options = replace(SHORT, instruction="Answer in a few words.")
+    trajectory = answer(requests()[0], options=options)
+    assert "What is?\nAnswer in a few words. ASSISTANT:" in words(trajectory, TokenKind.PROMPT)
 
 
 def test_searches_are_recorded_as_forced() -> None:
@@ -259,7 +265,7 @@ def test_policies_by_which_the_model_decides_are_refused(
     (tmp_path / "config.json").write_text('{"model_type": "mllama"}')  # nothing else is read
     match = f"^policy={policy.name}: .* policy=no_search, text_query or whole_image$"
     with pytest.raises(ValueError, match=match):
-        check_policy(tmp_path, policy)
+        check_options(tmp_path, policy, SHORT)
 
 
 def test_policies_that_leave_nothing_to_the_model_are_not() -> None:
@@ -270,7 +276,9 @@ def test_policies_that_leave_nothing_to_the_model_are_not() -> None:
 def test_config_json_tells_the_kind(tmp_path: Path) -> None:
     own = tiny_model_folder(tmp_path / "own")
     assert not is_plain(own)
-    check_policy(own, PolicyOptions())
+    check_options(own, PolicyOptions(), SHORT)
+    with pytest.raises(ValueError, match="generation.instruction: the checkpoint is no plain"):
+        check_options(own, PolicyOptions(), replace(SHORT, instruction="Be brief."))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     assert not is_plain(tmp_path)
     with pytest.raises(ValueError, match="is of a 'bert' model"):
