@@ -5,7 +5,13 @@ from collections.abc import MutableMapping
 
 from pixsearch.config import GenerationOptions, PolicyOptions
 from pixsearch.generation.answering import AnyEngine
-from pixsearch.generation.baseline import PlainEngine, PlainModel, is_plain, refuse_policy
+from pixsearch.generation.baseline import (
+    PlainEngine,
+    PlainModel,
+    describe,
+    is_plain,
+    refuse_policy,
+)
 from pixsearch.generation.engine import Engine
 from pixsearch.model import ImageFeatures, PixSearch
 from pixsearch.precision import best_device
@@ -22,7 +28,7 @@ def check_options(
             instructions.
     """
     if is_plain(checkpoint):
-        refuse_policy(policy)
+        refuse_policy(policy, describe(checkpoint)["model_type"])
     elif options.instruction:
         raise ValueError(
             "generation.instruction: the checkpoint is no plain model, it answers as it was "

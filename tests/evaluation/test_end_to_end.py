@@ -289,6 +289,8 @@ def test_a_plain_model_is_evaluated(plain):
         training={},
     )
     assert "a plain model has no masks" in report.read_text()
+    assert "CRAG-MM" not in policy_table(results)  # the paper's rows are those of its PixSearch
+    assert "CRAG-MM in grey" not in report.read_text()
 
 
 def test_a_plain_model_is_known_by_its_template_too(plain, tmp_path):
@@ -302,7 +304,7 @@ def test_a_plain_model_is_known_by_its_template_too(plain, tmp_path):
 def test_a_plain_model_is_refused_before_it_is_loaded(plain, tmp_path, monkeypatch):
     monkeypatch.setattr(runner.Workbench, "open", lambda options: pytest.fail("was loaded"))
     refused = replace(plain, policy=PolicyOptions(), output_dir=str(tmp_path / "output"))
-    with pytest.raises(ValueError, match="policy=full: the checkpoint is a plain model"):
+    with pytest.raises(ValueError, match="policy=full: the checkpoint is a plain 'llava' model"):
         evaluate(refused)
     assert not (tmp_path / "output").exists()
 
@@ -323,5 +325,5 @@ def test_a_plain_model_answers_one_question(plain, tmp_path):
     assert written["answer"] == trajectory.answer_text
     assert [search["forced"] for search in written["searches"]] == [True]
     assert written["phrases"] == []
-    with pytest.raises(ValueError, match="policy=full: the checkpoint is a plain model"):
+    with pytest.raises(ValueError, match="policy=full: the checkpoint is a plain 'llava' model"):
         infer(replace(asked, policy=PolicyOptions()))

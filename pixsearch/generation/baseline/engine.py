@@ -31,8 +31,11 @@ from pixsearch.rendering import Rendered, TokenKind
 FORCED = {ForcedFirst.text_query: QueryType.text, ForcedFirst.whole_image: QueryType.image}
 
 
-def refuse_policy(policy: PolicyOptions) -> None:
+def refuse_policy(policy: PolicyOptions, model_type: str) -> None:
     """See that a policy asks nothing of a model that a plain one cannot do.
+
+    Args:
+        model_type: transformers' name of its kind.
 
     Raises:
         ValueError: the model itself would have to search, or the policy is a control experiment.
@@ -41,8 +44,8 @@ def refuse_policy(policy: PolicyOptions) -> None:
     may_search = bool(policy.allow) and policy.max_searches > is_forced
     if may_search or policy.control is not Control.none:
         raise ValueError(
-            f"policy={policy.name}: the checkpoint is a plain model, which does not search in its "
-            "answer; choose policy=no_search, text_query or whole_image"
+            f"policy={policy.name}: the checkpoint is a plain {model_type!r} model, which does not "
+            "search in its answer; choose policy=no_search, text_query or whole_image"
         )
 
 
@@ -78,7 +81,7 @@ class PlainEngine(AnyEngine):
     def __init__(
         self, plain: PlainModel, search: Search, policy: PolicyOptions, options: GenerationOptions
     ) -> None:
-        refuse_policy(policy)
+        refuse_policy(policy, plain.model.config.model_type)
         self.stats = EngineStats()
         self._plain = plain
         self._search = search

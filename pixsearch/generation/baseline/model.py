@@ -1,14 +1,16 @@
 """A plain image-text-to-text model of transformers, with the processor that belongs to it."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
     PreTrainedConfig,
@@ -21,6 +23,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 from pixsearch.generation.baseline.outside import OutsideText
 from pixsearch.precision import best_device, has_bf16_units
 
+Part = TypeVar("Part")
 PLACEHOLDERS = ("image_token", "video_token", "audio_token")  # as processors call them
 
 
@@ -39,20 +42,16 @@ class PlainModel:
             ValueError: it cannot be loaded, or cannot be asked; one line that names it.
         """
         device = best_device()
-        dtype = "auto" if has_bf16_units(device) else torch.float32
-        try:
-            processor = AutoProcessor.from_pretrained(checkpoint)
-            model = AutoModelForImageTextToText.from_pretrained(
-                checkpoint, dtype=dtype, use_safetensors=True
-            )
-        except (OSError, ValueError, SafetensorError) as error:
-            raise ValueError(
-                f"checkpoint={checkpoint}: model or processor cannot be loaded: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
-        plain = cls(model=model.eval().to(device), processor=processor)
-        _check(plain, checkpoint)
-        return plain
+        processor = _load(AutoProcessor.from_pretrained, checkpoint)
+        _check(processor, _load(AutoConfig.from_pretrained, checkpoint), checkpoint)
+        model = _load(
+            AutoModelForImageTextToText.from_pretrained,
+            checkpoint,
+            dtype="auto" if has_bf16_units(device) else torch.float32,
+            use_safetensors=True,
+        )
+        _prepare(processor.tokenizer)
+        return cls(model=model.eval().to(device), processor=processor)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
@@ -108,17 +107,30 @@ def is_plain(checkpoint: str | os.PathLike[str]) -> bool:
     return describe(checkpoint).get("model_type") in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
-def _check(plain: PlainModel, checkpoint: str | os.PathLike[str]) -> None:
-    """See that a model can be asked, and prepare its tokenizer for batches.
+def _load(load: Callable[..., Part], checkpoint: str | os.PathLike[str], **options: Any) -> Part:
+    try:
+        return load(checkpoint, **options)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(
+            f"checkpoint={checkpoint}: model or processor cannot be loaded: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+def _check(
+    processor: ProcessorMixin, config: PreTrainedConfig, checkpoint: str | os.PathLike[str]
+) -> None:
+    """See that a model can be asked, before its weights are loaded.
 
     Raises:
         ValueError: it cannot; says why.
     """
-    tokenizer = getattr(plain.processor, "tokenizer", None)
+    tokenizer = getattr(processor, "tokenizer", None)
+    templates = [getattr(one, "chat_template", None) for one in (processor, tokenizer)]
     lacks = {
         "has no tokenizer with places of its tokens": not getattr(tokenizer, "is_fast", False),
-        "has no chat template": not _template(plain.processor),
-        "has an encoder for the question": bool(plain.model.config.is_encoder_decoder),
+        "has no chat template": not any(templates),
+        "has an encoder for the question": bool(config.is_encoder_decoder),
     }
     found = [lack for lack, is_so in lacks.items() if is_so]
     if found:
@@ -126,11 +138,10 @@ def _check(plain: PlainModel, checkpoint: str | os.PathLike[str]) -> None:
             f"checkpoint={checkpoint}: it {' and '.join(found)}; choose a decoder that was "
             "published with a fast tokenizer and a chat template"
         )
+
+
+def _prepare(tokenizer: PreTrainedTokenizerFast) -> None:
+    """For batches of prompts."""
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
-
-
-def _template(processor: ProcessorMixin) -> object:
-    own = getattr(processor, "chat_template", None)
-    return own or getattr(getattr(processor, "tokenizer", None), "chat_template", None)

@@ -11,8 +11,13 @@ from PIL import Image
 
 from pixsearch.chat import Message, Role, Text
 from pixsearch.config import Control, ForcedFirst, GenerationOptions, PolicyOptions, QueryType
-from pixsearch.generation.baseline import PlainEngine, PlainModel, is_plain, refuse_policy
-from pixsearch.generation.baseline import model as loading
+from pixsearch.generation.baseline import (
+    PlainEngine,
+    PlainModel,
+    describe,
+    is_plain,
+    refuse_policy,
+)
 from pixsearch.generation.baseline.prompt import WITH_PASSAGES
 from pixsearch.generation.opening import check_options, open_model
 from pixsearch.generation.records import FinishReason, Request, Trajectory
@@ -263,21 +268,23 @@ def test_policies_by_which_the_model_decides_are_refused(
     policy: PolicyOptions, tmp_path: Path
 ) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "mllama"}')  # nothing else is read
-    match = f"^policy={policy.name}: .* policy=no_search, text_query or whole_image$"
+    match = (
+        f"^policy={policy.name}: .* 'mllama' model.* policy=no_search, text_query or whole_image$"
+    )
     with pytest.raises(ValueError, match=match):
         check_options(tmp_path, policy, SHORT)
 
 
 def test_policies_that_leave_nothing_to_the_model_are_not() -> None:
     for policy in (NO_SEARCH, TEXT_QUERY, WHOLE_IMAGE, PolicyOptions(max_searches=0)):
-        refuse_policy(policy)
+        refuse_policy(policy, "mllama")
 
 
 def test_config_json_tells_the_kind(tmp_path: Path) -> None:
     own = tiny_model_folder(tmp_path / "own")
     assert not is_plain(own)
     check_options(own, PolicyOptions(), SHORT)
-    with pytest.raises(ValueError, match="generation.instruction: the checkpoint is no plain"):
+    with pytest.raises(ValueError, match=r"generation\.instruction: the checkpoint is no plain"):
         check_options(own, PolicyOptions(), replace(SHORT, instruction="Be brief."))
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     assert not is_plain(tmp_path)
@@ -288,11 +295,11 @@ def test_config_json_tells_the_kind(tmp_path: Path) -> None:
 
 def test_what_cannot_be_asked_is_named(tmp_path: Path) -> None:
     folder = write_plain(tmp_path)
-    (folder / "chat_template.jinja").unlink()
-    with pytest.raises(ValueError, match=r"it has no chat template; choose a decoder"):
-        open_model(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="model or processor cannot be loaded") as caught:
         open_model(folder)
     assert "\n" not in str(caught.value)
-    assert loading.describe(folder)["model_type"] == "llava"
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(ValueError, match=r"it has no chat template; choose a decoder"):
+        open_model(folder)
+    assert describe(folder)["model_type"] == "llava"
