@@ -148,6 +148,22 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
+class Attention(StrEnum):
+    """How the language model computes attention while it trains (pixsearch/model/attention.py)."""
+
+    sdpa = "sdpa"  # torch's scaled_dot_product_attention, which chooses a kernel
+    eager = "eager"  # written out, every score in memory
+    flash_attention_2 = "flash_attention_2"  # the package flash-attn; NVIDIA and AMD GPUs, bf16
+    flex_attention = "flex_attention"  # torch's, compiled at the first step; GPUs
+
+
+class Quantization(StrEnum):
+    """How the layers of the language model are kept (pixsearch/model/quantization.py)."""
+
+    none = "none"
+    nf4 = "nf4"  # QLoRA: 4 bits, frozen; adapters train
+
+
 class Decay(StrEnum):
     """How the learning rate falls after the warm-up."""
 
@@ -213,6 +229,10 @@ class ModelOptions:
     lora_dropout: float = 0.05
     lora_targets: list[str] = field(default_factory=lambda: ["q_proj", "v_proj"])
     precision: Precision = Precision.auto
+    quantization: Quantization = Quantization.none  # part of the checkpoint
+    attention: Attention = Attention.sdpa  # in training; answers are decoded with sdpa
+    frozen_in_bf16: bool = False  # keep frozen matrices as bf16 arithmetic rounds them
+    gradient_checkpointing: bool = False  # compute layers again in the backward: memory for time
 
 
 @dataclass
@@ -260,6 +280,8 @@ class StageOptions:
     accumulation: int = 10
     max_length: int = 512  # tokens; a longer conversation is an error that names it
     length_window: int = 1  # batches within which examples of like length go together; 1: off
+    by_image: bool = False  # draw the examples of an image one after the other
+    pack: bool = False  # fuller rows; conversations about one image share their beginning
     optim: OptimOptions = field(default_factory=OptimOptions)
     loss: LossOptions = field(default_factory=LossOptions)
 
@@ -366,6 +388,8 @@ class RunOptions:
     encode_batch: int = 8  # images per call of the frozen encoders
     feature_cache_gib: float = 4.0  # memory for the frozen encoders' features, per process
     feature_cache_half: bool = False  # keep them in fp16
+    feature_store: str | None = None  # folder in which they are kept for later epochs and runs
+    decode_ahead: bool = True  # a thread decodes the next step's images and masks meanwhile
     wandb: WandbMode = WandbMode.disabled
     overfit_one_batch: bool = False
     resume: bool = True
@@ -398,12 +422,13 @@ class PlanAssumptions:
     mean_tokens: int | None = None  # of a sample with its image; null: stage.max_length
     target_tokens: int = 128  # of a sample, supervised
     masks: int = 1  # grounded phrases of a sample
+    phrase_tokens: int = 3  # of a phrase, where its words are tagged
     image_height: int = 480  # of a sample's one image, in pixels
     image_width: int = 640
     architectures: str = "configs/architecture"  # folder with the sizes of published models
 
     def __post_init__(self) -> None:
-        names = ("num_gpus", "target_tokens", "image_height", "image_width")
+        names = ("num_gpus", "target_tokens", "phrase_tokens", "image_height", "image_width")
         _check_at_least(1, "plan", self, names)
         _check_at_least(0, "plan", self, ("masks",))
         if not 0 < self.utilization <= 1:
@@ -478,14 +503,41 @@ class InferOptions:
 
 @dataclass
 class ConvertOptions:
-    """scripts/convert_checkpoint.py: a published LISA, GLaMM or Sa2VA, merged or with adapters."""
+    """scripts/convert_checkpoint.py: a published LISA, GLaMM, PLUM or Sa2VA."""
 
     source: str = MISSING  # folder with shards, config.json and tokenizer
-    clip: str | None = None  # LISA and GLaMM alone: folder or hub id of the CLIP trained with
+    clip: str | None = None  # all but Sa2VA: folder or hub id of the CLIP trained with
     output_dir: str = MISSING
     lora_alpha: float = 16.0  # of the adapters, if they are not merged yet
     decoder_heads: int = 8  # of the mask decoder of SAM or SAM 2
+    tagger_heads: int = 8  # PLUM alone: bidir_nhead of its training
+    mask_feedback: bool = True  # PLUM alone: keep the weights by which masks prompt the next
     max_length: int | None = None  # of the tokenizer; by default that of the training
+
+
+@dataclass
+class BenchTrainingOptions:
+    """scripts/bench_training.py: sizes of the random model and of the data."""
+
+    output: str = "outputs/bench/training.json"
+    repeats: int = 3  # of every variant, each in a process of its own
+    threads: int = 2
+    seed: int = 0
+    num_images: int = 12  # the last step's are a warm-up
+    images_per_step: int = 3
+    num_classes: int = 5  # conversations about each image (PLUM; LISA has 3)
+    image_height: int = 480  # pixels, as in COCO
+    image_width: int = 640
+    max_length: int = 2048  # tokens of a packed row at most
+    lr: float = 3e-4
+    width: int = 512  # of the language model
+    layers: int = 8
+    tower_width: int = 128
+    tower_layers: int = 4
+    segmenter_width: int = 256
+    segmenter_layers: int = 6
+    segmenter_side: int = 512  # pixels
+    paths: PathOptions = field(default_factory=PathOptions)
 
 
 @dataclass

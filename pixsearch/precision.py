@@ -5,12 +5,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from pixsearch.config import Precision
 
 logger = logging.getLogger(__name__)
 
 CPU_FLAGS = Path("/proc/cpuinfo")
+CAST_BY_AUTOCAST = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 BF16_UNITS = ("avx512_bf16", "amx_bf16")
 
 
@@ -46,3 +48,25 @@ def has_bf16_units(device: torch.device) -> bool:
         flags = CPU_FLAGS.read_text(errors="replace").split()
         return any(unit in flags for unit in BF16_UNITS)
     return False
+
+
+def keep_frozen_in_bf16(model: nn.Module) -> int:
+    """Round the frozen weights of linear layers and convolutions to bf16, in place.
+
+    Arithmetic in bf16 casts them in every step anyway, and keeps the copies for the backward: what
+    comes out is the same to the last bit, in half the memory. What trains stays in fp32, as do
+    norms and embeddings.
+
+    Returns:
+        How many weights are kept so.
+    """
+    looked_up = {id(one.weight) for one in model.modules() if isinstance(one, nn.Embedding)}
+    kept = 0
+    for module in model.modules():
+        if isinstance(module, CAST_BY_AUTOCAST):
+            for parameter in module.parameters(recurse=False):
+                is_fp32 = parameter.dtype is torch.float32
+                if is_fp32 and not parameter.requires_grad and id(parameter) not in looked_up:
+                    parameter.data = parameter.data.to(torch.bfloat16)
+                    kept += parameter.numel()
+    return kept

@@ -1,4 +1,4 @@
-"""Convert a published LISA, GLaMM or Sa2VA: `python scripts/convert_checkpoint.py source=…`."""
+"""Convert a published checkpoint: `python scripts/convert_checkpoint.py source=…`."""
 
 import logging
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
+    BenchTrainingOptions,
     BuildIndexOptions,
     BuildTrajectoriesOptions,
     BuildWorldOptions,
@@ -37,6 +38,7 @@ CONFIGS = ROOT / "configs"
 OPTIONS = {
     "train": TrainOptions,
     "plan": PlanOptions,
+    "bench_training": BenchTrainingOptions,
     "evaluate": EvaluateOptions,
     "build_index": BuildIndexOptions,
     "infer": InferOptions,
@@ -93,7 +95,8 @@ def test_every_script_and_every_group_is_covered():
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == OPTIONS.keys() | {"common"}
     groups = {path.name for path in CONFIGS.iterdir() if path.is_dir()}
     tested = {override.split("=")[0] for _, overrides in CASES for override in overrides}
-    assert groups - tested == {"accelerate", "architecture"}  # read by accelerate and transformers
+    # read by accelerate and transformers; tests/training/test_cluster.py composes the launcher
+    assert groups - tested == {"accelerate", "architecture", "hydra"}
 
 
 def test_stages_are_the_papers():
@@ -102,6 +105,58 @@ def test_stages_are_the_papers():
     assert ground.batch_size * ground.accumulation == 60
     assert ground.loss == search.loss
     assert (ground.loss.language, ground.loss.mask_overlap, ground.loss.mask_bce) == (1, 8, 2)
+
+
+@pytest.mark.parametrize(
+    ("stage", "lr", "steps"), [("ground", 2e-4, 10000), ("search", 1e-4, 3000)]
+)
+def test_pixsearch_13b_is_the_paper(stage, lr, steps):
+    options = composed("train", "experiment=pixsearch_13b", f"stage={stage}")
+    model, chosen, loss = options.model, options.stage, options.stage.loss
+    assert (model.ground_by, model.tagger_width, model.mask_feedback) == ("span", 2048, True)
+    assert (model.lora_rank, model.lora_targets) == (8, ["q_proj", "v_proj"])
+    assert (chosen.name, chosen.optim.lr, chosen.steps) == (stage, lr, steps)
+    assert (chosen.batch_size, chosen.accumulation, chosen.optim.weight_decay) == (6, 10, 0)
+    assert chosen.optim.betas == [0.9, 0.95]
+    assert chosen.trainable == ["lora", "tokens", "grounding", "mask_decoder", "prompt_encoder"]
+    assert loss.overlap == "focal_tversky"
+    weights = (loss.language, loss.mask_overlap, loss.mask_bce, loss.teacher, loss.span_tagging)
+    assert weights == (1, 8, 2, 0.1, 2)
+
+
+def test_plum_13b_is_what_its_scripts_do():
+    ground = composed("train", "experiment=plum_13b")
+    assert (ground.model.ground_by, ground.model.mask_feedback) == ("span", True)
+    assert (ground.stage.optim.lr, ground.stage.steps, ground.stage.max_length) == (
+        3e-4,
+        12500,
+        768,
+    )
+    assert (ground.stage.loss.overlap, ground.stage.loss.teacher) == ("dice", 0)
+    assert ground.stage.trainable_tokens == "all"
+    search = composed("train", "experiment=plum_13b", "stage=search").stage
+    assert (search.optim.lr, search.steps, search.max_length) == (1e-4, 3000, 3072)  # PixSearch's
+    assert search.loss == ground.stage.loss
+
+
+DIFFERENCES = {  # the paper's value and that of the scripts
+    "stage.loss.overlap": ("focal_tversky", "dice"),
+    "stage.loss.teacher": ("0.1", "0.0"),
+    "stage.optim.lr": ("2e-4", "3e-4"),
+    "stage.trainable_tokens": ("new_rows", "all"),
+    "stage.steps": ("10000", "12500"),
+    "stage.max_length": ("2048", "768"),
+}
+
+
+@pytest.mark.parametrize(("name", "place"), [("plum_13b", 0), ("pixsearch_13b", 1)])
+def test_paper_and_scripts_are_overrides_of_each_other(name, place):
+    """On the same parts, stage ground."""
+    same = ("model=plum_13b", "model.ground_by=span", "model.mask_feedback=true")
+    other = {"plum_13b": "pixsearch_13b", "pixsearch_13b": "plum_13b"}[name]
+    overrides = [f"{option}={values[place]}" for option, values in DIFFERENCES.items()]
+    changed = composed("train", f"experiment={name}", *same, *overrides)
+    assert changed == composed("train", f"experiment={other}", *same)
 
 
 def test_a_plan_takes_what_train_takes():

@@ -5,6 +5,8 @@ import torch
 
 from pixsearch import precision
 from pixsearch.config import Precision
+from tests.model.examples import batch
+from tests.tiny import tiny_model
 
 CPU = torch.device("cpu")
 
@@ -27,3 +29,20 @@ def test_what_is_asked_for_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert precision.mixed_precision(Precision.bf16, CPU) == "bf16"
     assert precision.mixed_precision(Precision.fp32, CPU) == "no"
     assert precision.mixed_precision(Precision.auto, CPU) == "no"
+
+
+def test_frozen_weights_in_bf16_change_no_bit() -> None:
+    """Of the language model and what follows; the encoders' features are given."""
+    model = tiny_model(lora_rank=2)
+    model.requires_grad_(False)
+    for part in (model.new_rows, model.grounding, model.segmenter.mask_decoder):
+        part.requires_grad_(True)
+    inputs = batch(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = model(**inputs)
+        assert precision.keep_frozen_in_bf16(model) > 10_000
+        after = model(**inputs)
+    assert torch.equal(before.logits, after.logits)
+    assert torch.equal(before.mask_logits, after.mask_logits)
+    assert model.get_input_embeddings().weight.dtype is torch.float32
+    assert precision.keep_frozen_in_bf16(model) == 0

@@ -36,7 +36,8 @@ class Mixture:
        proportion to the weights (7:9 makes blocks of 16).
     2. Within a block the datasets are shuffled, seeded by the block's number.
     3. The n-th draw of a dataset is row n mod length of a permutation that is fresh in each pass:
-       every example is seen once before any is seen twice.
+       every example is seen once before any is seen twice. By image, what is shuffled are images,
+       each with all its examples: these then meet in a batch.
 
     A draw hangs on no other: workers, processes and a resumed run agree.
 
@@ -50,9 +51,11 @@ class Mixture:
         weights: Mapping[str, float],
         *,
         seed: int,
+        by_image: bool = False,
     ) -> None:
         _check(datasets, weights)
         self.seed = seed
+        self._by_image = by_image
         quotas = block_quotas(weights)
         self._names = [name for name, quota in quotas.items() if quota]
         self._quotas = [quotas[name] for name in self._names]
@@ -60,6 +63,7 @@ class Mixture:
         self._slots = np.repeat(np.arange(len(self._names)), self._quotas)
         self._last_block: tuple[int, Int64[np.ndarray, " block"]] | None = None
         self._permutations: dict[str, tuple[int, Int64[np.ndarray, " length"]]] = {}
+        self._images: dict[str, list[Int64[np.ndarray, " _rows"]]] = {}
 
     def __getitem__(self, index: int) -> Example:
         draw = self.locate(index)
@@ -88,14 +92,31 @@ class Mixture:
     def _permutation(self, name: str, through: int) -> Int64[np.ndarray, " length"]:
         known = self._permutations.get(name)
         if known is None or known[0] != through:
-            order = self._generator(name, through).permutation(len(self._datasets[name]))
+            order = self._shuffled(name, self._generator(name, through))
             self._permutations[name] = known = (through, order)
         return known[1]
+
+    def _shuffled(self, name: str, generator: np.random.Generator) -> Int64[np.ndarray, " length"]:
+        dataset = self._datasets[name]
+        if not self._by_image:
+            return generator.permutation(len(dataset))
+        if name not in self._images:
+            self._images[name] = _rows_by_image(dataset)
+        images = self._images[name]
+        return np.concatenate([images[place] for place in generator.permutation(len(images))])
 
     def _generator(self, purpose: str, number: int) -> np.random.Generator:
         """A generator that hangs on seed, purpose and number alone, whatever else is mixed in."""
         digest = blake2b(f"{self.seed}/{purpose}/{number}".encode(), digest_size=16).digest()
         return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+def _rows_by_image(dataset: Sequence[Example]) -> list[Int64[np.ndarray, " _rows"]]:
+    """The rows of each image, and those without one each alone, in the order of the dataset."""
+    rows: dict[object, list[int]] = {}
+    for row, example in enumerate(dataset):
+        rows.setdefault(row if example.image_id is None else example.image_id, []).append(row)
+    return [np.array(each) for each in rows.values()]
 
 
 def rank_indices(start: int, *, rank: int, num_ranks: int) -> Iterator[int]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedConfig
 from transformers.cache_utils import CacheLayerMixin
 
+MASKED = ("sdpa", "eager")  # kinds of attention that add a 4-D mask, as tested
 NewStates = Float[Tensor, "num_rows num_heads chunk head_width"]
 SeenStates = Float[Tensor, "num_rows num_heads width head_width"]
 
@@ -146,8 +147,14 @@ def check_attention(config: PreTrainedConfig) -> None:
     """See that a language model looks at all that stands before, as the masks made here do.
 
     Raises:
-        ValueError: it has layers that look through a window, or that keep no keys and values.
+        ValueError: it has layers that look through a window, or that keep no keys and values; or
+            its attention takes no such masks.
     """
+    if config._attn_implementation not in MASKED:
+        raise ValueError(
+            f"the language model attends by {config._attn_implementation}, generation masks by "
+            f"{' or '.join(MASKED)} alone: load it with attn_implementation={MASKED[0]!r}"
+        )
     layer_types = set(getattr(config, "layer_types", None) or []) - {"full_attention"}
     window = getattr(config, "sliding_window", None)
     if layer_types or window is not None:

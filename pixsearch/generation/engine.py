@@ -71,7 +71,7 @@ class Engine(AnyEngine):
         feature_cache: MutableMapping[str, ImageFeatures] | None = None,
         choose: Choose = greedy,
     ) -> None:
-        check_attention(model.config.backbone.get_text_config())
+        check_attention(model.backbone.model.language_model.config)
         self.stats = EngineStats()
         self._model = model
         self._policy = policy

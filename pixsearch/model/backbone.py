@@ -25,14 +25,13 @@ class Embedded:
         embeddings: of tokens, and of patches where the placeholders are.
         is_image: where those are; None if there is no image.
         deepstack: for each of the first layers what is added to its states there, row by row.
-        positions: of rows that begin here, for backbones whose positions have three axes; the
-            others count.
+        positions: of rows that begin here; where they are None, the backbone counts.
     """
 
     embeddings: Float[Tensor, "batch length width"]
     is_image: Bool[Tensor, "batch length"] | None = None
     deepstack: tuple[Float[Tensor, "num_image_tokens width"], ...] = ()
-    positions: Int[Tensor, "3 batch length"] | None = None
+    positions: Int[Tensor, "*axes batch length"] | None = None
 
     @property
     def deepstack_arguments(self) -> dict[str, Any]:
@@ -177,3 +176,14 @@ def without_lora(backbone: PreTrainedModel) -> Iterator[None]:
     finally:
         for layer, scaling in zip(layers, scales, strict=True):
             layer.scaling = scaling
+
+
+def recompute_layers(backbone: PreTrainedModel) -> None:
+    """Keep what goes into each layer of the language model, and compute the rest anew for the
+    gradient.
+    """
+    language_model = backbone.model.language_model
+    enable = getattr(language_model, "activation_checkpointing_enable", None)
+    if enable is None:  # its name before transformers 5.23
+        enable = language_model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from pixsearch.chat_templates import TEMPLATES, ChatTemplate
 from pixsearch.config import GroundBy, ModelOptions
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import check_family
+from pixsearch.model.quantization import check_bitsandbytes, loading_options
 from pixsearch.model.segmenters import segmenter_kind
 from pixsearch.tokens import TokenIds, add_special_tokens, find_token_ids
 
@@ -57,7 +59,8 @@ def load_parts(options: ModelOptions) -> Parts:
     check_family(_load(AutoConfig.from_pretrained, *language_model))
     kind = segmenter_kind(_load(AutoConfig.from_pretrained, *segmenter_source))
     tokenizer = _load(AutoTokenizer.from_pretrained, *language_model)
-    backbone = _load(AutoModelForImageTextToText.from_pretrained, *language_model, weights=True)
+    load = partial(AutoModelForImageTextToText.from_pretrained, **loading_options(options))
+    backbone = _load(load, *language_model, weights=True)
     segmenter = _load(kind.model_class.from_pretrained, *segmenter_source, weights=True)
     kind.prepare(segmenter)
     template = replace(TEMPLATES[options.chat], restate_question=options.restate_question)
@@ -124,6 +127,8 @@ def composite_config(
         lora_alpha=options.lora_alpha,
         lora_dropout=options.lora_dropout,
         lora_targets=list(options.lora_targets),
+        quantization=options.quantization.value,
+        **_take_quantization(backbone),
         attn_implementation={},  # each part keeps its own; by default all would be set to None
     )
 
@@ -140,7 +145,8 @@ def check_checkpoint(folder: str | os.PathLike[str]) -> None:
     """See that a checkpoint of PixSearch lies there, before anything heavy is loaded.
 
     Raises:
-        ValueError: nothing lies there, or the checkpoint of another kind of model.
+        ValueError: nothing lies there, or the checkpoint of another kind of model, or what it needs
+            to be read is not installed.
     """
     try:
         found, _ = PixSearchConfig.get_config_dict(folder)
@@ -152,6 +158,8 @@ def check_checkpoint(folder: str | os.PathLike[str]) -> None:
             f"checkpoint {folder}: its config.json {kind}; "
             "give a folder that PixSearch.save_pretrained wrote"
         )
+    if found.get("quantization_config"):
+        check_bitsandbytes(f"checkpoint {folder} holds 4-bit weights")
 
 
 def check_loaded(folder: str | os.PathLike[str], report: Mapping[str, Collection[Any]]) -> None:
@@ -178,6 +186,15 @@ def check_loaded(folder: str | os.PathLike[str], report: Mapping[str, Collection
             f"checkpoint {folder}: its weights do not fit its config.json: {', '.join(found)}; "
             "the two files are of different runs, copy the checkpoint anew"
         )
+
+
+def _take_quantization(backbone: PreTrainedConfig) -> dict[str, Any]:
+    """How its weights are kept, out of the backbone's configuration: the whole model's says it."""
+    found = getattr(backbone, "quantization_config", None)
+    if found is None:
+        return {}
+    del backbone.quantization_config
+    return {"quantization_config": found}
 
 
 def _load(load: Callable[..., Part], option: str, source: str, *, weights: bool = False) -> Part:

@@ -5,7 +5,14 @@ from typing import Any, no_type_check
 from transformers import AutoConfig, PreTrainedConfig
 
 from pixsearch.chat_templates import ChatTemplate
-from pixsearch.config import GroundBy, ImageFit, Projector, Resampling, SegState
+from pixsearch.config import (
+    GroundBy,
+    ImageFit,
+    Projector,
+    Quantization,
+    Resampling,
+    SegState,
+)
 from pixsearch.images import SegmenterFrame
 from pixsearch.model.segmenters import Prompting, segmenter_kind
 from pixsearch.tokens import TokenIds
@@ -18,8 +25,9 @@ class PixSearchConfig(PreTrainedConfig):
     Attributes:
         backbone: the image-text-to-text model.
         segmenter: the promptable segmenter.
-        ground_by, seg_state, tagger_*, mask_feedback, image_fit, projector, lora_*: as in
-            `ModelOptions`.
+        ground_by, seg_state, tagger_*, mask_feedback, image_fit, projector, lora_*, quantization:
+            as in `ModelOptions`. Quantised weights are saved so; transformers'
+            `quantization_config` says how they are read.
         token_ids: the fields of `TokenIds`.
         template: the fields of `ChatTemplate`, `restate_question` among them.
         image_processor: transformers' own for the backbone, as its `to_dict` gives it; LLaVA-1.5's
@@ -56,6 +64,7 @@ class PixSearchConfig(PreTrainedConfig):
     lora_alpha: int = 16
     lora_dropout: float = 0.0
     lora_targets: list[str] | None = None
+    quantization: str = Quantization.none.value
     tie_word_embeddings: bool = False  # of PixSearch itself; the backbone ties its own
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -19,7 +19,6 @@ class DecodesMasks:
 
     config: PixSearchConfig
     device: torch.device
-    dtype: torch.dtype
     segmenter: PreTrainedModel
     grounding: Grounding
     _kind: Sam
@@ -83,7 +82,7 @@ class DecodesMasks:
         """
         if not len(grounded.rows):
             side = self.config.segmenter_frame.resolution
-            idle = self._idle_masks()
+            idle = self._idle_masks(grounded)
             return idle.new_zeros(0, side, side), idle
         images = None if image_index is None else image_index[grounded.rows]
         if image_features is None or images is None or (images < 0).any():
@@ -93,11 +92,11 @@ class DecodesMasks:
         rows = grounded.rows.tolist()
         mask_logits = self.decode_conversations(rows, prompts, features)
         needs_idle = self.grounding.feedback is not None and len(set(rows)) == len(rows)
-        return mask_logits, self._idle_masks() if needs_idle else mask_logits.new_zeros(())
+        return mask_logits, self._idle_masks(grounded) if needs_idle else mask_logits.new_zeros(())
 
-    def _idle_masks(self) -> Float[Tensor, ""]:
-        """A zero that hangs on all that decodes masks."""
-        state = torch.zeros(1, self.config.width, device=self.device, dtype=self.dtype)
+    def _idle_masks(self, grounded: GroundedStates) -> Float[Tensor, ""]:
+        """A zero that hangs on all that decodes masks, and on the states."""
+        state = (0 * grounded.states).sum(dim=0, keepdim=True)
         prompt = self.grounding(state, torch.zeros(1, dtype=torch.long, device=self.device), 1)
         nothing = self._kind.nothing(self.segmenter)
         mask_logits = self.decode_masks(prompt, nothing)

@@ -36,6 +36,26 @@ class NewTokenRows(nn.Module):
         self, input_ids: Int[Tensor, "batch length"], *, base: nn.Embedding
     ) -> Float[Tensor, "batch length width"]:
         """Embeddings of old and new tokens."""
+        return self(input_ids, base=base)
+
+    def logits(
+        self, states: Float[Tensor, "*positions width"], *, base: nn.Linear
+    ) -> Float[Tensor, "*positions vocabulary"]:
+        """Scores of all tokens; new ones stand at their ids."""
+        return self(states, base=base)
+
+    def forward(self, given: Tensor, *, base: nn.Embedding | nn.Linear) -> Tensor:
+        """`embed` or `logits`, by what kind `base` is.
+
+        Both go through here: an engine that splits a module's weights gathers them for its forward.
+        """
+        if isinstance(base, nn.Embedding):
+            return self._embed(given, base)
+        return self._score(given, base)
+
+    def _embed(
+        self, input_ids: Int[Tensor, "batch length"], base: nn.Embedding
+    ) -> Float[Tensor, "batch length width"]:
         is_new = torch.zeros_like(input_ids, dtype=torch.bool)
         row = torch.zeros_like(input_ids)
         for first_id, first_row, length in _runs(self.ids):
@@ -47,10 +67,9 @@ class NewTokenRows(nn.Module):
         new = nn.functional.embedding(row, self.embedding)
         return torch.where(is_new[..., None], new.to(old.dtype), old)
 
-    def logits(
-        self, states: Float[Tensor, "*positions width"], *, base: nn.Linear
+    def _score(
+        self, states: Float[Tensor, "*positions width"], base: nn.Linear
     ) -> Float[Tensor, "*positions vocabulary"]:
-        """Scores of all tokens; new ones stand at their ids."""
         old = base(states)
         new = nn.functional.linear(states, self.head_rows)
         pieces, end = [], 0

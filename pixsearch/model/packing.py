@@ -7,16 +7,19 @@ are the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
+from transformers import PreTrainedModel
 
+from pixsearch.config import Attention
 from pixsearch.model.backbone import Embedded
 
 PADDING = -1
-SHARED = -1  # the conversation of a token that several have in common
+SHARED = -2  # the conversation of a token that several have in common
 SLACK = 1.02  # how much more padding shorter rows may cost: attention is cheaper there
 
 
@@ -28,8 +31,8 @@ class Packing:
         source: for each packed place the token's place in the flattened batch, PADDING if none.
         place: for each token of the batch its place in the flattened packed rows; 0 for padding.
         column: for each packed place the token's place in its own conversation.
-        group: conversations with a common beginning; PADDING for padding.
-        conversation: the token's row of the batch, SHARED if it is of several.
+        group: the same for conversations with a common beginning; PADDING for padding.
+        conversation: the token's row of the batch, SHARED if it is of several, PADDING if none.
     """
 
     source: Int[Tensor, "num_rows packed_length"]
@@ -51,19 +54,20 @@ class Packing:
     def pack(self, embedded: Embedded) -> Embedded:
         """What the language model is given, in packed rows."""
         chosen = self.source.clamp(min=0)
-        is_token = self.source != PADDING
-        packed = replace(embedded, embeddings=embedded.embeddings.flatten(0, 1)[chosen])
+        positions = self.column
         if embedded.positions is not None:
-            packed = replace(packed, positions=embedded.positions.flatten(1)[:, chosen])
-        if embedded.is_image is None:
-            return packed
-        is_image = embedded.is_image.flatten()
-        packed_image = is_image[chosen] & is_token
-        rank = (is_image.cumsum(0) - 1)[chosen][packed_image]
-        return replace(
-            packed,
-            is_image=packed_image,
-            deepstack=tuple(layer[rank] for layer in embedded.deepstack),
+            positions = embedded.positions.flatten(1)[:, chosen]
+        is_image, deepstack = None, embedded.deepstack
+        if embedded.is_image is not None:
+            flat = embedded.is_image.flatten()
+            is_image = flat[chosen] & (self.source != PADDING)
+            rank = (flat.cumsum(0) - 1)[chosen][is_image]
+            deepstack = tuple(layer[rank] for layer in embedded.deepstack)
+        return Embedded(
+            embeddings=embedded.embeddings.flatten(0, 1)[chosen],
+            is_image=is_image,
+            deepstack=deepstack,
+            positions=positions,
         )
 
     def unpack(
@@ -72,18 +76,41 @@ class Packing:
         """The states in the places of the padded batch; those of padding mean nothing."""
         return states.flatten(0, 1)[self.place]
 
+    def mask_for(self, language_model: PreTrainedModel, dtype: torch.dtype) -> Tensor | BlockMask:
+        """The mask in the form that the model's kind of attention takes."""
+        if language_model.config._attn_implementation == Attention.flex_attention:
+            return self.block_mask()
+        return self.mask(dtype)
+
     def mask(self, dtype: torch.dtype) -> Float[Tensor, "num_rows 1 packed_length packed_length"]:
         """What is added to the attention scores: 0 where a token may look, else the lowest number.
 
         A token sees what stands before it of its own conversation or is shared with it.
         """
         places = torch.arange(self.source.shape[1], device=self.source.device)
-        of_key = self.conversation[:, None, :]
-        same = (of_key == self.conversation[:, :, None]) | (of_key == SHARED)
-        together = self.group[:, None, :] == self.group[:, :, None]
-        seen = same & together & (places <= places[:, None])
+        rows = torch.arange(len(self.source), device=self.source.device)[:, None, None]
+        seen = self._sees(rows, places[:, None], places)
         lowest = torch.finfo(dtype).min
         return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, lowest)[:, None]
+
+    def block_mask(self) -> BlockMask:
+        """The same for flex_attention, which skips blocks in which nothing is seen."""
+        num_rows, length = self.source.shape
+        return create_block_mask(
+            lambda row, head, query, key: self._sees(row, query, key),
+            num_rows,
+            None,
+            length,
+            length,
+            device=str(self.source.device),
+        )
+
+    def _sees(self, row: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        """Whether a place of a packed row looks at another, elementwise."""
+        of_key = self.conversation[row, key]
+        same = (of_key == self.conversation[row, query]) | (of_key == SHARED)
+        together = self.group[row, key] == self.group[row, query]
+        return same & together & (key <= query)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,32 +206,59 @@ def _loads(sizes: Sequence[int], rows: Sequence[Sequence[int]]) -> list[int]:
     return [sum(sizes[item] for item in row) for row in rows]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    """Neighbouring tokens that go to neighbouring places.
+
+    Attributes:
+        owner: the row of the batch that they belong to, SHARED if several.
+        readers: the rows that have them.
+        start, end: their places in those rows.
+    """
+
+    owner: int
+    readers: tuple[int, ...]
+    start: int
+    end: int
+
+
+def _pieces(group: _Group, lengths: Sequence[int]) -> list[_Piece]:
+    """What is shared, then each conversation's rest."""
+    shared = _Piece(owner=SHARED, readers=group.rows, start=0, end=group.shared)
+    rests = [
+        _Piece(owner=row, readers=(row,), start=group.shared, end=lengths[row])
+        for row in group.rows
+    ]
+    return [shared, *rests]
+
+
 def _lay_out(rows: Sequence[Sequence[_Group]], lengths: Sequence[int], length: int) -> Packing:
-    """Write the groups one behind the other: what is shared, then each conversation's rest."""
-    packed_length = max(sum(group.length for group in row) for row in rows)
-    shape = (len(rows), packed_length)
-    source, column = torch.full(shape, PADDING), torch.zeros(shape, dtype=torch.long)
-    group_of, conversation = torch.full(shape, PADDING), torch.full(shape, PADDING - 1)
-    place = torch.zeros(len(lengths), length, dtype=torch.long)
-    number = 0
+    """Write the groups one behind the other."""
+    shape = (len(rows), max(sum(group.length for group in row) for row in rows))
+    packing = Packing(
+        source=torch.full(shape, PADDING),
+        place=torch.zeros(len(lengths), length, dtype=torch.long),
+        column=torch.zeros(shape, dtype=torch.long),
+        group=torch.full(shape, PADDING),
+        conversation=torch.full(shape, PADDING),
+    )
     for packed_row, groups in enumerate(rows):
         at = 0
         for group in groups:
-            first = group.rows[0]
-            pieces = [(first, SHARED, 0, group.shared)]
-            pieces += [(row, row, group.shared, lengths[row]) for row in group.rows]
-            for row, owner, start, end in pieces:
-                cells = slice(at, at + end - start)
-                source[packed_row, cells] = torch.arange(start, end) + row * length
-                column[packed_row, cells] = torch.arange(start, end)
-                conversation[packed_row, cells] = owner
-                group_of[packed_row, cells] = number
-                readers = group.rows if owner == SHARED else (row,)
-                for reader in readers:
-                    here = packed_row * packed_length + torch.arange(cells.start, cells.stop)
-                    place[reader, start:end] = here
-                at = cells.stop
-            number += 1
-    return Packing(
-        source=source, place=place, column=column, group=group_of, conversation=conversation
-    )
+            for piece in _pieces(group, lengths):
+                _write(packing, packed_row, at, piece)
+                at += piece.end - piece.start
+            packing.group[packed_row, at - group.length : at] = group.rows[0]
+    return packing
+
+
+def _write(packing: Packing, packed_row: int, at: int, piece: _Piece) -> None:
+    """Put a piece at a place of a packed row; changes the tensors of `packing`."""
+    columns = torch.arange(piece.start, piece.end)
+    cells = slice(at, at + len(columns))
+    length, packed_length = packing.place.shape[1], packing.source.shape[1]
+    packing.source[packed_row, cells] = columns + piece.readers[0] * length
+    packing.column[packed_row, cells] = columns
+    packing.conversation[packed_row, cells] = piece.owner
+    for reader in piece.readers:
+        packing.place[reader, columns] = columns - piece.start + at + packed_row * packed_length

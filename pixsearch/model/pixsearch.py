@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import (
     AutoModelForImageTextToText,
     Cache,
@@ -23,6 +24,7 @@ from pixsearch.config import (
     LossOptions,
     ModelOptions,
     PolicyOptions,
+    Quantization,
 )
 from pixsearch.model.answering import Answer, answer
 from pixsearch.model.backbone import Embedded, embed_images, inject_lora, without_lora
@@ -41,26 +43,12 @@ from pixsearch.model.losses import (
     teacher_loss,
 )
 from pixsearch.model.new_rows import NewTokenRows
+from pixsearch.model.output import PixSearchOutput
+from pixsearch.model.packing import Packing
 from pixsearch.model.segmenters import segmenter_kind
 from pixsearch.queries import AnySearcher
 
 NO_TARGET = -100  # label of a token that is no target
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PixSearchOutput:
-    """What `PixSearch.forward` returns.
-
-    Attributes:
-        logits: at the supervised positions alone, row by row.
-        mask_logits: one mask per grounded phrase, row by row.
-        tag_logits: the tagger's scores, where the model has one.
-    """
-
-    losses: Losses
-    logits: Float[Tensor, "num_tokens vocabulary"]
-    mask_logits: Float[Tensor, "num_masks low low"]
-    tag_logits: Float[Tensor, "batch length num_tags"] | None = None
 
 
 class PixSearch(DecodesMasks, PreTrainedModel):
@@ -160,6 +148,8 @@ class PixSearch(DecodesMasks, PreTrainedModel):
 
     def save_pretrained(self, folder: str | os.PathLike[str], **options: Any) -> None:
         """Weights as safetensors, config.json, and the tokenizer beside them."""
+        if self.config.quantization != Quantization.none:
+            options["save_original_format"] = False  # transformers cannot undo how it read them
         super().save_pretrained(folder, **options)
         if options.get("is_main_process", True):
             self.tokenizer.save_pretrained(folder)
@@ -213,6 +203,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         target_masks: Float[Tensor, "num_masks low low"] | None = None,
         mask_weights: Float[Tensor, "num_masks low low"] | None = None,
         loss_options: LossOptions | None = None,
+        packing: Packing | None = None,
     ) -> PixSearchOutput:
         """See the class for the steps.
 
@@ -227,6 +218,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
                 grounded phrase, row by row.
                 Without them the masks are decoded and not scored.
             mask_weights: share of each pixel that is known; all by default.
+            packing: the rows as the language model is to see them; the states are the same.
         """
         # 1. embed
         embedded = self.embed(input_ids, image_features, image_index)
@@ -234,7 +226,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
             idle = self.family.touch_projector(self.backbone)
             embedded = replace(embedded, embeddings=embedded.embeddings + idle)
         # 2. language model
-        states = self.language_states(embedded)
+        states = self.whole_states(embedded, packing)
         # 3. language loss
         targets = labels[:, 1:]
         is_target = targets != NO_TARGET
@@ -255,7 +247,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
             mask_bce=bce + idle_masks,
             mask_overlap=overlap,
             span_tagging=tagging,
-            teacher=self._teach(grounded, embedded, options),
+            teacher=self._teach(grounded, embedded, packing, options),
             counts=LossCounts(
                 tokens=len(logits),
                 masks=0 if target_masks is None else len(target_masks),
@@ -289,7 +281,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
     def language_states(
         self,
         embedded: Embedded,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | BlockMask | None = None,
         *,
         position_ids: Int[Tensor, "*axes batch length"] | None = None,
         cache: Cache | None = None,
@@ -329,8 +321,21 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         """Answer one question; `Answer.text`, `.masks` and `.trajectory` say what came of it."""
         return answer(self, image, question, searcher, policy, generation)
 
+    def whole_states(
+        self, embedded: Embedded, packing: Packing | None
+    ) -> Float[Tensor, "batch length width"]:
+        """States of whole rows, through packed ones if there is a packing."""
+        if packing is None:
+            return self.language_states(embedded)
+        mask = packing.mask_for(self.backbone.model.language_model, embedded.embeddings.dtype)
+        return packing.unpack(self.language_states(packing.pack(embedded), mask))
+
     def _teach(
-        self, grounded: GroundedStates, embedded: Embedded, options: LossOptions
+        self,
+        grounded: GroundedStates,
+        embedded: Embedded,
+        packing: Packing | None,
+        options: LossOptions,
     ) -> Float[Tensor, ""]:
         """How far the states of grounded words have gone from those without LoRA.
 
@@ -340,6 +345,6 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         if not options.teacher:
             return embedded.embeddings.new_zeros(())
         with torch.no_grad(), without_lora(self.backbone):
-            teacher = self.language_states(embedded)[grounded.state_rows, grounded.columns]
+            teacher = self.whole_states(embedded, packing)[grounded.state_rows, grounded.columns]
         losses = teacher_loss(grounded.states, teacher, sigma=options.teacher_sigma)
         return mean_by_phrase(losses[:, None], grounded.phrases, len(grounded.rows)).sum()

@@ -1,17 +1,33 @@
 """The batches that one process trains on, and the model's inputs made of them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from pixsearch.config import TrainOptions
 from pixsearch.datasets.batch import Batch, collate
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture
+from pixsearch.model.features import ImageFeatures
+from pixsearch.model.packing import Packing, pack
 from pixsearch.model.pixsearch import PixSearch
-from pixsearch.training.features import FeatureCache
+from pixsearch.training.ahead import Ahead
+from pixsearch.training.engines.frozen import encoder_tensors
+from pixsearch.training.feature_store import FeatureStore, encoder_key, stored
+from pixsearch.training.features import Encode, FeatureCache
 from pixsearch.training.order import BatchOrder, approximate_length, micro_batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """What a step needs: its micro-batches, and those of its images that are not encoded yet."""
+
+    batches: list[Batch]
+    images: dict[str, Image.Image]
 
 
 class BatchSource:
@@ -42,14 +58,32 @@ class BatchSource:
         )
         self._image_tokens: dict[str | None, int] = {}
         self._features = FeatureCache(
-            model.encode_image,
+            encode_of(model, options),
             encode_batch=run.encode_batch,
             limit_gib=run.feature_cache_gib,
             half=run.feature_cache_half,
         )
+        self._ahead = Ahead(self._prepare, enabled=run.decode_ahead)
 
     def of_step(self, step: int) -> list[Batch]:
-        """This process's micro-batches of a step."""
+        """This process's micro-batches of a step; their images are encoded together."""
+        prepared = self._ahead.get(step)
+        self._features.hold(
+            {key: lambda image=image: image for key, image in prepared.images.items()}
+        )
+        return prepared.batches
+
+    def _prepare(self, step: int) -> _Prepared:
+        batches = self._draw(step)
+        loaders = {
+            key: load
+            for batch in batches
+            for key, load in zip(batch.image_ids, batch.load_images, strict=True)
+            if key not in self._features
+        }
+        return _Prepared(batches=batches, images={key: load() for key, load in loaders.items()})
+
+    def _draw(self, step: int) -> list[Batch]:
         indices = self._order.indices(0 if self._options.run.overfit_one_batch else step)
         parts = micro_batches(
             indices,
@@ -85,7 +119,19 @@ class BatchSource:
             "target_masks": torch.cat(batch.target_masks).to(device),
             "mask_weights": torch.cat(batch.mask_weights).to(device),
             "loss_options": self._options.stage.loss,
+            "packing": self._packing(batch),
         }
+
+    def _packing(self, batch: Batch) -> Packing | None:
+        if not self._options.stage.pack:
+            return None
+        packing = pack(
+            batch.input_ids,
+            batch.attention_mask.sum(dim=1).tolist(),
+            batch.image_rows.tolist(),
+            capacity=self._options.stage.max_length,
+        )
+        return packing.to(self._model.device)
 
     def _collate(self, examples: Sequence[Example]) -> Batch:
         return collate(
@@ -112,3 +158,28 @@ class BatchSource:
         has_image = example.conversation.has_image
         num_image_tokens = self._num_image_tokens(example) if has_image else 0
         return approximate_length(example.conversation, num_image_tokens=num_image_tokens)
+
+
+def encode_of(model: PixSearch, options: TrainOptions) -> Encode:
+    """The frozen encoders, which read what `run.feature_store` has."""
+    run = options.run
+    encode = encode_in_bf16(model) if options.model.frozen_in_bf16 else model.encode_image
+    if run.feature_store is None:
+        return encode
+    settings = (model.config.image_processor, model.config.image_fit, model.config.segmenter_frame)
+    store = FeatureStore(
+        Path(run.feature_store),
+        encoder=encoder_key(encoder_tensors(model), settings=settings),
+    )
+    dtype = torch.float16 if run.feature_cache_half else None
+    return stored(encode, store, dtype=dtype)
+
+
+def encode_in_bf16(model: PixSearch) -> Encode:
+    """The frozen encoders, in the arithmetic for which their weights are rounded."""
+
+    def encode(images: list[Image.Image]) -> ImageFeatures:
+        with torch.autocast(model.device.type, torch.bfloat16):
+            return model.encode_image(images)
+
+    return encode

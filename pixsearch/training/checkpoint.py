@@ -31,17 +31,19 @@ WANDB_ID_FILE = "wandb-id.txt"
 
 # Options that may change when a run is resumed: they leave the weights alone.
 FREE_OPTIONS = frozenset(
-    f"run.{name}"
-    for name in (
-        "output_dir",
-        "resume",
-        "save_every",
-        "evaluate_every",
-        "log_every",
-        "keep_checkpoints",
-        "feature_cache_gib",
-        "wandb",
-    )
+    {
+        "model.gradient_checkpointing",
+        "run.output_dir",
+        "run.resume",
+        "run.save_every",
+        "run.evaluate_every",
+        "run.log_every",
+        "run.keep_checkpoints",
+        "run.decode_ahead",
+        "run.feature_cache_gib",
+        "run.feature_store",
+        "run.wandb",
+    }
 )
 
 

@@ -54,7 +54,7 @@ def open_training_data(options: TrainOptions) -> TrainingData:
             whole = open_dataset(options.data[name])
             datasets[name], back = hold_back(whole, options.run.held_out, name=name)
             held_out.append(back)
-    mixture = Mixture(datasets, weights, seed=options.run.seed)
+    mixture = Mixture(datasets, weights, seed=options.run.seed, by_image=stage.by_image)
     return TrainingData(mixture=mixture, held_out=list(_in_turn(held_out)))
 
 

@@ -1,6 +1,6 @@
 """Features of the frozen image encoders, computed once per image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from PIL import Image
@@ -8,6 +8,7 @@ from PIL import Image
 from pixsearch.model.features import ImageFeatures
 
 Encode = Callable[[list[Image.Image]], ImageFeatures]
+Load = Callable[[], Image.Image]
 
 
 class FeatureCache:
@@ -33,31 +34,39 @@ class FeatureCache:
         self._free_bytes = int(limit_gib * 2**30)
         self._dtype = torch.float16 if half else None
         self._features: dict[str, ImageFeatures] = {}
+        self._held: dict[str, ImageFeatures] = {}
 
     def __len__(self) -> int:
         return len(self._features)
 
-    def features(
-        self, image_ids: Sequence[str], loaders: Sequence[Callable[[], Image.Image]]
-    ) -> ImageFeatures:
+    def __contains__(self, image_id: str) -> bool:
+        return image_id in self._features
+
+    def hold(self, loaders: Mapping[str, Load]) -> None:
+        """Encode the images of a step together, and have them until the next step is held.
+
+        Args:
+            loaders: decode the images, by id; only those that are not in the cache are called.
+        """
+        missing = {key: load for key, load in loaders.items() if key not in self}
+        self._held = self._encode_missing(missing)
+
+    def features(self, image_ids: Sequence[str], loaders: Sequence[Load]) -> ImageFeatures:
         """Features of some images, in their order.
 
         Args:
             loaders: decode the images; only those that are not in the cache are called.
         """
+        known = self._features | self._held
         missing = {
             image_id: load
             for image_id, load in zip(image_ids, loaders, strict=True)
-            if image_id not in self._features
+            if image_id not in known
         }
-        fresh = self._encode_missing(missing)
-        return ImageFeatures.cat(
-            [fresh[key] if key in fresh else self._features[key] for key in image_ids]
-        )
+        known |= self._encode_missing(missing)
+        return ImageFeatures.cat([known[key] for key in image_ids])
 
-    def _encode_missing(
-        self, missing: dict[str, Callable[[], Image.Image]]
-    ) -> dict[str, ImageFeatures]:
+    def _encode_missing(self, missing: dict[str, Load]) -> dict[str, ImageFeatures]:
         fresh: dict[str, ImageFeatures] = {}
         image_ids = list(missing)
         for start in range(0, len(image_ids), self._encode_batch):

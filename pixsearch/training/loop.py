@@ -6,10 +6,13 @@ from pathlib import Path
 from accelerate.utils import set_seed
 
 from pixsearch.config import GroundBy, ModelOptions, StageOptions, TrainablePart, TrainOptions
+from pixsearch.model.attention import check_attention, set_attention
+from pixsearch.model.backbone import inject_lora, recompute_layers
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.pixsearch import PixSearch
+from pixsearch.model.quantization import check_quantization, keep_packing
 from pixsearch.model.trainable import set_trainable
-from pixsearch.precision import mixed_precision
+from pixsearch.precision import keep_frozen_in_bf16, mixed_precision
 from pixsearch.training.checkpoint import Checkpoints, load_training_state, resolve
 from pixsearch.training.data import open_training_data
 from pixsearch.training.engines import engine_of
@@ -39,6 +42,19 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
     """
     processes = join_processes()
     precision = mixed_precision(options.model.precision, processes.device)
+    check_attention(
+        options.model.attention,
+        device=processes.device,
+        precision=precision,
+        packs=options.stage.pack,
+    )
+    if options.model.frozen_in_bf16 and precision != "bf16":
+        raise ValueError(
+            "model.frozen_in_bf16=true: this run computes in fp32, to which bf16 would not do; set "
+            "model.precision=bf16, or frozen_in_bf16=false"
+        )
+    make_engine = engine_of(processes)
+    check_quantization(options, is_split=make_engine.is_split)
     checkpoints = open_checkpoints(options, processes, precision)
     found = checkpoints.latest() if options.run.resume else None
     if found == checkpoints.final:
@@ -46,7 +62,6 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
         return found
     data = open_training_data(options)
     model = build_model(options, found)
-    make_engine = engine_of(processes)
     engine = make_engine(model, processes, options.stage.optim, mixed=precision == "bf16")
     trainer = Trainer(options, engine, data)
     if not options.run.resume:  # only now, when all that the run needs is there
@@ -97,12 +112,33 @@ def build_model(options: TrainOptions, found: Path | None) -> PixSearch:
     origin = found or options.stage.init_from
     model = PixSearch.from_pretrained(origin) if origin else PixSearch.compose(options.model)
     if origin:
+        add_adapters(model, options.model)
         check_composed_as(options.model, model.config, origin)
     logger.info("stage %s starts from %s", options.stage.name, origin or "pre-trained parts")
     own_memory(model)
     check_teacher(options.stage, model.config)
     set_trainable(model, options.stage.trainable, options.stage.trainable_tokens)
+    set_attention(model, options.model.attention)
+    keep_packing(model.backbone)
+    if options.model.gradient_checkpointing:
+        recompute_layers(model.backbone)
+    if options.model.frozen_in_bf16:
+        kept = keep_frozen_in_bf16(model)
+        logger.info("%s frozen weights are kept in bf16", f"{kept:,}")
     return model.train()
+
+
+def add_adapters(model: PixSearch, options: ModelOptions) -> None:
+    """Give a checkpoint without adapters, as converted ones are, those that the options ask for.
+
+    As drawn they change nothing.
+    """
+    if not options.lora_rank or model.config.lora_rank:
+        return
+    for name in ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets"):
+        setattr(model.config, name, getattr(options, name))
+    inject_lora(model.backbone, model.config)
+    logger.info("the checkpoint has no adapters; it gets those of model.lora_*")
 
 
 def check_teacher(stage: StageOptions, config: PixSearchConfig) -> None:
@@ -146,6 +182,7 @@ def check_composed_as(options: ModelOptions, config: PixSearchConfig, origin: st
         "lora_alpha",
         "lora_dropout",
         "lora_targets",
+        "quantization",
     ):
         asked, found = getattr(options, name), getattr(config, name)
         if asked != found:

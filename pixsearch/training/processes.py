@@ -50,10 +50,13 @@ class Processes:
 
 
 def join_processes() -> Processes:
-    """Join those that `accelerate launch` or `torchrun` started; one under plain python.
+    """Join those that `accelerate launch`, `torchrun` or a job of submitit started.
 
-    With `ACCELERATE_USE_CPU=true` on the CPU, whatever accelerators there are.
+    There is one under plain python. With `ACCELERATE_USE_CPU=true` on the CPU, whatever
+    accelerators there are.
     """
+    if "SUBMITIT_EXECUTOR" in os.environ and "RANK" not in os.environ:
+        _take_place_in_job()
     count, rank = (int(os.environ.get(name, default)) for name, default in _PLACE)
     device = _device(int(os.environ.get("LOCAL_RANK", "0")))
     if count > 1 and not distributed.is_initialized():
@@ -63,6 +66,13 @@ def join_processes() -> Processes:
 
 
 _PLACE = (("WORLD_SIZE", "1"), ("RANK", "0"))
+
+
+def _take_place_in_job() -> None:
+    """Tell torch.distributed which task of a submitit job this is (configs/hydra/launcher/)."""
+    from submitit.helpers import TorchDistributedEnvironment
+
+    TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
 
 
 def _device(local_rank: int) -> torch.device:

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
 
-from pixsearch.config import TrainOptions
+from pixsearch.config import Attention, TrainOptions
 from pixsearch.datasets.example import Example
+from pixsearch.model.attention import attending
 from pixsearch.training.checkpoint import Checkpoints
 from pixsearch.training.engines import Engine
 from pixsearch.training.metrics import MetricsFile, WandbLog
@@ -101,7 +103,10 @@ class Report:
         examples = held_out[:NUM_SAMPLES]
         folder = self._checkpoints.output_dir / "samples" / f"step-{step:06d}"
         model.eval()
-        write_samples(folder, examples, evaluate(model, examples))
+        is_rounded = self._options.model.frozen_in_bf16  # other arithmetic cannot use such weights
+        arithmetic = engine.arithmetic() if is_rounded else nullcontext()
+        with attending(model, Attention.sdpa), arithmetic:
+            write_samples(folder, examples, evaluate(model, examples))
         model.train()
         self._wandb.pictures(step, folder)
 

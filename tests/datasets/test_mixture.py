@@ -1,7 +1,7 @@
 import pickle
 from collections import Counter
 from fractions import Fraction
-from itertools import islice
+from itertools import groupby, islice
 
 import pytest
 from hypothesis import given
@@ -150,3 +150,22 @@ def test_impossible_mixtures_are_refused(weights: dict[str, float], reason: str)
 def test_a_mixture_has_no_last_sample() -> None:
     with pytest.raises(IndexError, match="-1 is negative"):
         mixture(a=2)[-1]
+
+
+@briefly
+@given(
+    images=st.lists(st.sampled_from([None, "a", "b", "c"]), min_size=1, max_size=12),
+    seed=st.integers(0, 2**32),
+)
+def test_by_image_the_examples_of_one_stand_together(images: list[str | None], seed: int) -> None:
+    conversation = Conversation.question("?", has_image=False)
+    dataset = [
+        Example(id=str(row), conversation=conversation, image_id=image)
+        for row, image in enumerate(images)
+    ]
+    mixed = Mixture({"one": dataset}, {"one": 1.0}, seed=seed, by_image=True)
+    for start in (0, len(dataset)):
+        drawn = [mixed[start + place] for place in range(len(dataset))]
+        assert sorted(each.id for each in drawn) == sorted(each.id for each in dataset)
+        seen = [each.image_id for each in drawn if each.image_id is not None]
+        assert len([key for key, _ in groupby(seen)]) == len(set(seen))

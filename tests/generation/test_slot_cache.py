@@ -104,6 +104,10 @@ def test_nothing_of_a_cleared_row_reaches_the_next(language_model: LlamaModel) -
 
 
 def test_a_model_with_a_window_is_an_error() -> None:
-    check_attention(LlamaConfig())
+    check_attention(LlamaConfig(attn_implementation="sdpa"))
+    with pytest.raises(
+        ValueError, match=r"attends by flex_attention, .* attn_implementation='sdpa'"
+    ):
+        check_attention(LlamaConfig(attn_implementation="flex_attention"))
     with pytest.raises(ValueError, match="sliding_window=16"):
-        check_attention(MistralConfig(sliding_window=16))
+        check_attention(MistralConfig(sliding_window=16, attn_implementation="sdpa"))

@@ -27,6 +27,7 @@ PROMPTS = {
     "glamm": _SYSTEM + "USER: The <im_start><image><im_end> provides an overview of the picture.\n"
     "{question} ASSISTANT:",
 }
+PROMPTS["plum"] = PROMPTS["lisa"]
 ROPE_BASE, RMS_EPS = 10000.0, 1e-5
 
 
@@ -91,15 +92,24 @@ class PlainLisa:
         """Low-resolution logits, one for each [SEG]: of the state BEFORE it."""
         seg = self.tokenizer.convert_tokens_to_ids("[SEG]")
         before = [index - 1 for index, token in enumerate(places) if token == seg]
-        prompts = linear(self.weights, "model.text_hidden_fcs.0.0", states[before]).relu()
-        prompts = linear(self.weights, "model.text_hidden_fcs.0.2", prompts)
-        sam = {
+        prompts = self.projected(states[before])
+        return plain_sam.decode(self.sam(), self.seen(image), prompts, self.decoder_heads)
+
+    def projected(self, states: Tensor) -> Tensor:
+        hidden = linear(self.weights, "model.text_hidden_fcs.0.0", states).relu()
+        return linear(self.weights, "model.text_hidden_fcs.0.2", hidden)
+
+    def sam(self) -> Weights:
+        """Its weights under Meta's names."""
+        return {
             name.removeprefix(self.segmenter): tensor
             for name, tensor in self.weights.items()
             if name.startswith(self.segmenter)
         }
-        embedding = plain_sam.encode(sam, self._sam_pixels(image)[None])
-        return plain_sam.decode(sam, embedding, prompts, self.decoder_heads)
+
+    def seen(self, image: Image.Image) -> Tensor:
+        """What SAM's image encoder makes of an image."""
+        return plain_sam.encode(self.sam(), self._sam_pixels(image)[None])
 
     def _project(self, hidden: Tensor) -> Tensor:
         if "model.mm_projector.weight" in self.weights:

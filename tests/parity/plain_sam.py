@@ -99,15 +99,21 @@ def dense_positions(weights: Weights, side: int) -> Tensor:
     return torch.cat([phases.sin(), phases.cos()], dim=-1).permute(2, 0, 1)[None]
 
 
-def decode(weights: Weights, image: Tensor, prompts: Tensor, heads: int) -> Tensor:
-    """One image's embedding and its text prompts [n, channels] -> [n, low, low], mask token 0."""
+def decode(
+    weights: Weights, image: Tensor, prompts: Tensor, heads: int, dense: Tensor | None = None
+) -> Tensor:
+    """One image's embedding and its text prompts [n, channels] -> [n, low, low], mask token 0.
+
+    The dense prompt [channels, side, side] is that for "no mask" by default.
+    """
     number, channels = prompts.shape
     side = image.shape[-1]
     output = torch.cat(
         [weights["mask_decoder.iou_token.weight"], weights["mask_decoder.mask_tokens.weight"]]
     )
     points = torch.cat([output.expand(number, -1, -1), prompts[:, None]], dim=1)
-    dense = weights["prompt_encoder.no_mask_embed.weight"].view(1, channels, 1, 1)
+    if dense is None:
+        dense = weights["prompt_encoder.no_mask_embed.weight"].view(channels, 1, 1)
     keys = (image + dense).expand(number, -1, -1, -1).flatten(2).transpose(1, 2)
     key_places = (
         dense_positions(weights, side).expand(number, -1, -1, -1).flatten(2).transpose(1, 2)

@@ -1,10 +1,12 @@
-"""Tiny random checkpoints in the published names and shapes of LISA and GLaMM."""
+"""Tiny random checkpoints in the published names and shapes of LISA, GLaMM and PLUM."""
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
@@ -15,7 +17,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from tests.parity.plain_lisa import PROMPTS, PlainLisa
+from pixsearch.config import ConvertOptions
+from pixsearch.model.published.read import PREFIX as PEFT
+from tests.parity.plain_lisa import IMAGE_ID, PROMPTS, PlainLisa
 
 WIDTH, INNER, LAYERS, HEADS = 32, 48, 2, 2
 CLIP_WIDTH, CLIP_SIZE, CLIP_PATCH = 24, 32, 8
@@ -28,12 +32,19 @@ SAM_WIDTH, SAM_DEPTH, SAM_HEAD, GRID, WINDOW = (
 )  # the window does not divide the grid
 CHANNELS, DECODER_HEADS, SAM_SIZE = 32, 2, 16 * 6
 GLOBAL_BLOCK = 1
+KINDS = ("weight", "bias")
+TAGGER_HEADS, TAGGER_INNER = 4, 40
 QUESTION = "Where is the red cup? Please output segmentation mask."
 TOKENS = {  # in the order in which the scripts add them
+    "plum": ("<im_start>", "<im_end>"),
     "lisa": ("[SEG]", "<im_start>", "<im_end>"),
     "glamm": ("<im_start>", "<im_end>", "<bbox>", "<point>", "[SEG]", "<p>", "</p>"),
 }
-PREFIX = {"lisa": "model.visual_model.", "glamm": "model.grounding_encoder."}
+PREFIX = {
+    "plum": "model.visual_model.",
+    "lisa": "model.visual_model.",
+    "glamm": "model.grounding_encoder.",
+}
 
 
 def published_tokenizer(kind: str) -> PreTrainedTokenizerFast:
@@ -75,7 +86,9 @@ def published_shapes(kind: str, vocabulary: int) -> dict[str, tuple[int, ...]]:
         for part in ("input_layernorm", "post_attention_layernorm"):
             shapes[f"{at}.{part}.weight"] = (WIDTH,)
         shapes[f"{at}.self_attn.rotary_emb.inv_freq"] = (WIDTH // HEADS // 2,)
-    if kind == "lisa":
+    if kind == "plum":
+        shapes |= _tagger_shapes() | _pooler_shapes()
+    if kind != "glamm":
         shapes |= {
             "model.mm_projector.weight": (WIDTH, CLIP_WIDTH),
             "model.mm_projector.bias": (WIDTH,),
@@ -86,6 +99,52 @@ def published_shapes(kind: str, vocabulary: int) -> dict[str, tuple[int, ...]]:
             shapes[f"model.mm_projector.{layer}.bias"] = (WIDTH,)
         shapes["model.region_encoder.mlvl_fuse.0.weight"] = (3, 3)
     return shapes | {PREFIX[kind] + name: shape for name, shape in sam_shapes().items()}
+
+
+def _tagger_shapes() -> dict[str, tuple[int, ...]]:
+    at = "bio_encoder.encoder.layers.0"
+    shapes = {f"{at}.{norm}.{kind}": (WIDTH,) for norm in ("norm1", "norm2") for kind in KINDS}
+    return (
+        shapes
+        | {
+            f"{at}.self_attn.in_proj_weight": (3 * WIDTH, WIDTH),
+            f"{at}.self_attn.in_proj_bias": (3 * WIDTH,),
+        }
+        | _linear(f"{at}.self_attn.out_proj", WIDTH, WIDTH)
+        | _linear(f"{at}.linear1", TAGGER_INNER, WIDTH)
+        | _linear(f"{at}.linear2", WIDTH, TAGGER_INNER)
+        | _linear("model.token_to_mask_fcs.0.0", WIDTH, WIDTH)
+        | _linear("model.token_to_mask_fcs.0.2", 3, WIDTH)
+    )
+
+
+def _pooler_shapes() -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {
+        "mask_pooler.queries": (GRID**2, 1, CHANNELS),
+        "mask_pooler.attn.in_proj_weight": (3 * CHANNELS, CHANNELS),
+        "mask_pooler.attn.in_proj_bias": (3 * CHANNELS,),
+    }
+    for block, width in enumerate((4, 16, CHANNELS)):
+        name = f"mask_pooler.mask_modulator.projections.{block}"
+        shapes |= _linear(name, 2 * width, CHANNELS)
+    return shapes | _linear("mask_pooler.attn.out_proj", CHANNELS, CHANNELS)
+
+
+def pooler_aliases() -> dict[str, str]:
+    """What PLUM's pooler holds of SAM's prompt encoder: second name -> first."""
+    first = f"{PREFIX['plum']}prompt_encoder."
+    aliases = {
+        f"mask_pooler.{name}": PREFIX["plum"] + name
+        for name in sam_shapes()
+        if name.startswith("prompt_encoder.")
+    }
+    for place, layer in (("block1.0.", 0), ("block1.0.", 1), ("block2.0.", 3), ("block2.0.", 4)):
+        for kind in KINDS:
+            name = f"mask_pooler.{place}{layer}.{kind}"
+            aliases[name] = f"{first}mask_downscaling.{layer}.{kind}"
+    for kind in KINDS:
+        aliases[f"mask_pooler.final_conv.{kind}"] = f"{first}mask_downscaling.6.{kind}"
+    return aliases
 
 
 def sam_shapes() -> dict[str, tuple[int, ...]]:
@@ -168,6 +227,8 @@ def write_published(folder: Path, kind: str, *, seed: int = 0) -> dict[str, Tens
         tensor = torch.randn(shape, generator=generator)
         is_scale = len(shape) == 1 and name.endswith("weight")
         tensors[name] = 1 + 0.1 * tensor if is_scale else 0.3 * tensor
+    if kind == "plum":
+        tensors |= {alias: tensors[name].clone() for alias, name in pooler_aliases().items()}
     checkpoint, clip = folder / "checkpoint", folder / "clip"
     checkpoint.mkdir(parents=True)
     names = sorted(tensors)
@@ -203,9 +264,55 @@ def write_published(folder: Path, kind: str, *, seed: int = 0) -> dict[str, Tens
     return tensors
 
 
-def plain_model(folder: Path, kind: str, tensors: dict[str, Tensor]) -> PlainLisa:
+def options(folder: Path) -> ConvertOptions:
+    """To convert what `write_published` has written."""
+    return ConvertOptions(
+        source=str(folder / "checkpoint"),
+        clip=str(folder / "clip"),
+        output_dir=str(folder / "converted"),
+        decoder_heads=DECODER_HEADS,
+        tagger_heads=TAGGER_HEADS,
+    )
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    """Change the tensors of a written checkpoint, in one shard."""
+    files = sorted((folder / "checkpoint").glob("*.safetensors"))
+    tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    for file in files:
+        file.unlink()
+    changed = {name: tensor.contiguous() for name, tensor in change(tensors).items()}
+    save_file(changed, folder / "checkpoint" / "model.safetensors")
+
+
+def with_adapters(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """DeepSpeed's form: peft's prefix before every name, adapters beside their matrices."""
+    generator = torch.Generator().manual_seed(1)
+    result = {}
+    for name, tensor in tensors.items():
+        if re.search(r"model\.layers.+self_attn\.[qv]_proj", name):
+            owner = name.removesuffix(".weight")
+            down = torch.randn(2, tensor.shape[1], generator=generator)
+            up = torch.randn(tensor.shape[0], 2, generator=generator)
+            result[f"{PEFT}{owner}.lora_A.default.weight"] = down
+            result[f"{PEFT}{owner}.lora_B.default.weight"] = up
+            result[f"{PEFT}{owner}.base_layer.weight"] = tensor - 16 / 2 * up @ down
+        else:
+            result[PEFT + name] = tensor
+    return result
+
+
+def collapsed(ids: list[int], image: int) -> list[int]:
+    """Placeholders -> the one -200 of LLaVA."""
+    first = ids.index(image)
+    return [*ids[:first], IMAGE_ID, *(token for token in ids[first:] if token != image)]
+
+
+def plain_model(
+    folder: Path, kind: str, tensors: dict[str, Tensor], arithmetic: type[PlainLisa] = PlainLisa
+) -> PlainLisa:
     """The published arithmetic over the same weights."""
-    return PlainLisa(
+    return arithmetic(
         kind=kind,
         weights=tensors,
         tower=CLIPVisionModel.from_pretrained(folder / "clip").eval(),

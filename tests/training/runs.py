@@ -92,6 +92,13 @@ def metrics(options: TrainOptions) -> list[dict[str, Any]]:
     return [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in parsed]
 
 
+def write_options(options: TrainOptions) -> Path:
+    """Where another process finds the options of a run."""
+    options_file = Path(options.run.output_dir).with_suffix(".json")
+    options_file.write_text(json.dumps(to_dict(options)))
+    return options_file
+
+
 @contextmanager
 def started(
     options: TrainOptions, *, launcher: tuple[str, ...] = ()
@@ -100,8 +107,7 @@ def started(
 
     With as many threads as here, so that sums are taken in the same order.
     """
-    options_file = Path(options.run.output_dir).with_suffix(".json")
-    options_file.write_text(json.dumps(to_dict(options)))
+    options_file = write_options(options)
     command = [sys.executable, *launcher, "-m", "tests.training.runs", str(options_file)]
     threads = str(torch.get_num_threads())
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": threads}

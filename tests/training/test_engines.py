@@ -6,6 +6,7 @@ import torch
 from pixsearch.training.engines import Engine, engine_of
 from pixsearch.training.engines.fully_sharded import FullySharded
 from pixsearch.training.engines.replicated import Replicated
+from pixsearch.training.engines.zero import Zero2, Zero3
 from pixsearch.training.processes import Processes
 
 
@@ -34,6 +35,9 @@ def test_fsdp_is_the_second_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stage_of_zero_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
-    with pytest.raises(ValueError, match=r"zero_stage: 3; .* for 3 take fsdp2\.yaml"):
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "1")
+    with pytest.raises(ValueError, match="zero_stage: 1; PixSearch has 2 and 3"):
         engine_of(processes(2))
+    for stage, engine in (("2", Zero2), ("3", Zero3)):
+        monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", stage)
+        assert engine_of(processes(2)) is engine

@@ -1,10 +1,17 @@
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
 
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.segmenters import SegmenterFeatures
+from pixsearch.training.ahead import Ahead
+from pixsearch.training.engines.frozen import encoder_tensors, hide_encoders
+from pixsearch.training.feature_store import FeatureStore, encoder_key, stored
 from pixsearch.training.features import FeatureCache
+from tests.families import family_model
+from tests.tiny import tiny_model
 
 
 class CountingEncoder:
@@ -73,3 +80,95 @@ def test_half_precision_rounds_from_the_first_time_on() -> None:
     assert first.patches[0].dtype is torch.float16
     assert torch.equal(first.patches[0], second.patches[0])
     assert first.patches[0][0, 0, 0].item() == pytest.approx(1 / 3, abs=1e-3)
+
+
+def test_the_images_of_a_step_are_encoded_together() -> None:
+    encode = CountingEncoder()
+    cache = cache_of(encode, limit_gib=0.0)
+    cache.hold({str(value): lambda value=value: picture(value) for value in (1, 2, 3, 4)})
+    assert get(cache, 2, 1) == [2, 1]
+    assert get(cache, 3, 4) == [3, 4]
+    assert encode.calls == [4]
+    cache.hold({})
+    assert get(cache, 1) == [1]
+    assert encode.calls == [4, 4]
+
+
+def store_of(folder: Path, encoder: str = "one") -> FeatureStore:
+    return FeatureStore(folder, encoder=encoder)
+
+
+def test_a_stored_image_is_not_encoded_again(tmp_path: Path) -> None:
+    encode = CountingEncoder()
+    images = [picture(value) for value in (1, 2, 3)]
+    first = stored(encode, store_of(tmp_path), dtype=None)(images)
+    again = stored(encode, store_of(tmp_path), dtype=None)(images[::-1])
+    assert encode.calls == [3]
+    assert again.sizes == first.sizes
+    assert torch.equal(again.segmenter.embedding, first.segmenter.embedding.flip(0))
+    for ours, theirs in zip(again.patches, first.patches[::-1], strict=True):
+        assert torch.equal(ours, theirs)
+    stored(encode, store_of(tmp_path), dtype=None)([picture(1), picture(9)])
+    assert encode.calls == [3, 2]  # a call is made as a whole
+    stored(encode, store_of(tmp_path, "another"), dtype=None)(images)
+    assert encode.calls == [3, 2, 3]
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_what_comes_fresh_is_what_is_stored(tmp_path: Path) -> None:
+    """In fp16 the features are rounded from the first time on."""
+    encode = CountingEncoder()
+    halves = stored(encode, store_of(tmp_path), dtype=torch.float16)
+    fresh, read = halves([picture(5)]), halves([picture(5)])
+    assert encode.calls == [1]
+    assert fresh.patches[0].dtype == read.patches[0].dtype == torch.float16
+    assert torch.equal(fresh.patches[0], read.patches[0])
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen3_vl"])
+def test_a_real_encoder_is_stored_whole(tmp_path: Path, family: str) -> None:
+    model = family_model(family)
+    store = store_of(tmp_path, encoder_key(encoder_tensors(model), settings=1))
+    image = Image.new("RGB", (40, 30), (200, 10, 10))
+    fresh = model.encode_image([image])
+    store.put(image, fresh)
+    read = store.get(image)
+    assert len(read.segmenter.finer) == len(fresh.segmenter.finer)
+    pairs = zip(
+        (read.patches[0], read.segmenter.embedding, *read.segmenter.finer),
+        (fresh.patches[0], fresh.segmenter.embedding, *fresh.segmenter.finer),
+        strict=True,
+    )
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_encoders_of_other_weights_have_another_key() -> None:
+    model = tiny_model()
+    key = encoder_key(encoder_tensors(model), settings="pad")
+    assert key == encoder_key(encoder_tensors(tiny_model()), settings="pad")
+    assert key != encoder_key(encoder_tensors(model), settings="crop")
+    with torch.no_grad():
+        model.segmenter.vision_encoder.pos_embed[0, 0, 0, 0] += 1
+    assert key != encoder_key(encoder_tensors(model), settings="pad")
+    with torch.no_grad():
+        model.new_rows.embedding += 1  # no encoder's
+    hidden = encoder_key(encoder_tensors(model), settings="pad")
+    hide_encoders(model)
+    assert encoder_key(encoder_tensors(model), settings="pad") == hidden
+
+
+def test_the_next_step_is_made_meanwhile() -> None:
+    made = []
+
+    def make(step: int) -> int:
+        made.append(step)
+        if step == 3:
+            raise ValueError("step 3")
+        return step * 10
+
+    ahead = Ahead(make, enabled=True)
+    assert [ahead.get(0), ahead.get(1), ahead.get(2)] == [0, 10, 20]
+    with pytest.raises(ValueError, match="step 3"):
+        ahead.get(3)
+    assert Ahead(make, enabled=False).get(7) == 70
+    assert sorted(made) == [0, 1, 2, 3, 7]

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 import torch
 from accelerate.utils import set_seed
+from safetensors.torch import load_file
 
 from pixsearch.config import (
     GroundBy,
     LossOptions,
     OptimOptions,
     Precision,
+    Quantization,
     SegState,
     TrainablePart,
     TrainableTokens,
@@ -52,6 +54,7 @@ LAUNCHERS = {
     "ddp": (accelerate("ddp"), "Replicated", 1.0),
     "fsdp2": (accelerate("fsdp2"), "FullySharded", 0.5),
     "zero2": (accelerate("zero2"), "Zero2", 1.0),
+    "zero3": (accelerate("zero3"), "Zero3", 0.5),
 }
 WITHOUT_DEEPSPEED = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="make setup EXTRAS=cpu,dev,deepspeed"
@@ -59,6 +62,7 @@ WITHOUT_DEEPSPEED = pytest.mark.skipif(
 ENGINES = [
     *("ddp", "fsdp2"),
     pytest.param("zero2", marks=WITHOUT_DEEPSPEED),
+    pytest.param("zero3", marks=[WITHOUT_DEEPSPEED, pytest.mark.slow]),
 ]
 
 
@@ -160,12 +164,33 @@ def spans(options: TrainOptions) -> TrainOptions:
 def test_tagged_spans_train_alike_under_every_engine(tmp_path: Path, name: str) -> None:
     """Every third row has no image and no phrase; a process may have nothing else."""
     one = spans(tiny_options(tmp_path, batch_size=4, steps=3))
+    one.model.mask_feedback = name != "zero3"  # which refuses it
     two = run_beside(one, "two", batch_size=1, accumulation=2)
     fit(one)
     run_launched(two, LAUNCHERS[name][0])
     for alone, together in zip(metrics(one), metrics(two), strict=True):
         assert alone["span_tagging"] > 0
         assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
+
+
+def test_a_checkpoint_without_adapters_gets_them(tmp_path: Path) -> None:
+    options = tiny_options(tmp_path, steps=1)
+    start = tmp_path / "converted"
+    PixSearch.compose(options.model).save_pretrained(start)
+    options.stage.init_from = str(start)
+    options.stage.trainable = [TrainablePart.lora, TrainablePart.tokens]
+    options.stage.trainable_tokens = TrainableTokens.new_rows
+    options.model = replace(options.model, lora_rank=4, lora_dropout=0.0)
+    before, after = weights(start), weights(fit(options))
+    added = after.keys() - before.keys()
+    assert any("lora_B" in name for name in added)
+    kept = {name: one for name, one in after.items() if "lora_" not in name}
+    assert len(kept) == len(before)
+    for name, tensor in before.items():
+        if "language_model.layers" in name:
+            owner, _, kind = name.rpartition(".")
+            same = kept.get(name, kept.get(f"{owner}.base_layer.{kind}"))
+            assert torch.equal(same, tensor), name
 
 
 @pytest.mark.parametrize(
@@ -193,6 +218,33 @@ def test_accumulated_batches_take_the_step_of_a_large_one(tmp_path: Path) -> Non
     state = weights(same_final)
     for name, tensor in weights(final).items():
         torch.testing.assert_close(state[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_packed_rows_take_the_step_of_padded_ones(tmp_path: Path) -> None:
+    padded = tiny_options(tmp_path, batch_size=4)
+    packed = run_beside(padded, "packed", pack=True)
+    final, same_final = fit(padded), fit(packed)
+    for one, other in zip(metrics(padded), metrics(packed), strict=True):
+        assert other == pytest.approx(one, abs=1e-6, rel=1e-5)
+    state = weights(same_final)
+    for name, tensor in weights(final).items():
+        torch.testing.assert_close(state[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_a_run_with_a_store_of_features_is_the_same_run(tmp_path: Path) -> None:
+    plain = tiny_options(tmp_path)
+    filling, reading = run_beside(plain, "filling"), run_beside(plain, "reading")
+    for options in (filling, reading):
+        options.run.feature_store = str(tmp_path / "features")
+        options.run.feature_cache_gib = 0.0
+    reading.run.decode_ahead = False
+    fit(plain)
+    fit(filling)
+    stored = list((tmp_path / "features").rglob("*.safetensors"))
+    fit(reading)
+    assert stored
+    assert sorted(stored) == sorted((tmp_path / "features").rglob("*.safetensors"))
+    assert metrics(plain) == metrics(filling) == metrics(reading)
 
 
 def test_length_grouping_resumes_in_the_middle_of_a_window(tmp_path: Path) -> None:
@@ -298,6 +350,50 @@ def test_bf16_is_arithmetic_alone(tmp_path: Path) -> None:
     assert second["loss"] != first["loss"]
 
 
+def rounded(options: TrainOptions) -> TrainOptions:
+    """Arithmetic in bf16 with frozen weights that are kept so, LoRA in fp32."""
+    model = replace(
+        options.model, lora_rank=4, precision=Precision.bf16, frozen_in_bf16=True, lora_dropout=0.0
+    )
+    parts = ["lora", "tokens", "grounding", "mask_decoder"]
+    stage = replace(
+        options.stage,
+        trainable=[TrainablePart(part) for part in parts],
+        trainable_tokens=TrainableTokens.new_rows,
+    )
+    return replace(options, model=model, stage=stage)
+
+
+def test_frozen_weights_may_be_kept_in_bf16(tmp_path: Path) -> None:
+    halves = rounded(tiny_options(tmp_path, steps=3))
+    whole = run_beside(halves, "whole")
+    whole.model = replace(halves.model, frozen_in_bf16=False)
+    for options in (halves, whole):
+        run_to_the_end(options)
+    for ours, theirs in zip(metrics(halves), metrics(whole), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=2e-3)  # encoders differ
+    state = load_file(tmp_path / "run" / "final" / "model.safetensors")
+    kept = {name for name, tensor in state.items() if tensor.dtype is torch.bfloat16}
+    assert any("vision_encoder.layers" in name for name in kept)
+    assert any("self_attn.k_proj" in name for name in kept)
+    assert not any("lora_" in name or "norm" in name or "new_rows" in name for name in kept)
+    halves.run.output_dir = str(tmp_path / "fp32")
+    halves.model.precision = Precision.fp32
+    with pytest.raises(ValueError, match="this run computes in fp32"):
+        fit(halves)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_weights_kept_in_bf16_train_under_every_engine(tmp_path: Path, name: str) -> None:
+    one = rounded(tiny_options(tmp_path, batch_size=4, steps=3))
+    two = run_beside(one, "two", batch_size=1, accumulation=2)
+    run_to_the_end(one)
+    run_launched(two, LAUNCHERS[name][0])
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together["loss"] == pytest.approx(alone["loss"], rel=5e-3)
+
+
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """SIGKILL between two checkpoints; LoRA's dropout shows that random numbers resume too."""
     untouched = tiny_options(
@@ -344,7 +440,7 @@ def test_two_processes_take_the_step_of_one(tmp_path: Path, name: str) -> None:
     found = json.loads((tmp_path / "two" / "engine.json").read_text())
     assert (found["engine"], found["num_processes"]) == (engine, 2)
     assert found["num_weights_here"] / found["num_weights"] == pytest.approx(share, abs=0.02)
-    if name == "zero2":
+    if engine.startswith("Zero"):
         assert found["num_trained_here"] / found["num_trained"] == pytest.approx(0.5, abs=0.02)
     for alone, together in zip(metrics(one), metrics(two), strict=True):
         assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
@@ -377,7 +473,10 @@ def test_a_dataset_of_weight_zero_is_left_out(tmp_path: Path) -> None:
         *[("fsdp2", None), (None, "fsdp2"), ("fsdp2", "ddp")],
         *(
             pytest.param(*pair, marks=WITHOUT_DEEPSPEED)
-            for pair in [("zero2", None), ("zero2", "fsdp2"), ("fsdp2", "zero2")]
+            for pair in [
+                *[("zero2", None), ("zero2", "fsdp2"), ("fsdp2", "zero2")],
+                *[("zero3", None), ("zero3", "fsdp2"), ("zero2", "zero3")],
+            ]
         ),
     ],
 )
@@ -426,6 +525,78 @@ def test_no_rank_waits_for_one_without_images_or_masks(tmp_path: Path, name: str
     )
     for together, alone in zip(ours, theirs, strict=True):
         assert together == pytest.approx(alone, abs=1e-5, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_each_engine_resumes_to_the_last_bit(tmp_path: Path, name: str) -> None:
+    """LoRA's dropout among what has to come back; the batches are cut as before."""
+    parts = [TrainablePart.lora, TrainablePart.tokens, TrainablePart.mask_decoder]
+    untouched = tiny_options(
+        tmp_path,
+        batch_size=1,
+        accumulation=2,
+        steps=8,
+        trainable=parts,
+        trainable_tokens=TrainableTokens.new_rows,
+    )
+    untouched.model = replace(untouched.model, lora_rank=4, lora_dropout=0.2)
+    killed = run_beside(untouched, "killed")
+    launcher, *_ = LAUNCHERS[name]
+    run_launched(untouched, launcher)
+    with started(killed, launcher=launcher) as process:
+        wait_for_step(killed, 5, process)
+        kill(process)
+    assert not (tmp_path / "killed" / "final").exists()
+    run_launched(killed, launcher)
+    assert metrics(killed) == metrics(untouched)
+    ours, theirs = (weights(tmp_path / run / "final") for run in ("killed", "run"))
+    assert [key for key, weight in theirs.items() if not torch.equal(ours[key], weight)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("bitsandbytes") is None, reason="make setup EXTRAS=cpu,dev,qlora"
+)
+@pytest.mark.parametrize("name", ["ddp", pytest.param("zero2", marks=WITHOUT_DEEPSPEED)])
+def test_adapters_train_beside_4_bit_weights(tmp_path: Path, name: str) -> None:
+    parts = [TrainablePart.lora, TrainablePart.tokens, TrainablePart.mask_decoder]
+    one = tiny_options(
+        tmp_path,
+        batch_size=4,
+        steps=6,
+        trainable=parts,
+        trainable_tokens=TrainableTokens.new_rows,
+    )
+    one.model = replace(
+        one.model,
+        quantization=Quantization.nf4,
+        lora_rank=4,
+        lora_dropout=0.0,
+        gradient_checkpointing=True,
+    )
+    two, killed = (run_beside(one, run, batch_size=2) for run in ("two", "killed"))
+    fit(one)
+    run_launched(two, LAUNCHERS[name][0])
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together == pytest.approx(alone, abs=1e-5, rel=1e-4)
+    with started(killed, launcher=LAUNCHERS[name][0]) as process:
+        wait_for_step(killed, 3, process)
+        kill(process)
+    run_launched(killed, LAUNCHERS[name][0])
+    assert metrics(killed) == metrics(two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_layers_that_are_computed_again_take_the_same_steps(tmp_path: Path, name: str) -> None:
+    one = tiny_options(tmp_path, batch_size=4, steps=2)
+    two = run_beside(one, "two", batch_size=1, accumulation=2)
+    two.model = replace(one.model, gradient_checkpointing=True)
+    fit(one)
+    run_launched(two, LAUNCHERS[name][0])
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
 
 
 @pytest.mark.slow

@@ -11,10 +11,11 @@ from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.published.family import Published, Source
 from pixsearch.model.published.lisa import Lisa
 from pixsearch.model.published.names import rename
+from pixsearch.model.published.plum import Plum
 from pixsearch.model.published.read import Tensors, merge_lora, plain_names, read_tensors
 from pixsearch.model.published.sa2va import Sa2va
 
-PUBLISHED: tuple[Published, ...] = (Lisa(), Sa2va())
+PUBLISHED: tuple[Published, ...] = (Plum(), Lisa(), Sa2va())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ def convert(options: ConvertOptions) -> Conversion:
     source = Source(folder=folder, told=told, names=published.keys())
     family.check(source, options)
     renamed = rename(
-        merge_lora(published, alpha=options.lora_alpha),
+        family.prepare(merge_lora(published, alpha=options.lora_alpha), source),
         rules=family.rules,
         dropped=family.dropped,
         family=family.name,

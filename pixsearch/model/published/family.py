@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from pixsearch.config import ConvertOptions
+from pixsearch.config import ConvertOptions, GroundBy
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.published.names import Rule
 from pixsearch.model.published.read import Tensors
@@ -68,6 +68,14 @@ class Published(ABC):
             ValueError: it cannot; or an option is missing, or one that does not belong is set.
         """
 
+    def prepare(self, tensors: Tensors, source: Source) -> Tensors:
+        """The tensors, adapters merged, with all that `rules` expect; by default as they are.
+
+        Raises:
+            ValueError: values or shapes show that this member of the family cannot be read.
+        """
+        return tensors
+
     @abstractmethod
     def tokenizer(self, source: Source, options: ConvertOptions) -> PreTrainedTokenizerFast:
         """The checkpoint's own, with our tokens added."""
@@ -88,7 +96,11 @@ class Published(ABC):
 
 
 def new_rows(published: Tensor, config: PixSearchConfig) -> Tensor:
-    """[SEG]'s row, and for each other token of ours the mean of all: no word is preferred."""
+    """The mean of all rows for each token of ours: no word is preferred.
+
+    Where a token grounds phrases, that is [SEG], which has a row.
+    """
     rows = published.float().mean(dim=0).repeat(len(config.ids.own), 1).to(published.dtype)
-    rows[config.ids.own.index(config.ids.seg)] = published[config.ids.seg]
+    if GroundBy(config.ground_by) is GroundBy.seg:
+        rows[config.ids.own.index(config.ids.seg)] = published[config.ids.seg]
     return rows

@@ -1,9 +1,10 @@
 """LISA and GLaMM: a LLaVA with SAM. Facts: LISA, GLaMM, transformers' LLaVA."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from transformers import (
@@ -23,7 +24,7 @@ from transformers.image_utils import (
 )
 
 from pixsearch.chat_templates import TEMPLATES
-from pixsearch.config import ChatStyle, ConvertOptions, ImageFit, Projector, SegState
+from pixsearch.config import ChatStyle, ConvertOptions, GroundBy, ImageFit, Projector, SegState
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.published.family import (
     PUBLISHED_SEG,
@@ -43,13 +44,18 @@ logger = logging.getLogger(__name__)
 IMAGE = "<image>"  # transformers' placeholder; LISA has an id of -200 instead
 MAX_LENGTH = 512  # to which they train
 TOWER = "backbone.model.vision_tower."
-BIO_TAGGER = "bio_encoder."
+TOKENS = {SEG: PUBLISHED_SEG}
 LISA_SEGMENTER, GLAMM_SEGMENTER = "model.visual_model.", "model.grounding_encoder."
 
 
 class Lisa(Published):
-    """LISA, and GLaMM, which is one with another prompt."""
+    """LISA, and GLaMM, which is one with another prompt.
 
+    Attributes:
+        tokens: ours -> those of the checkpoint that mean the same.
+    """
+
+    tokens: ClassVar[Mapping[str, str]] = TOKENS
     name = "LISA or GLaMM"
     rules = (
         *under(SAM_RULES, theirs=r"model\.(?:visual_model|grounding_encoder)\.", ours="segmenter."),
@@ -64,8 +70,6 @@ class Lisa(Published):
     dropped = {  # noqa: RUF012 (read only)
         r"model\.vision_tower\..+": "CLIP comes from its own folder",
         r".*\.rotary_emb\.inv_freq": "a constant that old versions of transformers saved",
-        r"seg_h_ref": "a buffer that PLUM fills with the states of an arbitrary batch",
-        r"teacher_llm\..+": "PLUM's frozen teacher, a copy of the base model",
         r"model\.region_encoder\..+": "GLaMM's encoder of regions in the prompt; we have none",
     }
 
@@ -73,11 +77,6 @@ class Lisa(Published):
         return any(name.startswith((LISA_SEGMENTER, GLAMM_SEGMENTER)) for name in names)
 
     def check(self, source: Source, options: ConvertOptions) -> None:
-        if any(name.startswith(BIO_TAGGER) for name in source.names):
-            raise ValueError(
-                f"source={source.folder}: a PLUM, which grounds by tagging spans; PixSearch reads "
-                "LISA, GLaMM and Sa2VA as yet"
-            )
         if options.clip is None:
             raise ValueError(
                 f"source={source.folder}: a {self.name} is published without its CLIP; set clip to "
@@ -88,7 +87,7 @@ class Lisa(Published):
             logger.warning("%s was trained with %s; clip=%s", source.folder, trained, options.clip)
 
     def tokenizer(self, source: Source, options: ConvertOptions) -> PreTrainedTokenizerFast:
-        return published_tokenizer(source.folder, options.max_length or MAX_LENGTH)
+        return published_tokenizer(source.folder, options.max_length or MAX_LENGTH, self.tokens)
 
     def convert(
         self,
@@ -98,15 +97,57 @@ class Lisa(Published):
         options: ConvertOptions,
     ) -> Converted:
         tower = CLIPVisionModel.from_pretrained(options.clip)
-        config = _config(tensors, source, tower.config, tokenizer, options)
+        config = self._config(tensors, source, tower.config, tokenizer, options)
         return Converted(config=config, weights=_complete(tensors, tower, config))
 
+    def grounding(self, tensors: Tensors, options: ConvertOptions) -> dict[str, Any]:
+        """What the model's configuration says of how phrases are grounded."""
+        return {"ground_by": GroundBy.seg.value, "seg_state": SegState.predicting.value}
 
-def published_tokenizer(folder: Path, max_length: int) -> PreTrainedTokenizerFast:
+    def _config(
+        self,
+        tensors: Tensors,
+        source: Source,
+        tower: CLIPVisionConfig,
+        tokenizer: PreTrainedTokenizerFast,
+        options: ConvertOptions,
+    ) -> PixSearchConfig:
+        image = tokenizer.convert_tokens_to_ids(IMAGE)
+        is_glamm = any(name.startswith(GLAMM_SEGMENTER) for name in source.names)
+        is_linear = "backbone.model.multi_modal_projector.weight" in tensors
+        ids = find_token_ids(tokenizer, image_token_id=image, mapping=self.tokens)
+        return PixSearchConfig(
+            backbone=LlavaConfig(
+                vision_config=tower,
+                text_config=_language_config(tensors, source, tokenizer),
+                image_token_index=image,
+                vision_feature_layer=source.told.get("mm_vision_select_layer", -2),
+                vision_feature_select_strategy="default",
+            ),
+            segmenter=sam_config(tensors, decoder_heads=options.decoder_heads),
+            image_fit=ImageFit.crop.value,
+            projector=(Projector.linear if is_linear else Projector.own).value,
+            token_ids=asdict(ids),
+            template=asdict(TEMPLATES[ChatStyle.glamm if is_glamm else ChatStyle.lisa]),
+            vision_mean=OPENAI_CLIP_MEAN,
+            vision_std=OPENAI_CLIP_STD,
+            segmenter_mean=IMAGENET_DEFAULT_MEAN,
+            segmenter_std=IMAGENET_DEFAULT_STD,
+            attn_implementation={},
+            **self.grounding(tensors, options),
+        )
+
+
+def published_tokenizer(
+    folder: Path, max_length: int, tokens: Mapping[str, str] = TOKENS
+) -> PreTrainedTokenizerFast:
     """The checkpoint's own, with the placeholder and our tokens.
 
     Where there is sentencepiece's file alone it is LLaMA's, which begins a text with <s>; their
     config.json calls itself a LLaVA, by which `AutoTokenizer` would take another reader.
+
+    Args:
+        tokens: ours -> those of the checkpoint that mean the same.
     """
     if (folder / "tokenizer.json").exists():
         tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=max_length)
@@ -117,41 +158,8 @@ def published_tokenizer(folder: Path, max_length: int) -> PreTrainedTokenizerFas
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token  # as LISA trains
     tokenizer.add_tokens([IMAGE], special_tokens=True)
-    add_special_tokens(tokenizer, {SEG: PUBLISHED_SEG})
+    add_special_tokens(tokenizer, tokens)
     return tokenizer
-
-
-def _config(
-    tensors: Tensors,
-    source: Source,
-    tower: CLIPVisionConfig,
-    tokenizer: PreTrainedTokenizerFast,
-    options: ConvertOptions,
-) -> PixSearchConfig:
-    image = tokenizer.convert_tokens_to_ids(IMAGE)
-    is_glamm = any(name.startswith(GLAMM_SEGMENTER) for name in source.names)
-    is_linear = "backbone.model.multi_modal_projector.weight" in tensors
-    ids = find_token_ids(tokenizer, image_token_id=image, mapping={SEG: PUBLISHED_SEG})
-    return PixSearchConfig(
-        backbone=LlavaConfig(
-            vision_config=tower,
-            text_config=_language_config(tensors, source, tokenizer),
-            image_token_index=image,
-            vision_feature_layer=source.told.get("mm_vision_select_layer", -2),
-            vision_feature_select_strategy="default",
-        ),
-        segmenter=sam_config(tensors, decoder_heads=options.decoder_heads),
-        seg_state=SegState.predicting.value,
-        image_fit=ImageFit.crop.value,
-        projector=(Projector.linear if is_linear else Projector.own).value,
-        token_ids=asdict(ids),
-        template=asdict(TEMPLATES[ChatStyle.glamm if is_glamm else ChatStyle.lisa]),
-        vision_mean=OPENAI_CLIP_MEAN,
-        vision_std=OPENAI_CLIP_STD,
-        segmenter_mean=IMAGENET_DEFAULT_MEAN,
-        segmenter_std=IMAGENET_DEFAULT_STD,
-        attn_implementation={},
-    )
 
 
 def _language_config(

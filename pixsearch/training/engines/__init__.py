@@ -5,8 +5,11 @@ import os
 from pixsearch.training.engines.engine import Engine
 from pixsearch.training.engines.fully_sharded import FullySharded
 from pixsearch.training.engines.replicated import Replicated
-from pixsearch.training.engines.zero import Zero2
+from pixsearch.training.engines.zero import Zero2, Zero3
 from pixsearch.training.processes import Processes, is_set
+
+ZERO_STAGES: dict[str, type[Zero2]] = {"2": Zero2, "3": Zero3}
+"""`zero_stage` of a launcher's configuration -> engine."""
 
 
 def engine_of(processes: Processes) -> type[Engine]:
@@ -20,9 +23,12 @@ def engine_of(processes: Processes) -> type[Engine]:
     """
     if is_set("ACCELERATE_USE_DEEPSPEED"):
         stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE")
-        if stage != "2":
-            raise ValueError(f"zero_stage: {stage}; PixSearch has stage 2, for 3 take fsdp2.yaml")
-        return Zero2
+        if stage not in ZERO_STAGES:
+            raise ValueError(
+                f"zero_stage: {stage}; PixSearch has {' and '.join(ZERO_STAGES)}: take "
+                "configs/accelerate/zero2.yaml or zero3.yaml"
+            )
+        return ZERO_STAGES[stage]
     if is_set("ACCELERATE_USE_FSDP"):
         version = os.environ.get("FSDP_VERSION", "1")
         if version != "2":

@@ -45,8 +45,12 @@ class Engine:
 
     def forward(self, **inputs: Any) -> PixSearchOutput:
         """The model's forward, in the run's arithmetic."""
-        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self._mixed):
+        with self.arithmetic():
             return self._module(**inputs)
+
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """Matrix products as this run takes them."""
+        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self._mixed)
 
     def accumulate(
         self, inputs: dict[str, Any], total: Callable[[Losses], Tensor], *, is_last: bool

@@ -1,5 +1,8 @@
 """The frozen image encoders, kept out of what an engine splits."""
 
+from collections.abc import Iterator
+from operator import attrgetter
+
 from torch import Tensor, nn
 
 from pixsearch.model.pixsearch import PixSearch
@@ -12,6 +15,17 @@ def encoder_names(model: PixSearch) -> tuple[str, ...]:
     of_backbone = next(name for name, each in model.named_modules() if each is tower)
     of_segmenter = segmenter_kind(model.config.segmenter).encoder_names()
     return (of_backbone, *(f"segmenter.{name}" for name in of_segmenter))
+
+
+def encoder_tensors(model: PixSearch) -> Iterator[tuple[str, Tensor]]:
+    """The encoders' weights, hidden or not; a name each."""
+    yield from model.family.encoder(model.backbone).state_dict().items()
+    for name in segmenter_kind(model.config.segmenter).encoder_names():
+        found = attrgetter(name)(model.segmenter)
+        if isinstance(found, nn.Module):
+            yield from found.state_dict(prefix=f"{name}.").items()
+        else:
+            yield name, found
 
 
 def hide_encoders(model: PixSearch) -> dict[str, Tensor]:

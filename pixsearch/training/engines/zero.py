@@ -1,8 +1,8 @@
-"""DeepSpeed's ZeRO, stage 2: gradients and the optimiser's state are split over processes."""
+"""DeepSpeed's ZeRO: gradients and the optimiser's state are split over processes, or all is."""
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,8 @@ class Zero2(Engine):
     by name, so that a run goes on under any engine and number of processes.
     """
 
+    zero_options: ClassVar[dict[str, Any]] = {"stage": 2}
+
     def forward(self, **inputs: Any) -> PixSearchOutput:
         """Past DeepSpeed's own, which would switch autocast off on a GPU."""
         self.optimizer.clear_backward_seen_flag()  # as it does
@@ -45,9 +47,8 @@ class Zero2(Engine):
         return torch.as_tensor(self._deepspeed.get_global_grad_norm())
 
     def report(self) -> dict[str, Any]:
-        trained = sum(one.numel() for _, one in self._trained())
-        here = sum(flat.numel() for flat in self.optimizer.single_partition_of_fp32_groups)
-        return {**super().report(), "num_trained": trained, "num_trained_here": here}
+        here = sum(flat.numel() for flat in self._flat_weights(self.optimizer))
+        return {**super().report(), "num_trained": self._num_trained, "num_trained_here": here}
 
     def weights(self) -> dict[str, Tensor]:
         return self.model.state_dict() | self._encoders
@@ -70,12 +71,10 @@ class Zero2(Engine):
         return {"state": state, "param_groups": groups}
 
     def load_optimizer_state(self, state: dict[str, Any]) -> None:
-        from deepspeed.utils import safe_set_full_optimizer_state
-
         for name, parameter in self._trained():
             for key in MOMENTS:
                 value = state["state"][name][key].to(self.processes.device)
-                safe_set_full_optimizer_state(parameter, value, key)
+                self._set_moment(parameter, key, value)
         steps = next(iter(state["state"].values()))["step"]
         for each in self._inner.state.values():
             each["step"].copy_(steps)
@@ -90,6 +89,7 @@ class Zero2(Engine):
         self._encoders = hide_encoders(self.model)
         groups = parameter_groups(self.model)
         self._groups = list(groups.values())
+        self._num_trained = sum(one.numel() for group in self._groups for one in group)
         self._inner = build_optimizer(groups, self._options)
         self._hyper = [
             {key: value for key, value in group.items() if key != "params"}
@@ -108,15 +108,86 @@ class Zero2(Engine):
             "gradient_clipping": self._options.clip_norm,
             "zero_allow_untested_optimizer": True,
             "zero_force_ds_cpu_optimizer": False,
-            "zero_optimization": {"stage": 2},
+            "zero_optimization": self.zero_options,
         }
 
     def _allocate_moments(self, optimizer: Any) -> None:
         """Before the first step there are none, and a resumed run has to fill them."""
-        for flat in optimizer.single_partition_of_fp32_groups:
+        for flat in self._flat_weights(optimizer):
             moments = {key: torch.zeros_like(flat.detach()) for key in MOMENTS}
             self._inner.state[flat] = {"step": torch.zeros((), device=flat.device), **moments}
-        optimizer._lazy_init_hp_params_optimizer_state()  # links weights to their moments, once
+        self._link_moments(optimizer)
+
+    def _flat_weights(self, optimizer: Any) -> list[Tensor]:
+        """What this process updates, of each group of weights."""
+        return optimizer.single_partition_of_fp32_groups
+
+    def _link_moments(self, optimizer: Any) -> None:
+        """Tell DeepSpeed which moments belong to which weights; it does so once."""
+        optimizer._lazy_init_hp_params_optimizer_state()
+
+    def _set_moment(self, parameter: nn.Parameter, key: str, value: Tensor) -> None:
+        """Keep this process's part of a whole moment."""
+        from deepspeed.utils import safe_set_full_optimizer_state
+
+        safe_set_full_optimizer_state(parameter, value, key)
 
     def _trained(self) -> list[tuple[str, nn.Parameter]]:
         return [(name, each) for name, each in self.model.named_parameters() if each.requires_grad]
+
+
+class Zero3(Zero2):
+    """Stage 3: each process holds a part of every weight, too.
+
+    DeepSpeed gathers a module's weights around its forward, and again when the gradient of what it
+    returned arrives. So a weight that trains is used inside the forward of a module that returns
+    tensors, its own or one above it, and never in that of `PixSearch` itself.
+    """
+
+    is_split = True
+    zero_options: ClassVar[dict[str, Any]] = {
+        "stage": 3,
+        "stage3_param_persistence_threshold": 0,  # small weights go the way of large ones
+    }
+
+    def _prepare(self) -> tuple[nn.Module, Optimizer]:
+        if self.model.grounding.feedback is not None:
+            raise ValueError(
+                "zero_stage: 3 with model.mask_feedback=true: a batch takes as many calls of the "
+                "mask decoder as its conversations have phrases, and ZeRO-3 needs as many on every "
+                "process; take configs/accelerate/fsdp2.yaml"
+            )
+        return super()._prepare()
+
+    def weights(self) -> dict[str, Tensor]:
+        from deepspeed import zero
+
+        whole: dict[int, Tensor] = {}  # by identity, so that what is tied stays one
+        for parameter in self.model.parameters():
+            with zero.GatheredParameters([parameter]):
+                if self.processes.is_main:
+                    whole[id(parameter)] = parameter.detach().cpu().clone()
+        if not self.processes.is_main:
+            return {}
+        named = self.model.state_dict(keep_vars=True)
+        return {name: whole.get(id(each), each) for name, each in named.items()} | self._encoders
+
+    def _count_weights(self) -> tuple[int, int]:
+        every = list(self.model.parameters())
+        whole = sum(one.ds_numel for one in every)
+        return whole, sum(one.ds_tensor.numel() + one.numel() for one in every)
+
+    def _flat_weights(self, optimizer: Any) -> list[Tensor]:
+        return optimizer.fp32_partitioned_groups_flat
+
+    def _link_moments(self, optimizer: Any) -> None:
+        """Nothing to do: stage 3 looks them up."""
+
+    def _set_moment(self, parameter: nn.Parameter, key: str, value: Tensor) -> None:
+        from deepspeed.utils import safe_set_local_optimizer_state
+
+        size = parameter.ds_tensor.numel()  # parts are of equal size, the last ones padded
+        missing = size * self.processes.count - value.numel()
+        padded = nn.functional.pad(value.flatten(), (0, missing))
+        part = padded[size * self.processes.rank :][:size]
+        safe_set_local_optimizer_state(parameter, part, key)

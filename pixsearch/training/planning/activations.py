@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from pixsearch.config import PlanAssumptions
+from pixsearch.config import GroundBy, PlanAssumptions
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.training.planning.counting import matrix_weights
 from pixsearch.training.planning.flops import head_size
 
 FP32, BF16, BOOL = 4, 2, 1  # bytes
 DECODER_TENSORS = 96  # bytes a mask, pixel and channel: 54 (SAM) to 63 (SAM 2) in bf16, 89 in fp32
+FEEDBACK_TENSORS = 30  # the same for a mask and one before it: 9 to 16 in bf16, 18 to 29 in fp32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +28,22 @@ class ActivationMemory:
         layers: states that the language model's layers keep.
         weight_copies: bf16 copies of frozen weights, which backward needs and autocast has made.
         head: logits of the supervised tokens and their probabilities.
-        masks: what the mask decoder keeps.
+        tagger: what a tagger keeps of every token.
+        masks: what the mask decoder keeps, and what makes dense prompts of earlier masks.
         encoding: the largest tensors of the frozen encoders; gone when the forward begins.
     """
 
     layers: int
     weight_copies: int
     head: int
+    tagger: int
     masks: int
     encoding: int
 
     @property
     def peak(self) -> int:
-        return max(self.layers + self.weight_copies + self.head + self.masks, self.encoding)
+        training = self.layers + self.weight_copies + self.head + self.tagger + self.masks
+        return max(training, self.encoding)
 
 
 def activation_memory(
@@ -69,7 +73,8 @@ def activation_memory(
         layers=rows * tokens * one_token,
         weight_copies=BF16 * copied if mixed else 0,
         head=rows * plan.target_tokens * head_bytes(model, mixed=mixed),
-        masks=rows * plan.masks * _mask_bytes(model),
+        tagger=rows * tokens * tagger_bytes(model, tokens=tokens, mixed=mixed),
+        masks=rows * masks_bytes(model, masks=plan.masks),
         encoding=encode_batch * _encoding_bytes(model.segmenter.vision_encoder),
     )
 
@@ -116,10 +121,35 @@ def _dropped(layer: nn.Module) -> int:
     )
 
 
-def _mask_bytes(model: PixSearch) -> int:
+def tagger_bytes(model: PixSearch, *, tokens: int, mixed: bool) -> int:
+    """What a tagger keeps of a token in a conversation of so many.
+
+    Both norms keep their input in fp32. Every matrix trains and keeps its input: the states (twice
+    where they are cast), the outputs of both norms, and what the two layers inside make. The
+    attention kernel keeps queries, keys, values, output, a number a head and, of its mask, a row
+    that it adds to the scores. Dropouts keep their masks, that inside the feed-forward layer also
+    its output.
+    """
+    if GroundBy(model.config.ground_by) is not GroundBy.span:
+        return 0
+    width, inner = model.config.width, model.config.tagger_width
+    size, casts = (BF16, 2) if mixed else (FP32, 1)
+    norms = 2 * FP32 * width
+    inputs = size * ((casts + 2 + 1) * width + inner)
+    attention = size * 4 * width + FP32 * model.config.tagger_heads + size * tokens
+    dropped = 0
+    if model.config.tagger_dropout:
+        dropped = BOOL * (2 * width + inner) + size * inner
+    return norms + inputs + attention + dropped
+
+
+def masks_bytes(model: PixSearch, *, masks: int) -> int:
+    """Of one conversation: each mask, and with feedback each pair of a mask and one before it."""
     prompts = model.config.segmenter.prompt_encoder_config
     pixels = (prompts.image_size // prompts.patch_size) ** 2
-    return DECODER_TENSORS * pixels * prompts.hidden_size
+    pairs = masks * (masks - 1) // 2 if model.config.mask_feedback else 0
+    tensors = DECODER_TENSORS * masks + FEEDBACK_TENSORS * pairs
+    return tensors * pixels * prompts.hidden_size
 
 
 def _encoding_bytes(encoder: nn.Module) -> int:

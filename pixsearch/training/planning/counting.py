@@ -1,8 +1,29 @@
 """What all counts of arithmetic are made of. A multiplication and an addition are two FLOP."""
 
+from dataclasses import dataclass
+
 from torch import nn
 
 MATRICES = (nn.Linear, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passes:
+    """FLOP of a part.
+
+    Attributes:
+        backward: gradients of the states, and of the weights that train.
+    """
+
+    forward: int
+    backward: int = 0
+
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(forward=self.forward + other.forward, backward=self.backward + other.backward)
+
+    @property
+    def total(self) -> int:
+        return self.forward + self.backward
 
 
 def matrix_weights(module: nn.Module, *, trained_only: bool = False) -> int:
@@ -25,3 +46,15 @@ def attention_flops(*, queries: int, keys: int, width: int) -> int:
         width: of all heads together.
     """
     return 4 * queries * keys * width
+
+
+def dense(module: nn.Module, *, positions: int, has_gradient: bool = True) -> Passes:
+    """A module that each position goes through.
+
+    Args:
+        has_gradient: its input has one; else nothing flows back through it unless it trains.
+    """
+    trained = matrix_weights(module, trained_only=True)
+    forward = 2 * matrix_weights(module) * positions
+    through = forward if has_gradient or trained else 0
+    return Passes(forward=forward, backward=through + 2 * trained * positions)

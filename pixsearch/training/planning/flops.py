@@ -6,24 +6,13 @@ from torch import nn
 
 from pixsearch.config import PlanAssumptions
 from pixsearch.model.pixsearch import PixSearch
-from pixsearch.training.planning.counting import attention_flops, matrix_weights
+from pixsearch.training.planning.counting import Passes, attention_flops, dense, matrix_weights
 from pixsearch.training.planning.encoder_flops import segmenter_flops, tower_flops
-
-
-@dataclass(frozen=True, kw_only=True)
-class Passes:
-    """FLOP of a part.
-
-    Attributes:
-        backward: gradients of the states, and of the weights that train.
-    """
-
-    forward: int
-    backward: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.forward + self.backward
+from pixsearch.training.planning.grounding_flops import (
+    feedback_flops,
+    projection_flops,
+    tagger_flops,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +22,11 @@ class FlopCounts:
     language_layers: Passes
     head: Passes
     projector: Passes
-    grounding: Passes
+    prompt_projection: Passes
+    span_tagger: Passes
+    mask_feedback: Passes
     mask_decoder: Passes
+    teacher: Passes
     vision_tower: Passes
     segmenter_image_encoder: Passes
 
@@ -54,17 +46,27 @@ class FlopCounts:
         return self.language_layers.forward
 
 
-def count_flops(model: PixSearch, plan: PlanAssumptions, *, tokens: int) -> FlopCounts:
-    """Count for a sample of so many tokens, its image's among them."""
+def count_flops(
+    model: PixSearch, plan: PlanAssumptions, *, tokens: int, has_teacher: bool
+) -> FlopCounts:
+    """Count for a sample of so many tokens, its image's among them.
+
+    Args:
+        has_teacher: span states are compared with those of a second forward without LoRA.
+    """
     size = (plan.image_height, plan.image_width)
     projector = model.family.projector(model.backbone) or nn.Identity()
     num_image_tokens = model.family.layout(size).num_tokens
+    language = language_flops(model, tokens=tokens)
     return FlopCounts(
-        language_layers=language_flops(model, tokens=tokens),
-        head=_dense(model.backbone.lm_head, positions=plan.target_tokens),
-        projector=_dense(projector, positions=num_image_tokens, has_gradient=False),
-        grounding=_dense(model.grounding, positions=plan.masks),
+        language_layers=language,
+        head=dense(model.backbone.lm_head, positions=plan.target_tokens),
+        projector=dense(projector, positions=num_image_tokens, has_gradient=False),
+        prompt_projection=projection_flops(model, plan),
+        span_tagger=tagger_flops(model, tokens=tokens),
+        mask_feedback=feedback_flops(model, masks=plan.masks),
         mask_decoder=decoder_flops(model.segmenter, masks=plan.masks),
+        teacher=Passes(forward=language.forward if has_teacher else 0),
         vision_tower=Passes(forward=tower_flops(model, size)),
         segmenter_image_encoder=Passes(forward=segmenter_flops(model.segmenter)),
     )
@@ -82,8 +84,7 @@ def language_flops(model: PixSearch, *, tokens: int) -> Passes:
     attention = len(layers) * attention_flops(
         queries=tokens, keys=tokens, width=text.num_attention_heads * head_size(text)
     )
-    dense = _dense(layers, positions=tokens)
-    return Passes(forward=dense.forward + attention, backward=dense.backward + 2 * attention)
+    return dense(layers, positions=tokens) + Passes(forward=attention, backward=2 * attention)
 
 
 def head_size(text_config: object) -> int:
@@ -126,15 +127,3 @@ def _cross_flops(attention: nn.Module, *, queries: int, keys: int) -> int:
     width = attention.q_proj.weight.shape[0]
     products = attention_flops(queries=queries, keys=keys, width=width)
     return 2 * (of_keys * keys + of_queries * queries) + products
-
-
-def _dense(module: nn.Module, *, positions: int, has_gradient: bool = True) -> Passes:
-    """A module that each position goes through.
-
-    Args:
-        has_gradient: its input has one; else nothing flows back through it unless it trains.
-    """
-    trained = matrix_weights(module, trained_only=True)
-    forward = 2 * matrix_weights(module) * positions
-    through = forward if has_gradient or trained else 0
-    return Passes(forward=forward, backward=through + 2 * trained * positions)

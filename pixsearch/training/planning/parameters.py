@@ -18,8 +18,13 @@ PLACES = {
     "segmenter.prompt_encoder": TrainablePart.prompt_encoder.value,
     "segmenter.mask_decoder": TrainablePart.mask_decoder.value,
     "segmenter.shared_image_embedding": POSITIONS,
+    "grounding.projection": "prompt_projection",
+    "grounding.tagger": "span_tagger",
+    "grounding.feedback": "mask_feedback",
 }
-"""Place in the model -> part, for weights that no trainable part has, and those of `tokens`."""
+"""Place in the model -> part, for weights that no trainable part has, and those of `SPLIT`."""
+
+SPLIT = (TrainablePart.tokens, TrainablePart.grounding)  # parts of several rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +86,7 @@ def _weights(model: PixSearch) -> Iterator[tuple[str, bool, int]]:
     of_part = {
         id(parameter): part.value
         for part, find in PARTS.items()
-        if part is not TrainablePart.tokens  # two parts: the rows of our tokens, and the backbone's
+        if part not in SPLIT
         for parameter in find(model)
     }
     places = {encoder_names(model)[0]: "vision_tower", **PLACES}

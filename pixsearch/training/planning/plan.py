@@ -74,7 +74,7 @@ def make_plan(options: PlanOptions, name: str) -> Plan:
     engines = engine_memory(sizes, num_gpus=plan.num_gpus, accumulation=stage.accumulation)
     # 4. time
     tokens = plan.mean_tokens or stage.max_length
-    flops = count_flops(model, plan, tokens=tokens)
+    flops = count_flops(model, plan, tokens=tokens, has_teacher=stage.loss.teacher > 0)
     return Plan(
         name=name,
         options=options,

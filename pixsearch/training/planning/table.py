@@ -5,7 +5,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from pixsearch.config import to_dict
-from pixsearch.training.planning.flops import FlopCounts, Passes
+from pixsearch.training.planning.counting import Passes
+from pixsearch.training.planning.flops import FlopCounts
 from pixsearch.training.planning.gpus import CARDS
 from pixsearch.training.planning.memory import EngineMemory
 from pixsearch.training.planning.plan import Plan
@@ -117,7 +118,9 @@ def _flop_rows(flops: FlopCounts) -> list[Row]:
     rows: list[Row] = [("", "forward", "backward")]
     for field in fields(flops):
         passes: Passes = getattr(flops, field.name)
-        rows.append((field.name, f"{passes.forward / 1e12:.3f}", f"{passes.backward / 1e12:.3f}"))
+        both = (f"{each / 1e12:.3f}" for each in (passes.forward, passes.backward))
+        if passes.total:  # else the model has no such part
+            rows.append((field.name, *both))
     rows.append(("recomputed, if checkpointed", f"{flops.recomputed / 1e12:.3f}", ""))
     return rows
 
@@ -141,6 +144,7 @@ def _assumptions(plan: Plan) -> str:
         f"{card.bf16 / 1e12:.0f} TFLOP/s in bf16, {card.fp32 / 1e12:.1f} in fp32), of the peak "
         f"{taken.utilization:.0%} reached; a sample has one image of {taken.image_height} x "
         f"{taken.image_width} pixels, never cached, {taken.target_tokens} supervised tokens, "
-        f"{taken.masks} mask(s); {RESERVED_GIB:.0f} GiB of every sum are kept free. Gradient "
-        "checkpointing is not an option of training yet."
+        f"{taken.masks} mask(s), {taken.phrase_tokens} tokens a phrase; "
+        f"{RESERVED_GIB:.0f} GiB of every sum are kept free. Gradient checkpointing is not an "
+        "option of training yet."
     )

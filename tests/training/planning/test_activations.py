@@ -7,21 +7,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from pixsearch.config import PlanAssumptions, TrainablePart, TrainableTokens
+from pixsearch.config import GroundBy, PlanAssumptions, TrainablePart, TrainableTokens
 from pixsearch.model import PixSearch
 from pixsearch.model.backbone import Embedded
+from pixsearch.model.mask_feedback import EarlierMasks
 from pixsearch.model.segmenters import segmenter_kind
 from pixsearch.model.trainable import set_trainable
 from pixsearch.training.planning.activations import (
     DECODER_TENSORS,
+    FEEDBACK_TENSORS,
     activation_memory,
     layer_bytes,
+    masks_bytes,
+    tagger_bytes,
 )
 from pixsearch.training.planning.counting import matrix_weights
 from tests.families import family_model
 from tests.tiny import HIDDEN, tiny_model
 
 ROWS, LENGTH = 2, 64
+TAGGER = {"tagger_heads": 2, "tagger_width": 48, "tagger_dropout": 0.0}
 
 
 def run_language_model(model: PixSearch) -> Tensor:
@@ -86,6 +91,45 @@ def test_mask_decoder(name: str) -> None:
     kept = kept_by_autograd(model, lambda: kind.decode(model.segmenter, prompts, features))
     pixels = features.embedding.shape[-1] ** 2
     assert kept < 2 * ROWS * DECODER_TENSORS * pixels * HIDDEN
+
+
+@pytest.mark.parametrize("mixed", [True, False], ids=["bf16", "fp32"])
+def test_tagger(mixed: bool) -> None:
+    model = tiny_model(ground_by=GroundBy.span, **TAGGER).train()
+    states = torch.randn(ROWS, LENGTH, HIDDEN, requires_grad=True) * 1.0
+    is_seen = torch.ones(ROWS, LENGTH, LENGTH, dtype=torch.bool).tril()
+    kept = kept_by_autograd(
+        model, lambda: model.grounding.tagger(states, states, is_seen), mixed=mixed
+    )
+    planned = ROWS * LENGTH * tagger_bytes(model, tokens=LENGTH, mixed=mixed)
+    assert planned == pytest.approx(kept, rel=0.1)
+
+
+@pytest.mark.parametrize("num_earlier", [1, 3])
+def test_mask_feedback(num_earlier: int) -> None:
+    """A tiny one; the numbers beside FEEDBACK_TENSORS were read off the real one in this way."""
+    model = tiny_model(ground_by=GroundBy.span, mask_feedback=True, **TAGGER)
+    side = model.config.segmenter_frame.resolution
+    earlier = EarlierMasks(
+        prompts=torch.randn(1, num_earlier, HIDDEN, requires_grad=True),
+        mask_logits=torch.randn(1, num_earlier, side, side, requires_grad=True),
+    )
+    features = segmenter_kind(model.segmenter.config).nothing(model.segmenter)
+    prompt = torch.zeros(1, HIDDEN, requires_grad=True)
+    alone, fed = (
+        kept_by_autograd(model, functools.partial(model.decode_masks, prompt, features, each))
+        for each in (None, earlier)
+    )
+    pixels = features.embedding.shape[-1] ** 2
+    assert fed - alone < 2 * num_earlier * FEEDBACK_TENSORS * pixels * HIDDEN
+
+
+def test_masks_grow_with_what_stands_before_them() -> None:
+    model = tiny_model(ground_by=GroundBy.span, mask_feedback=True, **TAGGER)
+    without = tiny_model(ground_by=GroundBy.span, **TAGGER)
+    pair = masks_bytes(model, masks=2) - masks_bytes(without, masks=2)
+    assert masks_bytes(model, masks=1) == masks_bytes(without, masks=1)
+    assert masks_bytes(model, masks=4) == masks_bytes(without, masks=4) + 6 * pair
 
 
 def test_checkpointing_keeps_one_layer_and_the_inputs_of_all() -> None:

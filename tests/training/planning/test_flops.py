@@ -9,12 +9,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, PreTrainedModel, Sam2Model, SamModel
 
-from pixsearch.config import TrainablePart, TrainableTokens
+from pixsearch.config import GroundBy, TrainablePart, TrainableTokens
+from pixsearch.model import PixSearch
 from pixsearch.model.backbone import Embedded
 from pixsearch.model.segmenters import segmenter_kind
 from pixsearch.model.trainable import set_trainable
 from pixsearch.training.planning.encoder_flops import segmenter_flops, tower_flops
 from pixsearch.training.planning.flops import decoder_flops, language_flops
+from pixsearch.training.planning.grounding_flops import feedback_flops, tagger_flops
 from tests.families import ALL_FAMILIES, family_model, sam3_model, tiny_sam2_config
 from tests.model.examples import picture
 from tests.tiny import HIDDEN, tiny_model, tiny_segmenter_config
@@ -66,6 +68,50 @@ def test_mask_decoder(name: str) -> None:
     planned = decoder_flops(model, masks=masks)
     assert planned.forward == pytest.approx(forward, rel=FEW_PERCENT)
     assert planned.total == pytest.approx(both, rel=FEW_PERCENT)
+
+
+MASKS = 4
+SPAN = {"ground_by": GroundBy.span, "tagger_heads": 2, "tagger_width": 48}
+
+
+def test_tagger() -> None:
+    model = tiny_model(**SPAN)
+    length = 96
+    states = torch.zeros(1, length, HIDDEN, requires_grad=True)
+
+    def run() -> torch.Tensor:
+        return model.grounding.tagger(states * 1.0, states)
+
+    planned = tagger_flops(model, tokens=length)
+    assert planned.forward == pytest.approx(counted(run), rel=FEW_PERCENT)
+    assert planned.total == pytest.approx(counted(lambda: run().sum().backward()), rel=FEW_PERCENT)
+    assert tagger_flops(tiny_model(), tokens=length).total == 0
+
+
+@pytest.mark.parametrize("parts", [[], [TrainablePart.grounding, TrainablePart.prompt_encoder]])
+def test_mask_feedback(parts: list[TrainablePart]) -> None:
+    """Against the same masks without it. Frozen or not, gradients go back through the chain."""
+    model, (forward, both) = masks_in_turn(parts, feedback=True)
+    without, (of_decoder, both_of_decoder) = masks_in_turn(parts, feedback=False)
+    planned = feedback_flops(model, masks=MASKS)
+    assert planned.forward == pytest.approx(forward - of_decoder, rel=FEW_PERCENT)
+    assert planned.total == pytest.approx(both - both_of_decoder, rel=FEW_PERCENT)
+    assert feedback_flops(without, masks=MASKS).total == 0
+
+
+def masks_in_turn(
+    parts: list[TrainablePart], *, feedback: bool
+) -> tuple[PixSearch, tuple[int, int]]:
+    """Decode the masks of one conversation; what torch counts forward, and with the backward."""
+    model = tiny_model(**SPAN, mask_feedback=feedback)
+    set_trainable(model, [*parts, TrainablePart.mask_decoder], TrainableTokens.new_rows)
+    features = segmenter_kind(model.segmenter.config).nothing(model.segmenter)
+    prompts = torch.zeros(MASKS, HIDDEN, requires_grad=True)
+
+    def run() -> torch.Tensor:
+        return model.decode_conversations([0] * MASKS, prompts, features.index([0] * MASKS))
+
+    return model, (counted(run), counted(lambda: run().sum().backward()))
 
 
 @pytest.mark.parametrize("part", [TrainablePart.lora, TrainablePart.language_model])

@@ -10,7 +10,7 @@ from pixsearch.config import ModelOptions, TrainablePart, TrainableTokens, from_
 from pixsearch.model import PixSearch
 from pixsearch.model.trainable import set_trainable
 from pixsearch.training.planning.architecture import planned_model
-from pixsearch.training.planning.parameters import count_parameters
+from pixsearch.training.planning.parameters import SPLIT, count_parameters
 from tests.families import FAMILIES, write_family_parts
 from tests.tiny import HIDDEN, tiny_model, write_tiny_parts
 
@@ -24,7 +24,7 @@ def options_of(name: str) -> ModelOptions:
 
 
 def test_plum_13b_to_the_last_weight() -> None:
-    """The parts as PLUM's own log adds them up; its tagger and feedback are no parts as yet."""
+    """The parts as PLUM's own log adds them up."""
     model = planned_model(options_of("plum_13b"), ARCHITECTURES)
     set_trainable(model, STAGE, TrainableTokens.all)
     counts = count_parameters(model)
@@ -34,9 +34,12 @@ def test_plum_13b_to_the_last_weight() -> None:
     assert of["vision_tower"].total == 303_179_776
     segmenter = ("segmenter_image_encoder", "prompt_encoder", "mask_decoder")
     assert sum(of[name].total for name in segmenter) == 641_090_608
-    assert of["grounding"].total == 27_530_496
-    assert counts.published_without_lora == 13_992_913_200
-    assert counts.published == 13_992_913_200 + 6_553_600
+    assert of["prompt_projection"].total == 27_530_496
+    assert of["span_tagger"].total == 125_877_248 + 26_234_883  # the layer, the head
+    assert of["mask_feedback"].total == 1_453_608
+    assert of["mask_feedback"].frozen == 512 * 257  # its third FiLM, which PLUM never uses
+    assert counts.published_without_lora == 14_146_478_939
+    assert counts.published == 14_153_032_539
     assert counts.total == counts.published + 256 + 2 * 7 * 5120  # SAM's positions, our rows
 
 
@@ -100,8 +103,9 @@ def test_every_weight_is_in_one_part() -> None:
     assert counts.total == sum(each.numel() for each in model.parameters())
     assert counts.trainable == report.num_trainable
     assert {part.name for part in counts.parts if part.trainable} == {
-        *(part.value for part in STAGE if part is not TrainablePart.tokens),
+        *(part.value for part in STAGE if part not in SPLIT),
         "new_token_rows",
+        "prompt_projection",
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pixsearch.config import (
+    GroundBy,
     PathOptions,
     PlanAssumptions,
     PlanOptions,
@@ -96,6 +97,18 @@ def test_a_longer_micro_batch_takes_more_memory(options: PlanOptions) -> None:
     assert second.flops == first.flops  # of the mean length
 
 
+def test_a_teacher_is_one_forward_more(options: PlanOptions) -> None:
+    options.model = replace(options.model, ground_by=GroundBy.span, tagger_heads=2)
+    without = make_plan(options, "without")
+    options.stage.loss.teacher = 0.1
+    flops = make_plan(options, "with").flops
+    assert flops.teacher.total == flops.language_layers.forward
+    assert flops.trained - without.flops.trained == flops.language_layers.forward
+    assert flops.span_tagger.total > 0
+    assert "span_tagger" in as_table(without)
+    assert "teacher" not in as_table(without)
+
+
 def test_the_report(options: PlanOptions, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         file = report_plan(options, "tiny")
@@ -113,7 +126,8 @@ def test_the_report(options: PlanOptions, caplog: pytest.LogCaptureFixture) -> N
 def test_the_script(tmp_path: Path) -> None:
     done = run_script("plan", "experiment=plum_13b", "stage=ground", f"paths.outputs={tmp_path}")
     assert done.returncode == 0, done.stderr
-    assert "13,992,913,200" in done.stdout
+    assert "14,146,478,939" in done.stdout
+    assert "14,153,032,539" in done.stdout
     assert (tmp_path / "plan" / "plum_13b_ground.json").exists()
 
 
