@@ -329,7 +329,8 @@ class GenerationOptions:
     max_new_tokens: int = 128  # sampled tokens per answer, evidence not counted
     answer_tokens: int = 32  # kept back for the forced final answer
     batch_size: int = 32  # rows decoded together
-    max_length: int = 2048  # prompt, generated and evidence together
+    max_length: int | None = None  # of all tokens; null: 2048 beside the image's (limits.py)
+    instruction: str = ""  # plain models alone: said behind the question, e.g. how short to answer
 
     def __post_init__(self) -> None:
         names = ("max_new_tokens", "answer_tokens", "batch_size", "max_length")
@@ -607,7 +608,7 @@ def _check_at_least(least: int, section: str, options: Any, names: Sequence[str]
     """
     for name in names:
         value = getattr(options, name)
-        if value != MISSING and value < least:
+        if value not in (MISSING, None) and value < least:
             raise ValueError(f"{section}.{name}={value}: at least {least} is needed")
 
 

@@ -26,6 +26,9 @@ from transformers import (
     Sam2Config,
     Sam2ImageProcessor,
     Sam2Model,
+    Sam3ImageProcessor,
+    Sam3TrackerConfig,
+    Sam3TrackerModel,
     SiglipVisionConfig,
 )
 from transformers.image_processing_base import ImageProcessingMixin
@@ -184,6 +187,16 @@ FAMILIES: dict[
 }
 
 
+SAM2_PROMPTS = {"hidden_size": HIDDEN, "image_size": 64, "patch_size": 16}
+SAM2_DECODER = {
+    "hidden_size": HIDDEN,
+    "mlp_dim": 2 * HIDDEN,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "iou_head_hidden_dim": HIDDEN,
+}
+
+
 def tiny_sam2_config() -> Sam2Config:
     """A SAM 2 that turns 64x64 pixels into masks of 16x16."""
     return Sam2Config(
@@ -203,14 +216,8 @@ def tiny_sam2_config() -> Sam2Config:
             "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
             "fpn_hidden_size": HIDDEN,
         },
-        prompt_encoder_config={"hidden_size": HIDDEN, "image_size": 64, "patch_size": 16},
-        mask_decoder_config={
-            "hidden_size": HIDDEN,
-            "mlp_dim": 2 * HIDDEN,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": HIDDEN,
-        },
+        prompt_encoder_config=dict(SAM2_PROMPTS),
+        mask_decoder_config=dict(SAM2_DECODER),
     )
 
 
@@ -218,6 +225,42 @@ def write_sam2(folder: Path) -> None:
     """A checkpoint as transformers writes it."""
     Sam2Model(tiny_sam2_config()).save_pretrained(folder)
     Sam2ImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+
+
+SAM3_VISION = {
+    "model_type": "sam3_vision_model",
+    "backbone_config": {
+        "model_type": "sam3_vit_model",
+        "hidden_size": HIDDEN,
+        "intermediate_size": 2 * HIDDEN,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 64,
+        "patch_size": 16,
+        "window_size": 2,
+        "global_attn_indexes": [1],
+        "pretrain_image_size": 32,
+    },
+    "fpn_hidden_size": HIDDEN,
+    "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+}
+
+
+def tiny_sam3_config() -> Sam3TrackerConfig:
+    """A SAM 3 tracker of the sizes of `tiny_sam2_config`."""
+    return Sam3TrackerConfig(
+        vision_config=copy.deepcopy(SAM3_VISION),
+        prompt_encoder_config=dict(SAM2_PROMPTS),
+        mask_decoder_config=dict(SAM2_DECODER),
+    )
+
+
+def write_sam3(folder: Path) -> None:
+    """A checkpoint as transformers writes it, with a "no memory" that is not zero."""
+    segmenter = Sam3TrackerModel(tiny_sam3_config())
+    torch.nn.init.normal_(segmenter.no_memory_embedding)
+    segmenter.save_pretrained(folder)
+    Sam3ImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
 
 
 def write_family_parts(folder: Path, name: str) -> ModelOptions:
@@ -239,6 +282,18 @@ def write_family_parts(folder: Path, name: str) -> ModelOptions:
         chat=chat,
         precision=Precision.fp32,
     )
+
+
+def sam3_model() -> PixSearch:
+    """A LLaVA-1.5 with a SAM 3 tracker, in eval mode, the caller's own."""
+    if "sam3" not in _composed:
+        with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+            options = write_tiny_parts(Path(folder))
+            torch.manual_seed(0)
+            write_sam3(Path(folder) / "sam3")
+            options.segmenter = str(Path(folder) / "sam3")
+            _composed["sam3"] = PixSearch.compose(options).eval()
+    return copy.deepcopy(_composed["sam3"])
 
 
 def family_model(name: str) -> PixSearch:

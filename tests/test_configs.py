@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import itertools
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
+from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
     BenchTrainingOptions,
@@ -27,6 +29,8 @@ from pixsearch.config import (
     TrainOptions,
     from_omegaconf,
 )
+from pixsearch.model.config import PixSearchConfig
+from pixsearch.model.families import family_of
 from tests.commands import run_script
 
 ROOT = Path(__file__).parents[1]
@@ -160,6 +164,26 @@ def test_a_plan_takes_what_train_takes():
     train, plan = composed("train", *overrides), composed("plan", *overrides)
     for field in dataclasses.fields(train):
         assert getattr(plan, field.name) == getattr(train, field.name)
+
+
+SIDES = [round(64 * 1.25**step) for step in range(21)]  # up to 5,551 pixels
+TEXT = {"ground": 2048 - 576, "search": 3072 - 576}  # what the paper's size leaves for text
+
+
+@pytest.mark.parametrize("stage", TEXT)
+@pytest.mark.parametrize("model", sorted(set(choices("model")) - {"miniature"}))
+def test_a_stage_has_room_for_the_images_of_its_model(model, stage):
+    """By the family's own layout and the processor's limits in configs/architecture."""
+    options = composed("train", f"model={model}", f"stage={stage}")
+    folder = CONFIGS / "architecture" / options.model.language_model
+    backbone = AutoConfig.from_pretrained(folder)
+    processor = AutoImageProcessor.from_pretrained(folder).to_dict()
+    family = family_of(PixSearchConfig(backbone=backbone, image_processor=processor))
+    most = max(family.layout(size).num_tokens for size in itertools.product(SIDES, SIDES))
+    num_positions = backbone.get_text_config().max_position_embeddings
+    assert options.stage.max_length >= min(most + TEXT[stage], num_positions)
+    assert options.stage.max_length <= num_positions
+    assert options.stage.max_length - most >= 1024
 
 
 @pytest.mark.parametrize("data", choices("data"))

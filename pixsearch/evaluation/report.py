@@ -14,7 +14,7 @@ from pixsearch.evaluation.report_curves import curves, thinned
 from pixsearch.evaluation.report_html import escape, page, table, text
 from pixsearch.evaluation.report_trajectories import RIVALS, TrajectoryView
 from pixsearch.evaluation.score import read_saved
-from pixsearch.evaluation.tables import VERDICTS, claims_table, percent, policy_table
+from pixsearch.evaluation.tables import VERDICTS, claims_table, is_pixsearch, percent, policy_table
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 
 logger = logging.getLogger(__name__)
@@ -78,17 +78,23 @@ def write_report(
 
 
 def policy_section(results: Mapping[str, Any]) -> str:
-    """The policies' scores; the paper's figure below each of ours."""
+    """The policies' scores; the paper's figure below each of ours, if they are a PixSearch's."""
+    beside_paper = is_pixsearch(results)
     heading = ["policy", *(f"{score}, {group}" for group in GROUPS for score in SCORES), "n"]
     rows = [
         [
             escape(name),
-            *(_beside(name, scores, group, score) for group in GROUPS for score in SCORES),
+            *(
+                _beside(name, scores, group, score, beside_paper=beside_paper)
+                for group in GROUPS
+                for score in SCORES
+            ),
             str(scores["overall"]["n"]),
         ]
         for name, scores in results["policies"].items()
     ]
-    note = "Percent; 95 % interval when pointed at; the paper's figure on CRAG-MM in grey."
+    note = "Percent; 95 % interval when pointed at"
+    note += "; the paper's figure on CRAG-MM in grey." if beside_paper else "."
     return text(note, "note", "p") + table(heading, rows)
 
 
@@ -148,6 +154,8 @@ def search_section(scores: Mapping[str, Any]) -> str:
 def masks_section(results: Mapping[str, Any]) -> str:
     """gIoU and cIoU, free-running and, apart, teacher-forced."""
     found = results["segmentation"]
+    if found is None:
+        return text("Not measured: a plain model has no masks.", "note", "p")
     rows = {
         "free-running": found,
         **{f"free-running, {size} objects": row for size, row in found["by_size"].items()},
@@ -186,13 +194,15 @@ def _summary(results: Mapping[str, Any]) -> str:
     return text(f"Seed {results['seed']}; whole run: {minutes}.", "note", "p")
 
 
-def _beside(policy: str, scores: Mapping[str, Any], group: str, score: str) -> str:
+def _beside(
+    policy: str, scores: Mapping[str, Any], group: str, score: str, *, beside_paper: bool
+) -> str:
     """Our figure, its interval as a hint, and the paper's."""
     signed = score == "truthfulness"
     interval = scores[group].get(f"{score}_interval")
     hint = " to ".join(percent(bound, signed=signed) for bound in interval) if interval else ""
     ours = f'<span title="{escape(hint)}">{percent(scores[group][score], signed=signed)}</span>'
-    theirs = paper_score(policy, group, score)
+    theirs = paper_score(policy, group, score) if beside_paper else None
     return ours if theirs is None else f"{ours}<br>{text(percent(theirs, signed=signed), 'paper')}"
 
 

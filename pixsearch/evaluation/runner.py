@@ -17,6 +17,7 @@ from tqdm import tqdm
 from pixsearch.config import Control, EvaluateOptions, to_dict
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.benchmarks import open_benchmark
+from pixsearch.evaluation.checkpoints import model_digest
 from pixsearch.evaluation.controls import RegionControl, ShuffledSearch, region_control
 from pixsearch.evaluation.gold import Sample
 from pixsearch.evaluation.prediction import make_prediction
@@ -24,16 +25,16 @@ from pixsearch.evaluation.score import PREDICTIONS, RESULTS, SCENES, write_resul
 from pixsearch.evaluation.segmentation import in_chunks, segment
 from pixsearch.evaluation.store import LineStore, digest, one_writer
 from pixsearch.evaluation.tables import policy_table
-from pixsearch.generation.engine import Engine
+from pixsearch.generation.answering import AnyEngine
+from pixsearch.generation.baseline import PlainModel
 from pixsearch.generation.features import RecentFeatures
+from pixsearch.generation.opening import check_options, open_engine, open_model
 from pixsearch.generation.records import Request
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.pixsearch import PixSearch
-from pixsearch.precision import best_device
 from pixsearch.queries import Passage, Query, Search, search_under
 from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT
 from pixsearch.retrieval.searcher import Searcher
-from pixsearch.training.checkpoint import checkpoint_digest
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ SHARED_IMAGES = 1024  # whose features are kept for the next policy; at SAM-H's 
 class Workbench:
     """What all policies of a checkpoint share: one loaded model, one searcher, encoded images."""
 
-    model: PixSearch
+    model: PixSearch | PlainModel
     searcher: Searcher
     features: dict[str, ImageFeatures] = field(
         default_factory=lambda: RecentFeatures(SHARED_IMAGES)
@@ -55,10 +56,10 @@ class Workbench:
     def open(cls, options: EvaluateOptions) -> "Workbench":
         """Load checkpoint and index; they stay loaded for the next policy of a multirun."""
         parts = [to_dict(options.retrieval), to_dict(options.benchmark)]  # names of its images
-        key = digest([checkpoint_digest(Path(options.checkpoint)), *parts])
+        key = digest([model_digest(options.checkpoint), *parts])
         if key not in _opened:
             _opened.clear()
-            model = PixSearch.from_pretrained(options.checkpoint).eval().to(best_device())
+            model = open_model(options.checkpoint)
             _opened[key] = cls(model=model, searcher=Searcher.open(options.retrieval))
         return _opened[key]
 
@@ -73,11 +74,13 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
         workbench: loaded model and searcher, to be shared by several calls.
 
     Raises:
-        ValueError: checkpoint, index, benchmark or saved predictions are missing or do not fit, or
-            another process writes to the same folder.
+        ValueError: checkpoint, index, benchmark or saved predictions are missing or do not fit, the
+            checkpoint cannot answer under the policy, or another process writes to the same folder.
     """
     if options.score not in ("after", "only"):
         raise ValueError(f"score={options.score}: choose after or only")
+    if options.score == "after":
+        check_options(options.checkpoint, options.policy, options.generation)
     benchmark, output_dir = open_benchmark(options.benchmark), Path(options.output_dir)
     with one_writer(output_dir):
         if options.score == "after":
@@ -92,19 +95,19 @@ def generate(options: EvaluateOptions, benchmark: Benchmark, workbench: Workbenc
     """Segment the scenes and answer the questions that are not done yet; no scores."""
     output_dir = Path(options.output_dir)
     run = run_identity(options, benchmark, workbench)
-    scenes = LineStore(output_dir / SCENES, id_field="image_id", manifest={"run": run})
     answers = LineStore(
         output_dir / PREDICTIONS / f"{options.policy.name}.jsonl",
         id_field="interaction_id",
         manifest={"run": run, "policy": to_dict(options.policy)},
     )
-    segment(
-        benchmark.scenes,
-        scenes,
-        model=workbench.model,
-        options=options.generation,
-        features=workbench.features,
-    )
+    if isinstance(workbench.model, PixSearch):  # a plain model has no masks
+        segment(
+            benchmark.scenes,
+            LineStore(output_dir / SCENES, id_field="image_id", manifest={"run": run}),
+            model=workbench.model,
+            options=options.generation,
+            features=workbench.features,
+        )
     predict(options, benchmark, workbench, answers)
 
 
@@ -116,7 +119,7 @@ def predict(
     if not todo:
         logger.info("%s: all %d answers are there", store.path, len(store.done))
         return
-    engine = Engine(
+    engine = open_engine(
         workbench.model,
         _search_for(options, benchmark, workbench),
         options.policy,
@@ -150,7 +153,8 @@ def run_identity(
     retrieval = to_dict(options.retrieval)
     own_settings = ("factory", "lexical", "min_region_side", "region_margin")
     return {
-        "checkpoint": checkpoint_digest(Path(options.checkpoint)),
+        "checkpoint": model_digest(options.checkpoint),
+        "has_masks": isinstance(workbench.model, PixSearch),
         "benchmark": benchmark.identity(),
         "index": digest([path.read_text() for path in sorted(manifests) if path.exists()]),
         "knowledge_base": knowledge_base.sha256,
@@ -167,7 +171,7 @@ def control_seed(options: EvaluateOptions, benchmark: Benchmark) -> int:
 
 
 def _answers(
-    engine: Engine,
+    engine: AnyEngine,
     samples: Sequence[Sample],
     controls: dict[str, RegionControl | None],
     options: EvaluateOptions,

@@ -130,8 +130,7 @@ def score(saved: Saved, benchmark: Benchmark, *, span: AnswerSpan) -> dict[str, 
     return {
         "seed": saved.run["seed"],
         "runtime_seconds": saved.runtime_seconds,
-        "segmentation": free_running_scores(benchmark.scenes, saved.scenes),
-        "teacher_forced_segmentation": teacher_forced_scores(benchmark.scenes, saved.scenes),
+        **_segmentation(saved, benchmark),
         "search_decision": policies[saved.shown]["search_decision"],
         "policies": policies,
         "comparisons": _comparisons(
@@ -140,6 +139,16 @@ def score(saved: Saved, benchmark: Benchmark, *, span: AnswerSpan) -> dict[str, 
         "majority_answer": _majority_scores(benchmark),
         "chance_recall_at_k": saved.num_passages / saved.run["num_documents"],
         "protocol": _protocol(saved, benchmark, span),
+    }
+
+
+def _segmentation(saved: Saved, benchmark: Benchmark) -> dict[str, Any]:
+    """Scores of masks; None, which is not zero, for a model that has none."""
+    if not saved.run.get("has_masks", True):
+        return {"segmentation": None, "teacher_forced_segmentation": None}
+    return {
+        "segmentation": free_running_scores(benchmark.scenes, saved.scenes),
+        "teacher_forced_segmentation": teacher_forced_scores(benchmark.scenes, saved.scenes),
     }
 
 

@@ -32,20 +32,27 @@ def percent(value: float | None, *, signed: bool = False) -> str:
 def policy_table(results: Mapping[str, Any], *, only: str | None = None) -> str:
     """One row per policy: our figures in percent, the paper's (on CRAG-MM) in brackets.
 
+    The paper's are those of its PixSearch, so none stand beside a plain model's.
+
     Args:
         only: this policy's row alone.
     """
     heading = ["policy", *(title for _, _, title in COLUMNS), "searches"]
     policies = results["policies"]
-    rows = [_policy_row(name, policies[name]) for name in ([only] if only else policies)]
     protocol = results["protocol"]
+    beside_paper = is_pixsearch(results)
+    rows = [
+        _policy_row(name, policies[name], beside_paper=beside_paper)
+        for name in ([only] if only else policies)
+    ]
+    units = "percent; (paper, CRAG-MM)" if beside_paper else "percent"
     note = (
-        f"percent; (paper, CRAG-MM); n = {protocol['num_answerable']} answerable, "
+        f"{units}; n = {protocol['num_answerable']} answerable, "
         f"{protocol['num_unanswerable']} unanswerable apart; answer: {protocol['answer_span']}"
     )
-    segmentation, decision = results["segmentation"], results["search_decision"]
+    decision = results["search_decision"]
     summary = (
-        f"gIoU {percent(segmentation['giou'])}, cIoU {percent(segmentation['ciou'])}, "
+        f"{_masks(results['segmentation'])}, "
         f"search decision: precision {percent(decision['precision'])}, "
         f"recall {percent(decision['recall'])}"
     )
@@ -71,12 +78,27 @@ def claims_table(claims: Sequence[Claim]) -> str:
     return _aligned([["claim", "value", "asked", ""], *rows])
 
 
-def _policy_row(name: str, scores: Mapping[str, Any]) -> list[str]:
+def _masks(segmentation: Mapping[str, Any] | None) -> str:
+    """
+    >>> _masks(None)
+    'masks: not measured'
+    """
+    if segmentation is None:
+        return "masks: not measured"
+    return f"gIoU {percent(segmentation['giou'])}, cIoU {percent(segmentation['ciou'])}"
+
+
+def is_pixsearch(results: Mapping[str, Any]) -> bool:
+    """Whether the results are not those of a plain model."""
+    return results["protocol"]["run"].get("has_masks", True)
+
+
+def _policy_row(name: str, scores: Mapping[str, Any], *, beside_paper: bool) -> list[str]:
     cells = [name]
     for group, score, _ in COLUMNS:
         signed = score == "truthfulness"
         ours = percent(scores[group][score], signed=signed)
-        theirs = paper_score(name, group, score)
+        theirs = paper_score(name, group, score) if beside_paper else None
         cells.append(ours if theirs is None else f"{ours} ({percent(theirs, signed=signed)})")
     return [*cells, f"{scores['calls_per_sample']['overall']['all']:.2f}"]
 

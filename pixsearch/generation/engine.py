@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pixsearch.config import GenerationOptions, PolicyOptions, SegState
+from pixsearch.generation.answering import AnyEngine, check_requests
 from pixsearch.generation.batch import SlotBatch
 from pixsearch.generation.cache import check_attention
 from pixsearch.generation.constraints import VocabularyConstraints
@@ -34,7 +35,7 @@ def greedy(
     return logits.argmax(dim=-1)
 
 
-class Engine:
+class Engine(AnyEngine):
     """Answers requests under a policy.
 
         engine = Engine(model, searcher.search, PolicyOptions(), GenerationOptions())
@@ -58,9 +59,6 @@ class Engine:
     Raises:
         ValueError: the language model does not look at all that stands before.
         FloatingPointError: (when it answers) a logit or a mask is not finite.
-
-    Attributes:
-        stats: what was processed since the engine was made.
     """
 
     def __init__(
@@ -95,21 +93,6 @@ class Engine:
         self._search_id = model.config.ids.search
         self._constraints: VocabularyConstraints | None = None  # made at the first logits
 
-    def generate(
-        self, requests: Sequence[Request], progress: Callable[[], object] | None = None
-    ) -> list[Trajectory]:
-        """Answer all requests; the trajectories stand in the requests' order.
-
-        Args:
-            progress: called once per finished request, e.g. `tqdm(...).update`.
-        """
-        finished = {}
-        for trajectory in self.stream(requests):
-            finished[trajectory.request_id] = trajectory
-            if progress is not None:
-                progress()
-        return [finished[request.id] for request in requests]
-
     def stream(self, requests: Sequence[Request]) -> Iterator[Trajectory]:
         """Answer all requests; each trajectory is yielded soon after it is finished.
 
@@ -122,7 +105,7 @@ class Engine:
         batch = SlotBatch(
             self._model,
             num_slots=min(self._options.batch_size, len(rows)),
-            capacity=longest_row(rows, self._options),
+            capacity=longest_row(rows),
             stats=self.stats,
         )
         waiting, finished = deque(rows), []
@@ -134,8 +117,8 @@ class Engine:
                     finished = []
 
     def _open(self, requests: Sequence[Request]) -> list[Row]:
-        if len({request.id for request in requests}) < len(requests):
-            raise ValueError("two requests share an id; ids must be unique within a call")
+        check_requests(requests)
+        text_config = self._model.config.backbone.get_text_config()
         return [
             open_row(
                 request,
@@ -143,6 +126,7 @@ class Engine:
                 policy=self._policy,
                 options=self._options,
                 num_image_tokens=self._model.num_image_tokens(request.image),
+                num_positions=getattr(text_config, "max_position_embeddings", None),
             )
             for request in requests
         ]

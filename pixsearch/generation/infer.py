@@ -9,10 +9,8 @@ import numpy as np
 from PIL import Image
 
 from pixsearch.config import InferOptions
-from pixsearch.generation.engine import Engine
+from pixsearch.generation.opening import check_options, open_engine, open_model
 from pixsearch.generation.records import Request, SearchRecord, Trajectory
-from pixsearch.model.pixsearch import PixSearch
-from pixsearch.precision import best_device
 from pixsearch.queries import refuse_control, search_under
 from pixsearch.retrieval.searcher import Searcher
 
@@ -23,14 +21,15 @@ def infer(options: InferOptions) -> Trajectory:
     """Answer `options.question`; write answer.json and a mask-N.png per grounded phrase.
 
     Raises:
-        ValueError: image, checkpoint or index are missing or do not fit, or the policy is a
-            control experiment.
+        ValueError: image, checkpoint or index are missing or do not fit, the policy is a
+            control experiment, or the checkpoint is a plain model that cannot answer under it.
     """
     refuse_control(options.policy)
     image = _open_image(options.image) if options.image is not None else None
-    model = PixSearch.from_pretrained(options.checkpoint).eval().to(best_device())
+    check_options(options.checkpoint, options.policy, options.generation)
+    model = open_model(options.checkpoint)
     searcher, policy = Searcher.open(options.retrieval), options.policy
-    engine = Engine(model, search_under(policy, searcher), policy, options.generation)
+    engine = open_engine(model, search_under(policy, searcher), policy, options.generation)
     request = Request(id="infer", question=options.question, image=image)
     trajectory = engine.generate([request])[0]
     _write(trajectory, options)

@@ -17,6 +17,7 @@ from pixsearch.config import (
 )
 from pixsearch.generation import grammar
 from pixsearch.generation.grammar import GrammarState, Limits, Phase, TokenClass
+from pixsearch.generation.limits import max_length
 from pixsearch.generation.records import (
     FinishReason,
     GroundedRecord,
@@ -194,19 +195,19 @@ def open_row(
     policy: PolicyOptions,
     options: GenerationOptions,
     num_image_tokens: int | None = None,
+    num_positions: int | None = None,
 ) -> Row:
     """Render a request's prompt, with the forced first query if the policy has one.
 
     Args:
         num_image_tokens: placeholders of its image; where that is the same number for every image,
             the renderer knows it.
+        num_positions: that the language model was made for.
 
     Raises:
-        ValueError: the question is empty, or prompt and one search that the policy allows do not
-            fit `generation.max_length` or `generation.max_new_tokens`.
+        ValueError: prompt and one search that the policy allows do not fit `generation.max_length`
+            or `generation.max_new_tokens`.
     """
-    if not request.question.strip():
-        raise ValueError(f"request {request.id}: the question is empty")
     rendered = renderer.render_prompt(request.conversation, num_image_tokens=num_image_tokens)
     besides = renderer.num_evidence_tokens(request.question)
     limits = _limits(
@@ -215,19 +216,29 @@ def open_row(
         options,
         evidence_tokens=policy.evidence_tokens + besides,
         ground_by=renderer.ground_by,
+        longest=max_length(
+            options,
+            num_image_tokens=rendered.token_kind.count(TokenKind.IMAGE),
+            num_positions=num_positions,
+        ),
     )
     state = GrammarState(length=len(rendered))
     row = Row(request=request, rendered=rendered, limits=limits, state=state)
     _force_first(row, renderer, policy.forced_first)
-    needed = len(row.rendered) + _first_search_tokens(row) + max(1, options.answer_tokens)
-    if needed > options.max_length:
-        raise ValueError(
-            f"request {request.id}: prompt, one search, shortest answer take {needed} tokens, "
-            f"generation.max_length={options.max_length}; raise it, lower policy.evidence_tokens "
-            "or shorten the question"
-        )
+    _check_length(row, options)
     _check_room_to_search(row, options)
     return row
+
+
+def _check_length(row: Row, options: GenerationOptions) -> None:
+    """See that a prompt leaves room."""
+    needed = len(row.rendered) + _first_search_tokens(row) + max(1, options.answer_tokens)
+    if needed > row.limits.max_length:
+        raise ValueError(
+            f"request {row.request.id}: prompt, one search, shortest answer take {needed} tokens, "
+            f"generation.max_length={row.limits.max_length}; raise it, lower "
+            "policy.evidence_tokens or shorten the question"
+        )
 
 
 def _check_room_to_search(row: Row, options: GenerationOptions) -> None:
@@ -251,9 +262,9 @@ def _first_search_tokens(row: Row) -> int:
     return 0
 
 
-def longest_row(rows: Sequence[Row], options: GenerationOptions) -> int:
+def longest_row(rows: Sequence[Row]) -> int:
     """Tokens that the longest of these rows can grow to; so much the cache must hold."""
-    return min(options.max_length, max(_most_tokens(row) for row in rows))
+    return max(min(row.limits.max_length, _most_tokens(row)) for row in rows)
 
 
 def _most_tokens(row: Row) -> int:
@@ -269,6 +280,7 @@ def _limits(
     *,
     evidence_tokens: int,
     ground_by: GroundBy,
+    longest: int,
 ) -> Limits:
     has_image = request.image is not None
     types = _allowed_types(policy)
@@ -281,7 +293,7 @@ def _limits(
         evidence_tokens=evidence_tokens,
         max_new_tokens=options.max_new_tokens,
         answer_tokens=options.answer_tokens,
-        max_length=options.max_length,
+        max_length=longest,
     )
 
 

@@ -13,6 +13,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     Sam2Model,
+    Sam3TrackerModel,
     SamModel,
 )
 
@@ -231,10 +232,36 @@ class Sam2(Sam):
         return {"high_resolution_features": list(features.finer)}
 
 
+class Sam3(Sam2):
+    """SAM 3's tracker (Carion et al. 2025): SAM 2's decoder on the maps of a plain ViT."""
+
+    def encode(
+        self, segmenter: PreTrainedModel, pixel_values: Float[Tensor, "num_images 3 size size"]
+    ) -> SegmenterFeatures:
+        """As `get_image_embeddings`, with the embedding of "no memory" where SAM 3 has it.
+
+        The neck makes a fourth map that the decoder does not read. transformers 5.23 adds that
+        embedding to the fourth instead of the third; its own video model does not.
+        """
+        sizes = segmenter.backbone_feature_sizes
+        with torch.no_grad():
+            maps = segmenter.get_image_features(pixel_values, return_dict=True).fpn_hidden_states
+            *finer, embedding = maps[: len(sizes)]
+            maps = (*finer, embedding + segmenter.no_memory_embedding)
+        shaped = [
+            one.permute(1, 2, 0).unflatten(2, tuple(size))
+            for one, size in zip(maps, sizes, strict=True)
+        ]
+        return SegmenterFeatures(embedding=shaped[-1], finer=tuple(shaped[:-1]))
+
+
 SEGMENTERS: dict[str, Sam] = {
     "sam": Sam(SamModel),
     "sam2": Sam2(Sam2Model),
     "sam2_video": Sam2(Sam2Model),  # what the hub's SAM 2 checkpoints call themselves
+    "sam3_tracker": Sam3(Sam3TrackerModel),
+    "sam3_tracker_video": Sam3(Sam3TrackerModel),  # the part of `sam3_video` that is loaded
+    "sam3_video": Sam3(Sam3TrackerModel),  # what the hub's SAM 3 checkpoint calls itself
 }
 """`model_type` of a transformers config -> its kind."""
 

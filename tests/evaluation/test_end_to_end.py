@@ -16,6 +16,7 @@ from pixsearch.config import (
     EvaluateOptions,
     ForcedFirst,
     GenerationOptions,
+    InferOptions,
     PolicyOptions,
     RetrievalOptions,
 )
@@ -23,11 +24,16 @@ from pixsearch.datasets.crag_mm import CragMMQuestion
 from pixsearch.datasets.crag_mm_writer import CragMMSession, write_crag_mm
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation import Workbench, evaluate, open_benchmark, runner
+from pixsearch.evaluation.checkpoints import model_digest
+from pixsearch.evaluation.report import write_report
 from pixsearch.evaluation.segmentation import teacher_forced_masks
+from pixsearch.evaluation.tables import policy_table
+from pixsearch.generation.infer import infer
 from pixsearch.model import PixSearch
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.convert_clip import convert_clip
 from tests.evaluation.worlds import SIDE, box
+from tests.plain import write_plain
 from tests.retrieval.conftest import tiny_clip, write_world
 from tests.tiny import tiny_model_folder
 
@@ -248,3 +254,76 @@ def test_a_broken_line_of_gold_is_named(own, tmp_path):
     path.write_text(path.read_text().replace('"answerable"', '"answerabel"', 1))
     with pytest.raises(ValueError, match=r"diagnostics\.jsonl:1: not gold"):
         open_benchmark(replace(own.benchmark, root=str(tmp_path)))
+
+
+@pytest.fixture(scope="module")
+def plain(options, tmp_path_factory):
+    """A plain model where a PixSearch was."""
+    folder = write_plain(tmp_path_factory.mktemp("plain"))
+    return replace(options, checkpoint=str(folder), output_dir=str(folder / "output"))
+
+
+def test_a_plain_model_is_evaluated(plain):
+    evaluate(plain)
+    no_search = PolicyOptions(name="no_search", allow=[], max_searches=0)
+    results = evaluate(replace(plain, policy=no_search))
+    whole = results["policies"]["whole_image"]
+    assert whole["overall"]["n"] == results["policies"]["no_search"]["overall"]["n"] == 3
+    assert whole["calls_per_sample"]["egocentric"]["image"] == 1
+    assert whole["num_missing_predictions"] == 0
+    assert results["segmentation"] is results["teacher_forced_segmentation"] is None
+    assert "masks: not measured" in policy_table(results)
+    predictions, path = files(plain)
+    lines = without_time(predictions)
+    assert all(len(line["queries"]) == (line["image_id"] is not None) for line in lines)
+    assert all(line["grounded"] == [] for line in lines)
+    assert not Path(plain.output_dir, "segmentation").exists()
+    first = read(path)
+    evaluate(replace(plain, score="only"))
+    assert read(path) == first
+    report = write_report(
+        Path(plain.output_dir),
+        results,
+        open_benchmark(plain.benchmark),
+        knowledge_base=Path(plain.retrieval.knowledge_base),
+        training={},
+    )
+    assert "a plain model has no masks" in report.read_text()
+    assert "CRAG-MM" not in policy_table(results)  # the paper's rows are those of its PixSearch
+    assert "CRAG-MM in grey" not in report.read_text()
+
+
+def test_a_plain_model_is_known_by_its_template_too(plain, tmp_path):
+    folder = write_plain(tmp_path / "copy")
+    assert model_digest(str(folder)) == model_digest(plain.checkpoint)
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text() + " ")
+    assert model_digest(str(folder)) != model_digest(plain.checkpoint)
+
+
+def test_a_plain_model_is_refused_before_it_is_loaded(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner.Workbench, "open", lambda options: pytest.fail("was loaded"))
+    refused = replace(plain, policy=PolicyOptions(), output_dir=str(tmp_path / "output"))
+    with pytest.raises(ValueError, match="policy=full: the checkpoint is a plain 'llava' model"):
+        evaluate(refused)
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_plain_model_answers_one_question(plain, tmp_path):
+    image = Path(plain.benchmark.root) / "image.png"
+    asked = InferOptions(
+        checkpoint=plain.checkpoint,
+        question="What is it?",
+        image=str(image),
+        output_dir=str(tmp_path),
+        policy=plain.policy,
+        generation=plain.generation,
+        retrieval=plain.retrieval,
+    )
+    trajectory = infer(asked)
+    written = json.loads((tmp_path / "answer.json").read_text())
+    assert written["answer"] == trajectory.answer_text
+    assert [search["forced"] for search in written["searches"]] == [True]
+    assert written["phrases"] == []
+    with pytest.raises(ValueError, match="policy=full: the checkpoint is a plain 'llava' model"):
+        infer(replace(asked, policy=PolicyOptions()))

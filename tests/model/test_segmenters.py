@@ -1,19 +1,44 @@
 """Masks equal those of transformers' own segmenters for the same prompt."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import Sam2Model
+from safetensors.torch import save_file
+from transformers import Sam2Model, Sam3ImageProcessor, Sam3TrackerModel
 
+from pixsearch.model import PixSearch
 from pixsearch.model.segmenters import Prompting, SegmenterFeatures, segmenter_kind
-from tests.families import family_model, tiny_sam2_config, write_sam2
+from tests.families import (
+    family_model,
+    sam3_model,
+    tiny_sam2_config,
+    tiny_sam3_config,
+    write_sam2,
+)
 from tests.model.examples import picture
+from tests.tiny import write_tiny_parts
+
+SAMS = ["sam2", "sam3"]
 
 
-def test_masks_equal_those_of_sam2(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`Sam2Model.forward` with the prompt encoder's points replaced by our prompts."""
-    model = family_model("qwen3_vl")
+def video_tracker_config() -> dict[str, Any]:
+    """What `sam3_video`'s config.json says of its tracker."""
+    described = tiny_sam3_config().to_dict()
+    return described | {"model_type": "sam3_tracker_video", "image_size": 64}
+
+
+@pytest.mark.parametrize("make", [lambda: family_model("qwen3_vl"), sam3_model], ids=SAMS)
+def test_masks_equal_those_of_transformers(
+    make: Callable[[], PixSearch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its `forward` with the prompt encoder's points replaced by our prompts."""
+    model = make()
+    if isinstance(model.segmenter, Sam3TrackerModel):
+        torch.nn.init.zeros_(model.segmenter.no_memory_embedding)  # see the test of its place
     segmenter, frame = model.segmenter, model.config.segmenter_frame
     images = [picture(0), picture(1, width=20)]
     prompts = torch.randn(2, model.config.segmenter.prompt_encoder_config.hidden_size)
@@ -43,9 +68,61 @@ def test_sam2_is_never_given_another_mask_than_the_trained_one(tmp_path: Path) -
     assert not rebuilt.mask_decoder.dynamic_multimask_via_stability
 
 
-@pytest.mark.parametrize("name", ["llava", "qwen3_vl"])
-def test_idle_weights_are_those_without_a_gradient(name: str) -> None:
-    model = family_model(name)
+def test_no_memory_is_added_to_the_map_that_sam3_decodes() -> None:
+    """As transformers' own video model has it, and the two others as its image model."""
+    segmenter = sam3_model().segmenter
+    pixels = torch.randn(2, 3, 64, 64)
+    features = segmenter_kind(segmenter.config).encode(segmenter, pixels)
+    *finer, embedding = segmenter.get_image_embeddings(pixels)
+    nothing = segmenter.no_memory_embedding
+    assert nothing.any()
+    torch.testing.assert_close(features.embedding, embedding + nothing.view(1, -1, 1, 1))
+    for ours, theirs in zip(features.finer, finer, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_sam3_is_read_as_the_hub_has_it(tmp_path: Path) -> None:
+    """The tracker of a `Sam3VideoModel`: its image encoder stands in the detector."""
+    expected = Sam3TrackerModel(tiny_sam3_config())
+    spelled = {
+        "vision_encoder.backbone.": "detector_model.vision_encoder.backbone.",
+        "vision_encoder.neck.": "tracker_neck.",
+    }
+    weights = {
+        next((new + key[len(old) :] for old, new in spelled.items() if key.startswith(old)), None)
+        or f"tracker_model.{key}": value.clone()
+        for key, value in expected.state_dict().items()
+    }
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    described = {"model_type": "sam3_video", "tracker_config": video_tracker_config()}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    Sam3ImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    options = write_tiny_parts(tmp_path / "llava")
+    options.segmenter = str(tmp_path)
+    model = PixSearch.compose(options).eval()
+    model.save_pretrained(tmp_path / "saved")
+    for segmenter in (model.segmenter, PixSearch.from_pretrained(tmp_path / "saved").segmenter):
+        for key, value in expected.state_dict().items():
+            assert torch.equal(segmenter.state_dict()[key], value), key
+
+
+def test_a_checkpoint_with_sam3_comes_back(tmp_path: Path) -> None:
+    model = sam3_model()
+    model.save_pretrained(tmp_path)
+    loaded = PixSearch.from_pretrained(tmp_path).eval()
+    features = model.encode_image([picture(0)])
+    again = loaded.encode_image([picture(0)])
+    prompts = torch.randn(1, model.config.segmenter.prompt_encoder_config.hidden_size)
+    with torch.no_grad():
+        masks = model.decode_masks(prompts, features.segmenter)
+        assert torch.equal(loaded.decode_masks(prompts, again.segmenter), masks)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: family_model("llava"), lambda: family_model("qwen3_vl"), sam3_model]
+)
+def test_idle_weights_are_those_without_a_gradient(make: Callable[[], PixSearch]) -> None:
+    model = make()
     kind = segmenter_kind(model.config.segmenter)
     features = model.encode_image([picture(0)]).segmenter
     prompts = torch.randn(1, model.config.segmenter.prompt_encoder_config.hidden_size)

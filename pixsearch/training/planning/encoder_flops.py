@@ -1,6 +1,7 @@
 """FLOP of the frozen image encoders for one image. They run forward alone."""
 
 from torch import nn
+from transformers import Sam3TrackerModel
 
 from pixsearch.model.families.family import Size
 from pixsearch.model.pixsearch import PixSearch
@@ -26,8 +27,16 @@ def tower_flops(model: PixSearch, size: Size) -> int:
 
 
 def segmenter_flops(segmenter: nn.Module) -> int:
-    """FLOP of the segmenter's image encoder; every image has the same size."""
+    """FLOP of the segmenter's image encoder; every image has the same size.
+
+    Raises:
+        ValueError: it is of a kind that is not counted.
+    """
     encoder = segmenter.vision_encoder
+    if isinstance(segmenter, Sam3TrackerModel):
+        raise ValueError(
+            "model.segmenter: the arithmetic of SAM 3 is not counted; plan with a SAM or a SAM 2"
+        )
     if hasattr(encoder, "layers"):
         return _sam_flops(encoder)
     return _hiera_flops(encoder) + _borrowed_flops(segmenter)

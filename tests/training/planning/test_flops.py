@@ -17,7 +17,7 @@ from pixsearch.model.trainable import set_trainable
 from pixsearch.training.planning.encoder_flops import segmenter_flops, tower_flops
 from pixsearch.training.planning.flops import decoder_flops, language_flops
 from pixsearch.training.planning.grounding_flops import feedback_flops, tagger_flops
-from tests.families import ALL_FAMILIES, family_model, tiny_sam2_config
+from tests.families import ALL_FAMILIES, family_model, sam3_model, tiny_sam2_config
 from tests.model.examples import picture
 from tests.tiny import HIDDEN, tiny_model, tiny_segmenter_config
 
@@ -140,3 +140,8 @@ def test_segmenters_of_real_size(name: str, tera: float) -> None:
         model = kind.model_class(config)
     assert segmenter_flops(model) / 1e12 == pytest.approx(tera, rel=0.002)
     assert decoder_flops(model, masks=1).forward / 1e9 == pytest.approx(3.6, rel=0.01)
+
+
+def test_a_segmenter_that_is_not_counted_is_named() -> None:
+    with pytest.raises(ValueError, match="arithmetic of SAM 3 is not counted"):
+        segmenter_flops(sam3_model().segmenter)

@@ -1,0 +1,24 @@
+"""By what content a checkpoint is known, so that no answer of another one is reused."""
+
+from pathlib import Path
+
+from pixsearch.datasets.files import fingerprint
+from pixsearch.evaluation.store import digest
+from pixsearch.generation.baseline import describe, is_plain
+from pixsearch.training.checkpoint import checkpoint_digest
+
+
+def model_digest(checkpoint: str) -> str:
+    """Of all that decides a model's answers.
+
+    A plain model on the hub counts by its name and commit, one in a folder also by its template.
+
+    Raises:
+        ValueError: there is no such folder, and no such plain model on the hub.
+    """
+    folder = Path(checkpoint)
+    if not is_plain(checkpoint):
+        return checkpoint_digest(folder)
+    if not folder.is_dir():
+        return digest([checkpoint, describe(checkpoint).get("_commit_hash")])
+    return digest([checkpoint_digest(folder), fingerprint(folder.glob("*.jinja"))])
