@@ -288,6 +288,11 @@ class StageOptions:
     def __post_init__(self) -> None:
         names = ("steps", "batch_size", "accumulation", "max_length", "length_window")
         _check_at_least(1, "stage", self, names)
+        if self.by_image and self.length_window != MISSING and self.length_window > 1:
+            raise ValueError(
+                f"stage.by_image=true and stage.length_window={self.length_window}: grouped by "
+                "length, the examples of an image would part again; set one of them off"
+            )
 
 
 @dataclass

@@ -90,6 +90,8 @@ class Writer:
         """Words of the model that are grounded."""
         self.words(phrase, TokenKind.GENERATED, supervised=True)
         words = phrase.strip()
+        if not words:
+            raise ValueError("a grounded phrase has no words: write what the mask shows")
         start = self._text.rindex(words)
         self._phrases.append((start, start + len(words)))
 

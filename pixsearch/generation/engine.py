@@ -181,11 +181,12 @@ class Engine(AnyEngine):
 
         Changes `tokens` and `banned` in place.
         """
-        opening = (tokens == self._search_id).nonzero()[:, 0].tolist()
-        self._spans.read(rows[index] for index in opening)
-        for index in opening:
+        for index in (tokens == self._search_id).nonzero()[:, 0].tolist():
             row = rows[index]
+            num_tagged = row.num_tagged
+            self._spans.read([row])
             if not can_open_search(row.state, row.limits):
+                row.num_tagged = num_tagged  # nothing is read before a search that does not come
                 row.wanted_search = True
                 banned[index, self._search_id] = True
                 one = slice(index, index + 1)
@@ -218,7 +219,10 @@ class Engine(AnyEngine):
         """The trajectories of finished rows; the masks still missing are decoded together."""
         self._spans.read(rows)
         self._masks.decode(phrase for row in rows for phrase in row.grounded)
-        return [row.trajectory(self._model.renderer) for row in rows]
+        trajectories = [row.trajectory(self._model.renderer) for row in rows]
+        for row in rows:
+            row.forget()
+        return trajectories
 
     def _constraints_of(
         self, logits: Float[Tensor, "num_rows vocabulary"]

@@ -93,9 +93,9 @@ class GroundedRecord:
     """One grounded phrase of an answer.
 
     Attributes:
-        phrase: the words since the `<seg>`, the evidence or the start before it.
+        phrase: the words since the `<seg>`, the evidence or the start before it; or those tagged.
         mask: in the image's own pixels.
-        position: index of its `<seg>` in the trajectory's ids.
+        position: index in the trajectory's ids of its `<seg>`, or of its last tagged word.
     """
 
     phrase: str

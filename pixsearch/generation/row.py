@@ -171,6 +171,12 @@ class Row:
             finish_reason=self.finish_reason,
         )
 
+    def forget(self) -> None:
+        """Let go of what a finished answer no longer needs; its row may live on."""
+        self.states.clear()
+        self.grounded.clear()
+        self.features = None
+
     def _finish_reason(self) -> FinishReason:
         if grammar.is_last_token(self.state, self.limits):
             return FinishReason.length

@@ -55,10 +55,11 @@ class DecodesMasks:
         """Masks of all phrases of some conversations; in turn, where masks prompt the next.
 
         Args:
-            conversations: for each phrase its conversation; those of one are neighbours.
+            conversations: for each phrase its conversation, of which one turn counts as one; those
+                of one are neighbours.
             features: of the image of each phrase.
         """
-        if self.grounding.feedback is None:
+        if self.grounding.feedback is None or not conversations:
             return self.decode_masks(prompts, features)
 
         def decode(now: Sequence[int], earlier: EarlierMasks | None) -> Tensor:
@@ -69,6 +70,7 @@ class DecodesMasks:
     def _decode_batch(
         self,
         grounded: GroundedStates,
+        input_ids: Int[Tensor, "batch length"],
         image_features: ImageFeatures | None,
         image_index: Int[Tensor, " batch"] | None,
     ) -> tuple[Float[Tensor, "num_masks low low"], Float[Tensor, ""]]:
@@ -89,9 +91,9 @@ class DecodesMasks:
             raise ValueError("a row without an image has a phrase: ground only what is seen")
         prompts = self.grounding(grounded.states, grounded.phrases, len(grounded.rows))
         features = image_features.segmenter.index(images)
-        rows = grounded.rows.tolist()
-        mask_logits = self.decode_conversations(rows, prompts, features)
-        needs_idle = self.grounding.feedback is not None and len(set(rows)) == len(rows)
+        turns = grounded.turns(input_ids == self.config.ids.end).tolist()
+        mask_logits = self.decode_conversations(turns, prompts, features)
+        needs_idle = self.grounding.feedback is not None and len(set(turns)) == len(turns)
         return mask_logits, self._idle_masks(grounded) if needs_idle else mask_logits.new_zeros(())
 
     def _idle_masks(self, grounded: GroundedStates) -> Float[Tensor, ""]:

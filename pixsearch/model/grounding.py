@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pixsearch.config import GroundBy, SegState
@@ -28,6 +28,19 @@ class GroundedStates:
     phrases: Int[Tensor, " num_states"]
     state_rows: Int[Tensor, " num_states"]
     columns: Int[Tensor, " num_states"]
+
+    def turns(self, is_end: Bool[Tensor, "batch length"]) -> Int[Tensor, " num_masks"]:
+        """A number for the answer that each phrase stands in, another in each answer of each row.
+
+        Masks prompt those of the same answer: when it is generated, earlier answers are but text.
+
+        Args:
+            is_end: at the end of each answer.
+        """
+        first = self.phrases == torch.arange(len(self.rows), device=self.rows.device)[:, None]
+        columns = self.columns[first.int().argmax(dim=1)]
+        ends_before = is_end.cumsum(dim=1)[self.rows, columns]
+        return self.rows * (is_end.shape[1] + 1) + ends_before
 
 
 class Grounding(nn.Module):

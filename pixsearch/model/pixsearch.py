@@ -61,8 +61,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         4. take the states that stand for each grounded phrase, make a prompt of them, and decode
            the masks of the whole batch in one call (with mask feedback: one call per turn);
         5. compare the masks with their targets;
-        6. where phrases are tagged: score the tags, and compare the states of tagged words with
-           those that the language model has without LoRA.
+        6. where phrases are tagged: score the tags, and compare their states with a teacher's.
 
     Attributes:
         backbone: transformers' image-text-to-text model, its matrices not resized.
@@ -234,7 +233,9 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         # 4. masks
         options = loss_options or LossOptions()
         grounded = self.grounding.find(states, input_ids, span_tags)
-        mask_logits, idle_masks = self._decode_batch(grounded, image_features, image_index)
+        mask_logits, idle_masks = self._decode_batch(
+            grounded, input_ids, image_features, image_index
+        )
         # 5. mask losses
         bce, overlap = mask_losses(mask_logits, target_masks, mask_weights, options)
         # 6. tags
@@ -339,8 +340,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
     ) -> Float[Tensor, ""]:
         """How far the states of grounded words have gone from those without LoRA.
 
-        The teacher is the model itself without its adapters, given the same embeddings as PLUM's,
-        which is a copy.
+        The teacher is the model itself without its adapters, given the same embeddings.
         """
         if not options.teacher:
             return embedded.embeddings.new_zeros(())

@@ -12,6 +12,7 @@ from pixsearch.config import TrainOptions
 from pixsearch.datasets.batch import Batch, collate
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture
+from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.packing import Packing, pack
 from pixsearch.model.pixsearch import PixSearch
@@ -55,6 +56,7 @@ class BatchSource:
             window=stage.length_window,
             seed=run.seed,
             length=self._length,
+            image=self._image if stage.by_image else None,
         )
         self._image_tokens: dict[str | None, int] = {}
         self._features = FeatureCache(
@@ -63,7 +65,7 @@ class BatchSource:
             limit_gib=run.feature_cache_gib,
             half=run.feature_cache_half,
         )
-        self._ahead = Ahead(self._prepare, enabled=run.decode_ahead)
+        self._ahead = Ahead(self._prepare, last=stage.steps - 1, enabled=run.decode_ahead)
 
     def of_step(self, step: int) -> list[Batch]:
         """This process's micro-batches of a step; their images are encoded together."""
@@ -109,7 +111,7 @@ class BatchSource:
         features = None
         if batch.image_ids:
             features = self._features.features(batch.image_ids, batch.load_images)
-            features = features.to(device, self._model.dtype)
+            features = features.to(device, torch.float32)  # as the weights that train
         return {
             "input_ids": batch.input_ids.to(device),
             "labels": batch.labels.to(device),
@@ -153,6 +155,9 @@ class BatchSource:
             )
         return self._image_tokens[example.image_id]
 
+    def _image(self, index: int) -> str | None:
+        return self._mixture[index].image_id
+
     def _length(self, index: int) -> int:
         example = self._mixture[index]
         has_image = example.conversation.has_image
@@ -166,13 +171,36 @@ def encode_of(model: PixSearch, options: TrainOptions) -> Encode:
     encode = encode_in_bf16(model) if options.model.frozen_in_bf16 else model.encode_image
     if run.feature_store is None:
         return encode
-    settings = (model.config.image_processor, model.config.image_fit, model.config.segmenter_frame)
+    dtype = torch.float16 if run.feature_cache_half else None
+    settings = (
+        *pixel_settings(model.config),
+        dtype,
+        run.encode_batch,
+        options.model.frozen_in_bf16,
+    )
     store = FeatureStore(
         Path(run.feature_store),
         encoder=encoder_key(encoder_tensors(model), settings=settings),
     )
-    dtype = torch.float16 if run.feature_cache_half else None
     return stored(encode, store, dtype=dtype)
+
+
+def pixel_settings(config: PixSearchConfig) -> tuple[object, ...]:
+    """What, besides their weights, decides what the encoders make of an image."""
+    backbone = config.backbone
+    chosen = (
+        "vision_feature_layer",
+        "vision_feature_select_strategy",
+        "image_grid_pinpoints",
+        "downsample_ratio",
+    )
+    return (
+        config.image_processor,
+        config.image_fit,
+        config.segmenter_frame,
+        backbone.vision_config.to_dict(),
+        [getattr(backbone, name, None) for name in chosen],
+    )
 
 
 def encode_in_bf16(model: PixSearch) -> Encode:

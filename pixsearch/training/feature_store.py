@@ -78,7 +78,7 @@ def stored(encode: Encode, store: FeatureStore, *, dtype: torch.dtype | None) ->
             return ImageFeatures.cat(known)
         features = encode(images)
         for row, image in enumerate(images):
-            if found[row] is None:
+            if store.get(image) is None:  # a short call repeats its last image
                 store.put(image, features.index([row]).to(dtype=dtype))
         return features.to(dtype=dtype)
 

@@ -13,7 +13,8 @@ class BatchOrder:
 
     With `window` above 1, the examples of that many batches are put together by length, `together`
     at a time, and these groups then shuffled: less padding, batches of all lengths, the same
-    examples within every window.
+    examples within every window. With `image`, the examples of a global batch that are about one
+    image stand together, so that they meet in a micro-batch.
 
     Args:
         together: examples that are padded to one length: a micro-batch of every process.
@@ -28,6 +29,7 @@ class BatchOrder:
         window: int,
         seed: int,
         length: Callable[[int], int],
+        image: Callable[[int], str | None] | None = None,
     ) -> None:
         assert global_batch % together == 0
         self.global_batch = global_batch
@@ -35,12 +37,13 @@ class BatchOrder:
         self._window = window
         self._seed = seed
         self._length = length
+        self._image = image
         self._grouped: tuple[int, list[list[int]]] = (-1, [])
 
     def indices(self, step: int) -> list[int]:
         """The global batch of a step, its first micro-batches first."""
         if self._window == 1:
-            return self._batch(step)
+            return self._by_image(self._batch(step))
         number, place = divmod(step, self._window)
         if self._grouped[0] != number:
             self._grouped = (number, self._group(number))
@@ -48,6 +51,17 @@ class BatchOrder:
 
     def _batch(self, step: int) -> list[int]:
         return list(range(step * self.global_batch, (step + 1) * self.global_batch))
+
+    def _by_image(self, indices: list[int]) -> list[int]:
+        """The same, the examples of an image where its first one stands."""
+        if self._image is None:
+            return indices
+        first: dict[object, int] = {}
+        places = {}
+        for place, index in enumerate(indices):
+            image = self._image(index)
+            places[index] = first.setdefault(index if image is None else image, place)
+        return sorted(indices, key=lambda index: places[index])
 
     def _group(self, number: int) -> list[list[int]]:
         steps = range(number * self._window, (number + 1) * self._window)

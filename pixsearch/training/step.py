@@ -47,9 +47,10 @@ class StepMetrics(MeanLosses):
 
     def summary(self) -> str:
         """The few figures that fit behind a progress bar."""
+        tagged = f", tags {self.span_tagging:.3f}" if self.span_tagging else ""
         return (
             f"loss {self.loss:.3f} (language {self.language:.3f}, bce {self.mask_bce:.3f}, "
-            f"overlap {self.mask_overlap:.3f}), {self.tokens_per_second:.0f} tokens/s"
+            f"overlap {self.mask_overlap:.3f}{tagged}), {self.tokens_per_second:.0f} tokens/s"
         )
 
 

@@ -125,6 +125,33 @@ def test_a_region_search_without_a_phrase_is_undone() -> None:
     assert trajectory.finish_reason is FinishReason.forced_answer
 
 
+def test_a_search_that_is_undone_leaves_no_trace_in_the_tags() -> None:
+    """Words after it belong to the same part: the tagger reads them together, as from scratch."""
+    model = span_model(outside=1e4)
+    ids = model.config.ids
+    words = model.renderer.plain_ids("the red cup left of the box")
+
+    def choose(logits, rows):
+        (row,) = rows
+        written = row.state.sampled
+        if written == 3 and logits[0, ids.search].isfinite():
+            return torch.tensor([ids.search])
+        if written == 3:  # it was undone; from now on the tagger finds phrases
+            model.grounding.tagger.head[-1].bias.data[SpanTag.OUTSIDE] = -5.0
+        return torch.tensor([words[written] if written < len(words) else ids.end])
+
+    engine = Engine(
+        model,
+        RecordingSearch(),
+        PolicyOptions(allow=[QueryType.region]),
+        GenerationOptions(),
+        choose=choose,
+    )
+    (trajectory,) = engine.generate([Request(id="one", question=QUESTION, image=picture())])
+    start = len(trajectory.rendered) - len(words) - 1
+    assert any(one.position < start + 3 for one in trajectory.grounded)
+
+
 def test_a_tagging_model_never_writes_seg() -> None:
     model = span_model(outside=0.0)
     seg = model.config.ids.seg

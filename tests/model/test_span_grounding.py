@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixsearch.chat import ChatRenderer, Grounded, Text
@@ -212,8 +212,58 @@ def test_a_gradient_goes_through_the_chain_of_masks() -> None:
     model = span_model(mask_feedback=True)
     features = model.encode_image([picture(0)]).segmenter.index([0, 0])
     prompts = torch.randn(2, 32, requires_grad=True)
+    feedback = model.grounding.feedback.forward
+
+    def by_masks_alone(earlier: EarlierMasks, **given: Any) -> Tensor:
+        return feedback(replace(earlier, prompts=earlier.prompts.detach()), **given)
+
+    model.grounding.feedback.forward = by_masks_alone
     model.decode_conversations([0, 0], prompts, features)[1].sum().backward()
     assert prompts.grad[0].abs().max() > 0
+
+
+def test_the_end_of_an_answer_is_a_boundary_and_the_chain_begins_anew() -> None:
+    """A second turn changes neither tags nor masks of the first, and its own masks begin anew."""
+    model = span_model(mask_feedback=True)
+    first = conversation(Grounded(phrase="the red cup"), Text(text="and"), Grounded(phrase="a box"))
+    again = conversation(Grounded(phrase="the lamp"))
+    both = replace(first, messages=(*first.messages, *again.messages))
+    outputs = []
+    for one in (first, both):
+        rendered = model.renderer.render(one, num_image_tokens=16)
+        ids, tags = torch.tensor([rendered.input_ids]), torch.tensor([rendered.span_tags])
+        outputs.append(
+            model(
+                input_ids=ids,
+                labels=ids,
+                span_tags=tags,
+                image_features=model.encode_image([picture(0)]),
+                image_index=torch.tensor([0]),
+            )
+        )
+    alone, together = outputs
+    end = int((ids[0] == model.config.ids.end).nonzero()[0])
+    torch.testing.assert_close(
+        together.tag_logits[:, :end], alone.tag_logits[:, :end], atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(together.mask_logits[:2], alone.mask_logits, atol=1e-6, rtol=0)
+    features = model.encode_image([picture(0)])
+    states = model.language_states(model.embed(ids, features, torch.tensor([0])))
+    found = model.grounding.find(states, ids, tags)
+    prompts = model.grounding(found.states, found.phrases, 3)
+    anew = model.decode_masks(prompts[2:], features.segmenter)
+    torch.testing.assert_close(together.mask_logits[2:], anew, atol=1e-6, rtol=1e-4)
+
+
+def test_no_phrases_have_no_masks_in_turn() -> None:
+    model = span_model(mask_feedback=True)
+    features = model.encode_image([picture(0)]).segmenter
+    assert model.decode_conversations([], torch.zeros(0, 32), features.index([])).shape[0] == 0
+
+
+def test_a_phrase_has_words() -> None:
+    with pytest.raises(ValueError, match="no words"):
+        _renderer().render(conversation(Grounded(phrase=" ")), num_image_tokens=16)
 
 
 def test_the_third_film_is_there_and_idle() -> None:

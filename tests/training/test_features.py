@@ -1,12 +1,15 @@
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
 from PIL import Image
 
+from pixsearch.config import RunOptions, TrainOptions
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.segmenters import SegmenterFeatures
 from pixsearch.training.ahead import Ahead
+from pixsearch.training.batches import encode_of
 from pixsearch.training.engines.frozen import encoder_tensors, hide_encoders
 from pixsearch.training.feature_store import FeatureStore, encoder_key, stored
 from pixsearch.training.features import FeatureCache
@@ -158,17 +161,43 @@ def test_encoders_of_other_weights_have_another_key() -> None:
 
 
 def test_the_next_step_is_made_meanwhile() -> None:
-    made = []
+    begun = {step: Event() for step in range(9)}
 
     def make(step: int) -> int:
-        made.append(step)
+        begun[step].set()
         if step == 3:
             raise ValueError("step 3")
         return step * 10
 
-    ahead = Ahead(make, enabled=True)
-    assert [ahead.get(0), ahead.get(1), ahead.get(2)] == [0, 10, 20]
+    ahead = Ahead(make, last=4, enabled=True)
+    for step in range(3):
+        assert ahead.get(step) == 10 * step
+        assert begun[step + 1].wait(timeout=30)  # nobody has asked for it
     with pytest.raises(ValueError, match="step 3"):
         ahead.get(3)
-    assert Ahead(make, enabled=False).get(7) == 70
-    assert sorted(made) == [0, 1, 2, 3, 7]
+    assert ahead.get(4) == 40
+    assert not begun[5].is_set()
+    assert Ahead(make, last=8, enabled=False).get(7) == 70
+    assert not begun[8].is_set()
+
+
+def test_what_else_decides_features_is_part_of_the_key(tmp_path: Path) -> None:
+    options = TrainOptions(run=RunOptions(output_dir="", feature_store=str(tmp_path)))
+    folders = set()
+    for change in ({}, {"half": True}, {"layer": -1}, {"batch": 3}):
+        model = tiny_model()
+        options.run.feature_cache_half = change.get("half", False)
+        options.run.encode_batch = change.get("batch", 8)
+        model.config.backbone.vision_feature_layer = change.get("layer", -2)
+        encode_of(model, options)([picture(1)])
+        folders |= {path.parent for path in tmp_path.rglob("*.safetensors")}
+    assert len(folders) == 4
+
+
+def test_a_repeated_image_is_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = []
+    store = store_of(tmp_path)
+    write = store.put
+    monkeypatch.setattr(store, "put", lambda *given: put.append(1) or write(*given))
+    stored(CountingEncoder(), store, dtype=None)([picture(1)] * 4)
+    assert len(put) == 1

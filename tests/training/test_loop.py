@@ -30,7 +30,8 @@ from pixsearch.config import (
 )
 from pixsearch.datasets.example import Example
 from pixsearch.model import PixSearch
-from pixsearch.training import fit, step
+from pixsearch.model.packing import pack
+from pixsearch.training import batches, fit, step
 from tests.training.runs import kill, metrics, started, tiny_options
 
 PATIENCE = 200  # seconds for a run in a process of its own, on a busy machine
@@ -193,6 +194,19 @@ def test_a_checkpoint_without_adapters_gets_them(tmp_path: Path) -> None:
             assert torch.equal(same, tensor), name
 
 
+def test_what_the_13b_configuration_combines_works_together(tmp_path: Path) -> None:
+    """Spans, feedback, teacher, bf16, layers computed again; packed or not, the same losses."""
+    padded = spans(rounded(tiny_options(tmp_path, batch_size=4, steps=3)))
+    padded.model.frozen_in_bf16 = padded.model.gradient_checkpointing = True
+    padded.model.precision = Precision.bf16
+    packed = run_beside(padded, "packed", pack=True)
+    for options in (padded, packed):
+        run_to_the_end(options)
+    first, second = metrics(padded), metrics(packed)
+    assert second[0]["loss"] == pytest.approx(first[0]["loss"], rel=2e-3)
+    assert all(math.isfinite(line["teacher"]) for line in second)
+
+
 @pytest.mark.parametrize(
     ("change", "needed"),
     [({"ground_by": GroundBy.seg, "mask_feedback": False}, "ground_by=span"), ({}, "trains lora")],
@@ -220,10 +234,17 @@ def test_accumulated_batches_take_the_step_of_a_large_one(tmp_path: Path) -> Non
         torch.testing.assert_close(state[name], tensor, atol=1e-6, rtol=0)
 
 
-def test_packed_rows_take_the_step_of_padded_ones(tmp_path: Path) -> None:
+def test_packed_rows_take_the_step_of_padded_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     padded = tiny_options(tmp_path, batch_size=4)
     packed = run_beside(padded, "packed", pack=True)
-    final, same_final = fit(padded), fit(packed)
+    made = []
+    monkeypatch.setattr(batches, "pack", lambda *a, **o: made.append(pack(*a, **o)) or made[-1])
+    final = fit(padded)
+    assert not made
+    same_final = fit(packed)
+    assert made
     for one, other in zip(metrics(padded), metrics(packed), strict=True):
         assert other == pytest.approx(one, abs=1e-6, rel=1e-5)
     state = weights(same_final)

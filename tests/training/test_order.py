@@ -51,3 +51,11 @@ def test_processes_share_a_global_batch(batch_size: int, num_processes: int) -> 
     ]
     assert sorted(i for share in shares for batch in share for i in batch) == indices
     assert {len(share) for share in shares} == {8 // (batch_size * num_processes)}
+
+
+def test_the_examples_of_an_image_meet_in_a_micro_batch() -> None:
+    images = dict(enumerate(["a", "b", None, "a", "c", "b", None, "a"]))
+    order = BatchOrder(
+        global_batch=8, together=4, window=1, seed=0, length=lambda index: 0, image=images.get
+    )
+    assert order.indices(0) == [0, 3, 7, 1, 5, 2, 4, 6]
