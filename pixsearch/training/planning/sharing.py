@@ -27,9 +27,9 @@ class SampleTokens:
 def sample_tokens(options: PlanOptions, *, num_image_tokens: int) -> SampleTokens:
     """What a sample costs the language model as training lays it out (model/packing.py).
 
-    Packed, what stands in one row is shared: conversations about one image, of one micro-batch, as
-    many as `stage.max_length` has room for. Conversations of like length make no longer rows than
-    that. What a template has before the image is not counted as shared.
+    Packed, conversations of one micro-batch about one image share its tokens, where they stand in
+    one row: as many as `stage.max_length` has room for. Equally long ones make no longer rows than
+    these. What a template has before the image is not counted as shared.
     """
     stage = options.stage
     whole = options.plan.mean_tokens or stage.max_length
@@ -38,8 +38,8 @@ def sample_tokens(options: PlanOptions, *, num_image_tokens: int) -> SampleToken
     together = 1.0
     if stage.pack:
         room = max(1, (stage.max_length - shared) // max(1, own))
-        in_turn = min(conversations_in_turn(options), room)
-        together = that_meet(in_turn, stage.batch_size, dataset_shares(options))
+        met = that_meet(conversations_in_turn(options), stage.batch_size, dataset_shares(options))
+        together = met / ceil(met / room)
     return SampleTokens(
         whole=whole,
         together=together,
