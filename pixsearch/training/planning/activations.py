@@ -73,14 +73,14 @@ def activation_memory(
     one_token = FP32 * width * len(layers) + kept if checkpointing else kept * len(layers)
     copied = copied_weights(layers[0] if checkpointing else layers)
     copied += copied_weights(model.backbone.lm_head)
+    image = encoding_bytes(model.segmenter.vision_encoder, mixed=encoders_mixed)
     return ActivationMemory(
         layers=rows * tokens * one_token,
         weight_copies=BF16 * copied if mixed else 0,
         head=rows * plan.target_tokens * head_bytes(model, mixed=mixed),
         tagger=rows * tokens * tagger_bytes(model, tokens=tokens, mixed=mixed),
         masks=rows * masks_bytes(model, masks=plan.masks),
-        encoding=encode_batch
-        * encoding_bytes(model.segmenter.vision_encoder, mixed=encoders_mixed),
+        encoding=encode_batch * image,
     )
 
 

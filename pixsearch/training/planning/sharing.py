@@ -79,16 +79,16 @@ def that_meet(conversations: float, size: int, shares: Sequence[float]) -> float
     """How many of the conversations about one image stand together in a part, in the mean.
 
     The draws of several datasets alternate. Of each that a part has at all it has one image, and
-    another wherever the dataset's next one begins. Draws count as independent; blocks of the
-    mixture (datasets/mixture.py) spread datasets a little more evenly.
+    another wherever the dataset's next one begins. Datasets count as spread evenly, as the blocks
+    of the mixture (datasets/mixture.py) about do.
 
     Args:
         conversations: about one image, one after the other among its dataset's, in the mean.
         size: of a part, in conversations.
         shares: of the datasets, which sum to one.
 
-    >>> that_meet(3, 1, [1.0]), that_meet(1, 6, [1.0]), that_meet(3, 10, [1.0])
+    >>> that_meet(3.0, 1, [1.0]), that_meet(1.0, 6, [1.0]), that_meet(3.0, 10, [1.0])
     (1.0, 1.0, 2.5)
     """
-    num_datasets = sum(1 - (1 - share) ** size for share in shares)
+    num_datasets = sum(min(1.0, size * share) for share in shares)
     return size / (num_datasets + (size - num_datasets) / conversations)

@@ -1,13 +1,15 @@
 """What packed rows cost, against real packings, and what the draws of a mixture share."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from pixsearch.chat import Conversation
 from pixsearch.config import PlanAssumptions, PlanOptions, StageOptions
+from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture
 from pixsearch.model.backbone import Embedded
 from pixsearch.model.packing import Packing, pack
@@ -80,27 +82,27 @@ def test_what_shares_nothing(stage: dict[str, object]) -> None:
     assert tokens.whole == tokens.processed == tokens.row == IMAGE + OWN
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """All that a mixture looks at in an example."""
-
-    image_id: str
-
-
 @pytest.mark.parametrize("num_datasets", [1, 4])
 @pytest.mark.parametrize("conversations", [2, 5])
 def test_conversations_that_meet_in_a_mixture(num_datasets: int, conversations: int) -> None:
-    names = [f"dataset{number}" for number in range(num_datasets)]
+    """Images with one conversation up to twice as many as in the mean."""
+    question = Conversation.question("?", has_image=True)
+    sizes = range(1, 2 * conversations)
     datasets = {
-        name: [Asked(image_id=f"{name} {row // conversations}") for row in range(600)]
-        for name in names
+        name: [
+            Example(id=f"{row}", conversation=question, image_id=f"{name} {size} {copy}")
+            for size in sizes
+            for copy in range(60)
+            for row in range(size)
+        ]
+        for name in "abcd"[:num_datasets]
     }
-    mixture = Mixture(datasets, dict.fromkeys(names, 1.0), seed=0, by_image=True)  # type: ignore[arg-type]
+    mixture = Mixture(datasets, dict.fromkeys(datasets, 1.0), seed=0, by_image=True)
     drawn = [mixture[place].image_id for place in range(400 * BATCH)]
     parts = [set(drawn[start : start + BATCH]) for start in range(1, len(drawn), BATCH)]
     met = len(drawn) / sum(map(len, parts))
     shares = [1 / num_datasets] * num_datasets
-    assert that_meet(conversations, BATCH, shares) == pytest.approx(met, rel=0.12)
+    assert that_meet(float(conversations), BATCH, shares) == pytest.approx(met, rel=0.05)
 
 
 def test_the_images_of_a_step_are_encoded_together() -> None:
