@@ -426,6 +426,7 @@ class PlanAssumptions:
     utilization: float = 0.35  # of the card's peak that training reaches
     mean_tokens: int | None = None  # of a sample with its image; null: stage.max_length
     target_tokens: int = 128  # of a sample, supervised
+    conversations_per_image: float = 1.0  # in the mean; of stage.by_image
     masks: int = 1  # grounded phrases of a sample
     phrase_tokens: int = 3  # of a phrase, where its words are tagged
     image_height: int = 480  # of a sample's one image, in pixels
@@ -434,7 +435,7 @@ class PlanAssumptions:
 
     def __post_init__(self) -> None:
         names = ("num_gpus", "target_tokens", "phrase_tokens", "image_height", "image_width")
-        _check_at_least(1, "plan", self, names)
+        _check_at_least(1, "plan", self, (*names, "conversations_per_image"))
         _check_at_least(0, "plan", self, ("masks",))
         if not 0 < self.utilization <= 1:
             raise ValueError(

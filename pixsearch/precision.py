@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pixsearch.config import Precision
+from pixsearch.config import ModelOptions, Precision
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,22 @@ def has_bf16_units(device: torch.device) -> bool:
         flags = CPU_FLAGS.read_text(errors="replace").split()
         return any(unit in flags for unit in BF16_UNITS)
     return False
+
+
+def check_frozen_in_bf16(options: ModelOptions, precision: str) -> None:
+    """See that a run whose frozen weights are to be rounded computes in bf16.
+
+    Args:
+        precision: what `mixed_precision` returns.
+
+    Raises:
+        ValueError: it does not; one line.
+    """
+    if options.frozen_in_bf16 and precision != "bf16":
+        raise ValueError(
+            "model.frozen_in_bf16=true: this run computes in fp32, to which bf16 would not do; set "
+            "model.precision=bf16, or frozen_in_bf16=false"
+        )
 
 
 def keep_frozen_in_bf16(model: nn.Module) -> int:

@@ -26,16 +26,22 @@ def check_quantization(options: TrainOptions, *, is_split: bool) -> None:
     quantization = options.model.quantization
     if quantization is Quantization.none:
         return
-    reason = ""
-    if options.model.lora_rank == 0:
-        reason = "its 4-bit weights do not train, set model.lora_rank"
-    elif TrainablePart.language_model in options.stage.trainable:
-        reason = "its 4-bit weights do not train, put lora for language_model into stage.trainable"
-    elif is_split:
-        reason = "FSDP2 and ZeRO-3 cannot split 4-bit weights, launch with ddp.yaml or zero2.yaml"
-    if reason:
+    if reason := why_not(options, is_split=is_split):
         raise ValueError(f"model.quantization={quantization}: {reason}")
     check_bitsandbytes(f"model.quantization={quantization}")
+
+
+def why_not(options: TrainOptions, *, is_split: bool) -> str:
+    """Why a run cannot train beside 4-bit weights; empty if it can, or has none."""
+    if options.model.quantization is Quantization.none:
+        return ""
+    if options.model.lora_rank == 0:
+        return "its 4-bit weights do not train, set model.lora_rank"
+    if TrainablePart.language_model in options.stage.trainable:
+        return "its 4-bit weights do not train, put lora for language_model into stage.trainable"
+    if is_split:
+        return "FSDP2 and ZeRO-3 cannot split 4-bit weights, launch with ddp.yaml or zero2.yaml"
+    return ""
 
 
 def check_bitsandbytes(asked_by: str) -> None:

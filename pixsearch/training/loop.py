@@ -12,7 +12,7 @@ from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.quantization import check_quantization, keep_packing
 from pixsearch.model.trainable import set_trainable
-from pixsearch.precision import keep_frozen_in_bf16, mixed_precision
+from pixsearch.precision import check_frozen_in_bf16, keep_frozen_in_bf16, mixed_precision
 from pixsearch.training.checkpoint import Checkpoints, load_training_state, resolve
 from pixsearch.training.data import open_training_data
 from pixsearch.training.engines import engine_of
@@ -48,11 +48,7 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
         precision=precision,
         packs=options.stage.pack,
     )
-    if options.model.frozen_in_bf16 and precision != "bf16":
-        raise ValueError(
-            "model.frozen_in_bf16=true: this run computes in fp32, to which bf16 would not do; set "
-            "model.precision=bf16, or frozen_in_bf16=false"
-        )
+    check_frozen_in_bf16(options.model, precision)
     make_engine = engine_of(processes)
     check_quantization(options, is_split=make_engine.is_split)
     checkpoints = open_checkpoints(options, processes, precision)

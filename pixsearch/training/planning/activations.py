@@ -7,12 +7,13 @@ saved_tensors_hooks, and tests/training/planning/ compares. Attention kernels ke
 
 from dataclasses import dataclass
 
+import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from pixsearch.config import GroundBy, PlanAssumptions
 from pixsearch.model.pixsearch import PixSearch
-from pixsearch.training.planning.counting import matrix_weights
+from pixsearch.training.planning.counting import MATRICES
 from pixsearch.training.planning.flops import head_size
 
 FP32, BF16, BOOL = 4, 2, 1  # bytes
@@ -26,7 +27,8 @@ class ActivationMemory:
 
     Attributes:
         layers: states that the language model's layers keep.
-        weight_copies: bf16 copies of frozen weights, which backward needs and autocast has made.
+        weight_copies: bf16 copies of weights in fp32, which backward needs and autocast has made;
+            of frozen ones too, unless they are kept in bf16.
         head: logits of the supervised tokens and their probabilities.
         tagger: what a tagger keeps of every token.
         masks: what the mask decoder keeps, and what makes dense prompts of earlier masks.
@@ -54,6 +56,7 @@ def activation_memory(
     tokens: int,
     encode_batch: int,
     mixed: bool,
+    encoders_mixed: bool,
     checkpointing: bool,
 ) -> ActivationMemory:
     """Estimate for a micro-batch.
@@ -61,22 +64,30 @@ def activation_memory(
     Args:
         rows: conversations, each of so many tokens.
         mixed: products in bf16, else in fp32.
+        encoders_mixed: the same for the frozen encoders.
         checkpointing: layers keep their input alone and are computed again, one at a time.
     """
     layers = model.backbone.model.language_model.layers
     kept = layer_bytes(model, mixed=mixed)
     width = model.config.width
     one_token = FP32 * width * len(layers) + kept if checkpointing else kept * len(layers)
-    copied = matrix_weights(layers[0] if checkpointing else layers)
-    copied += matrix_weights(model.backbone.lm_head)
+    copied = copied_weights(layers[0] if checkpointing else layers)
+    copied += copied_weights(model.backbone.lm_head)
+    image = encoding_bytes(model.segmenter.vision_encoder, mixed=encoders_mixed)
     return ActivationMemory(
         layers=rows * tokens * one_token,
         weight_copies=BF16 * copied if mixed else 0,
         head=rows * plan.target_tokens * head_bytes(model, mixed=mixed),
         tagger=rows * tokens * tagger_bytes(model, tokens=tokens, mixed=mixed),
         masks=rows * masks_bytes(model, masks=plan.masks),
-        encoding=encode_batch * _encoding_bytes(model.segmenter.vision_encoder),
+        encoding=encode_batch * image,
     )
+
+
+def copied_weights(module: nn.Module) -> int:
+    """Weights of matrices that autocast casts: how many, not bytes."""
+    weights = [each.weight for each in module.modules() if isinstance(each, MATRICES)]
+    return sum(each.numel() for each in weights if each.dtype is torch.float32)
 
 
 def layer_bytes(model: PixSearch, *, mixed: bool) -> int:
@@ -152,16 +163,16 @@ def masks_bytes(model: PixSearch, *, masks: int) -> int:
     return tensors * pixels * prompts.hidden_size
 
 
-def _encoding_bytes(encoder: nn.Module) -> int:
-    """Of one image in fp32, as encoders run: outside of autocast, without a graph.
+def encoding_bytes(encoder: nn.Module, *, mixed: bool) -> int:
+    """Of one image; encoders run without a graph.
 
     SAM adds a table of positions to the scores of its global layers, whole for every head; SAM 2
     has none, its largest tensors are those inside the first stage's MLP, before and after the GELU.
     """
-    config = encoder.config
+    config, size = encoder.config, BF16 if mixed else FP32
     if hasattr(encoder, "layers"):
         tokens = (config.image_size // config.patch_size) ** 2
-        return FP32 * config.num_attention_heads * tokens**2
+        return size * config.num_attention_heads * tokens**2
     first = encoder.backbone.config
     tokens = (first.image_size[0] // first.patch_stride[0]) ** 2
-    return 2 * FP32 * tokens * int(first.mlp_ratio * first.hidden_size)
+    return 2 * size * tokens * int(first.mlp_ratio * first.hidden_size)

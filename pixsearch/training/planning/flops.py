@@ -13,11 +13,12 @@ from pixsearch.training.planning.grounding_flops import (
     projection_flops,
     tagger_flops,
 )
+from pixsearch.training.planning.sharing import SampleTokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlopCounts:
-    """FLOP of one sample, by part; each image is encoded anew, none comes from the cache."""
+    """FLOP of one sample, by part; those of the frozen encoders are of one image."""
 
     language_layers: Passes
     head: Passes
@@ -47,23 +48,23 @@ class FlopCounts:
 
 
 def count_flops(
-    model: PixSearch, plan: PlanAssumptions, *, tokens: int, has_teacher: bool
+    model: PixSearch, plan: PlanAssumptions, *, sample: SampleTokens, has_teacher: bool
 ) -> FlopCounts:
-    """Count for a sample of so many tokens, its image's among them.
+    """Count for a sample. The tagger has whole conversations, packed or not.
 
     Args:
         has_teacher: span states are compared with those of a second forward without LoRA.
     """
     size = (plan.image_height, plan.image_width)
     projector = model.family.projector(model.backbone) or nn.Identity()
-    num_image_tokens = model.family.layout(size).num_tokens
-    language = language_flops(model, tokens=tokens)
+    num_patches = round(model.family.layout(size).num_tokens / sample.together)
+    language = language_flops(model, tokens=sample.processed, row=sample.row)
     return FlopCounts(
         language_layers=language,
         head=dense(model.backbone.lm_head, positions=plan.target_tokens),
-        projector=dense(projector, positions=num_image_tokens, has_gradient=False),
+        projector=dense(projector, positions=num_patches, has_gradient=False),
         prompt_projection=projection_flops(model, plan),
-        span_tagger=tagger_flops(model, tokens=tokens),
+        span_tagger=tagger_flops(model, tokens=sample.whole),
         mask_feedback=feedback_flops(model, masks=plan.masks),
         mask_decoder=decoder_flops(model.segmenter, masks=plan.masks),
         teacher=Passes(forward=language.forward if has_teacher else 0),
@@ -72,17 +73,20 @@ def count_flops(
     )
 
 
-def language_flops(model: PixSearch, *, tokens: int) -> Passes:
+def language_flops(model: PixSearch, *, tokens: int, row: int) -> Passes:
     """The layers: 2 FLOP a weight and token forward, as many for the gradients of the states.
 
     As many again for the gradients of weights, where they train (Kaplan et al. 2020, section 2.1).
     The gradients reach the first layer, since rows of tokens train. An attention's backward has
     twice the products of its forward; what a kernel computes anew is not counted.
+
+    Args:
+        row: tokens of the row in which these stand, over all of which attention goes.
     """
     layers = model.backbone.model.language_model.layers
     text = model.config.backbone.get_text_config()
     attention = len(layers) * attention_flops(
-        queries=tokens, keys=tokens, width=text.num_attention_heads * head_size(text)
+        queries=tokens, keys=row, width=text.num_attention_heads * head_size(text)
     )
     return dense(layers, positions=tokens) + Passes(forward=attention, backward=2 * attention)
 

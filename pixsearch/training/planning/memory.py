@@ -1,21 +1,20 @@
 """Estimated memory of one GPU under each engine, in bytes.
 
-What lies in which dtype follows pixsearch/training/engines/: composing.py loads every weight in
-fp32 and no engine casts one, frozen or not; autocast makes bf16 copies for matrix products. So
-gradients and AdamW's two moments are fp32 too. Sizes are taken from the built weights' own dtype.
+Sizes are taken from the built weights' own dtypes, those of training: composing.py loads fp32,
+which what trains stays in, and with it its gradients and AdamW's two moments; no engine casts a
+weight (pixsearch/training/engines/). For frozen ones see storage.py.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
-
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.training.engines.frozen import encoder_names
+from pixsearch.training.planning.storage import module_bytes, weight_bytes
 
 FP32 = 4  # bytes
 DEEPSPEED_BUCKET = 500_000_000 * FP32  # reduce_bucket_size, its default, allocated as a whole
-DEEPSPEED_GATHERED = 1_000_000_000 * FP32  # stage3_max_live_parameters, its default
+DEEPSPEED_GATHERED = 1_000_000_000  # stage3_max_live_parameters, its default; weights, not bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +26,7 @@ class WeightSizes:
         layers: of the language model; FSDP gathers them one by one.
         root: all others, gathered together.
         trained: of those that train.
+        num_split: how many weights (no bytes) layers and root have.
     """
 
     encoders: int
@@ -34,6 +34,7 @@ class WeightSizes:
     largest_layer: int
     root: int
     trained: int
+    num_split: int
 
     @property
     def split(self) -> int:
@@ -60,20 +61,23 @@ class EngineMemory:
 
 
 def weight_sizes(model: PixSearch) -> WeightSizes:
-    """Measure a model whose trainable parts are set."""
+    """Measure a model whose trainable parts are set, and how its weights are kept."""
     encoders = encoder_names(model)
-    hidden = sum(
-        _bytes(each)
+    hidden = [
+        each
         for name, each in model.named_parameters()
         if any(name == one or name.startswith(f"{one}.") for one in encoders)
-    )
-    layers = [_module_bytes(each) for each in model.backbone.model.language_model.layers]
+    ]
+    of_encoders = sum(map(weight_bytes, hidden))
+    layers = [module_bytes(each) for each in model.backbone.model.language_model.layers]
+    every = list(model.parameters())
     return WeightSizes(
-        encoders=hidden,
+        encoders=of_encoders,
         layers=sum(layers),
         largest_layer=max(layers),
-        root=_module_bytes(model) - hidden - sum(layers),
-        trained=sum(_bytes(each) for each in model.parameters() if each.requires_grad),
+        root=module_bytes(model) - of_encoders - sum(layers),
+        trained=sum(weight_bytes(each) for each in every if each.requires_grad),
+        num_split=sum(each.numel() for each in every) - sum(each.numel() for each in hidden),
     )
 
 
@@ -129,7 +133,8 @@ def _zero2(sizes: WeightSizes, num_gpus: int, accumulation: int) -> EngineMemory
 
 
 def _zero3(sizes: WeightSizes, num_gpus: int, accumulation: int) -> EngineMemory:
-    gathered = min(DEEPSPEED_GATHERED, sizes.split)
+    """No weight is too small to be split (stage3_param_persistence_threshold: 0)."""
+    gathered = sizes.split * min(DEEPSPEED_GATHERED, sizes.num_split) // sizes.num_split
     return EngineMemory(
         engine="zero3",
         num_gpus=num_gpus,
@@ -151,11 +156,3 @@ ENGINES: tuple[Callable[[WeightSizes, int, int], EngineMemory], ...] = (
 def _split(size: int, num_gpus: int, *, gathered: int) -> int:
     """A share of all, and what of the others' shares is gathered at a time."""
     return size // num_gpus + gathered * (num_gpus - 1) // num_gpus
-
-
-def _module_bytes(module: nn.Module) -> int:
-    return sum(map(_bytes, module.parameters()))
-
-
-def _bytes(parameter: nn.Parameter) -> int:
-    return parameter.numel() * parameter.element_size()

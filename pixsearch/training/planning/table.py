@@ -6,7 +6,6 @@ from typing import Any
 
 from pixsearch.config import to_dict
 from pixsearch.training.planning.counting import Passes
-from pixsearch.training.planning.flops import FlopCounts
 from pixsearch.training.planning.gpus import CARDS
 from pixsearch.training.planning.memory import EngineMemory
 from pixsearch.training.planning.plan import Plan
@@ -22,7 +21,7 @@ def as_table(plan: Plan) -> str:
         ("Weights", _parameter_rows(plan)),
         (f"Activations in GiB, {_longest(plan)} (estimate)", _activation_rows(plan)),
         ("Memory of one GPU in GiB (estimate)", _memory_rows(plan)),
-        (f"TFLOP of a sample of {plan.tokens:,} tokens (estimate)", _flop_rows(plan.flops)),
+        (f"TFLOP of a sample of {plan.sample.whole:,} tokens (estimate)", _flop_rows(plan)),
         ("Time (estimate)", _duration_rows(plan)),
     ]
     texts = [f"{title}\n{aligned(rows)}" for title, rows in sections]
@@ -41,11 +40,13 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "published_without_lora": plan.parameters.published_without_lora,
         },
         "engines": {each.engine: asdict(each) for each in plan.engines},
+        "refused": plan.refused,
         "activations": {
             "without_checkpointing": asdict(plan.kept),
             "with_checkpointing": asdict(plan.checkpointed),
         },
         "reserved_gib": RESERVED_GIB,
+        "sample": asdict(plan.sample),
         "flops_per_sample": asdict(plan.flops),
         "duration": asdict(plan.duration),
         "options": to_dict(plan.options),
@@ -86,42 +87,56 @@ def _longest(plan: Plan) -> str:
 
 
 def _activation_rows(plan: Plan) -> list[Row]:
-    rows: list[Row] = [("", "kept", "checkpointed")]
+    rows: list[Row] = [("", f"{_checkpointing(plan)} (configured)", _other(plan))]
     for field in fields(plan.kept):
-        pair = (getattr(each, field.name) / GIB for each in (plan.kept, plan.checkpointed))
+        pair = (getattr(each, field.name) / GIB for each in (plan.activations, plan.otherwise))
         rows.append((field.name, *(f"{each:.1f}" for each in pair)))
     return rows
 
 
+def _checkpointing(plan: Plan) -> str:
+    return "checkpointed" if plan.options.model.gradient_checkpointing else "kept"
+
+
+def _other(plan: Plan) -> str:
+    return "kept" if plan.options.model.gradient_checkpointing else "checkpointed"
+
+
 def _memory_rows(plan: Plan) -> list[Row]:
-    header = ("", "GPUs", "weights", "gradients", "optimiser", "activations", "sum", "")
-    saved = ("with gradient checkpointing", "", "", "", "", "", "", "")
-    without = [_engine_row(plan, each, plan.kept.peak) for each in plan.engines]
-    with_it = [_engine_row(plan, each, plan.checkpointed.peak) for each in plan.engines]
-    return [header, *without, saved, *with_it]
+    numbers = ("GPUs", "weights", "gradients", "optimiser", "activations", "sum", "")
+    header = ("", *numbers, f"sum if {_other(plan)}")
+    refused = [(name, *[""] * 6, "refuses", option) for name, option in plan.refused.items()]
+    return [header, *(_engine_row(plan, each) for each in plan.engines), *refused]
 
 
-def _engine_row(plan: Plan, engine: EngineMemory, activations: int) -> Row:
-    total = (engine.total + activations) / GIB + RESERVED_GIB
+def _engine_row(plan: Plan, engine: EngineMemory) -> Row:
+    total, otherwise = (
+        (engine.total + activations.peak) / GIB + RESERVED_GIB
+        for activations in (plan.activations, plan.otherwise)
+    )
     fits = total <= CARDS[plan.options.plan.gpu].memory_gib
-    parts = (engine.weights, engine.gradients, engine.optimizer, activations)
+    parts = (engine.weights, engine.gradients, engine.optimizer, plan.activations.peak)
     return (
         engine.engine,
         str(engine.num_gpus),
         *(f"{part / GIB:.1f}" for part in parts),
         f"{total:.1f}",
         "fits" if fits else "too large",
+        f"{otherwise:.1f}",
     )
 
 
-def _flop_rows(flops: FlopCounts) -> list[Row]:
+def _flop_rows(plan: Plan) -> list[Row]:
+    flops = plan.flops
     rows: list[Row] = [("", "forward", "backward")]
     for field in fields(flops):
         passes: Passes = getattr(flops, field.name)
         both = (f"{each / 1e12:.3f}" for each in (passes.forward, passes.backward))
         if passes.total:  # else the model has no such part
             rows.append((field.name, *both))
-    rows.append(("recomputed, if checkpointed", f"{flops.recomputed / 1e12:.3f}", ""))
+    is_on = plan.options.model.gradient_checkpointing
+    name = "recomputed" if is_on else "recomputed, if checkpointed"
+    rows.append((name, "", f"{flops.recomputed / 1e12:.3f}"))
     return rows
 
 
@@ -131,8 +146,10 @@ def _duration_rows(plan: Plan) -> list[Row]:
         ("steps", f"{duration.steps:,}"),
         ("samples a step", f"{duration.samples_per_step:,}"),
         ("tokens a step", f"{duration.tokens_per_step:,}"),
+        ("tokens that are processed for a sample", f"{plan.sample.processed:,}"),
+        ("images that are encoded for a sample", f"{duration.images_per_sample:.2f}"),
         ("hours", f"{duration.hours:,.1f}"),
-        ("hours with gradient checkpointing", f"{duration.hours_checkpointed:,.1f}"),
+        (f"hours if {_other(plan)}", f"{duration.hours_otherwise:,.1f}"),
     ]
 
 
@@ -145,6 +162,6 @@ def _assumptions(plan: Plan) -> str:
         f"{taken.utilization:.0%} reached; a sample has one image of {taken.image_height} x "
         f"{taken.image_width} pixels, never cached, {taken.target_tokens} supervised tokens, "
         f"{taken.masks} mask(s), {taken.phrase_tokens} tokens a phrase; "
-        f"{RESERVED_GIB:.0f} GiB of every sum are kept free. Gradient checkpointing is not an "
-        "option of training yet."
+        f"{taken.conversations_per_image:g} conversation(s) about an image; "
+        f"{RESERVED_GIB:.0f} GiB of every sum are kept free."
     )

@@ -124,7 +124,7 @@ def test_language_model(part: TrainablePart) -> None:
     def run() -> torch.Tensor:
         return model.language_states(Embedded(embeddings=embeddings))
 
-    planned = language_flops(model, tokens=length)
+    planned = language_flops(model, tokens=length, row=length)
     assert planned.forward == pytest.approx(counted(run), rel=FEW_PERCENT)
     assert planned.total == pytest.approx(counted(lambda: run().sum().backward()), rel=FEW_PERCENT)
 

@@ -65,7 +65,9 @@ def test_engines_keep_what_they_do_not_split() -> None:
 
 
 def test_fsdp_gathers_the_root_and_two_layers() -> None:
-    sizes = WeightSizes(encoders=10, layers=4000, largest_layer=100, root=500, trained=80)
+    sizes = WeightSizes(
+        encoders=10, layers=4000, largest_layer=100, root=500, trained=80, num_split=9
+    )
     fsdp2 = engine_memory(sizes, num_gpus=4, accumulation=2)[2]
     assert fsdp2.weights == 10 + (4000 + 500) // 4 + (500 + 2 * 100) * 3 // 4
 
@@ -85,8 +87,32 @@ def test_time_goes_by_what_the_cards_reach(options: PlanOptions) -> None:
     assert second.duration.hours == pytest.approx(first.duration.hours / 2)
     assert first.duration.samples_per_step == 6 * 2 * 4
     assert first.duration.tokens_per_step == 6 * 2 * 4 * 100
-    assert first.duration.images_per_sample == 8 / 6  # calls of run.encode_batch=8 images
-    assert first.duration.hours < first.duration.hours_checkpointed
+    assert first.duration.images_per_sample == 16 / 12  # calls of run.encode_batch=8 images
+
+
+def test_the_configured_value_of_checkpointing(options: PlanOptions) -> None:
+    kept = make_plan(options, "kept")
+    model = replace(options.model, gradient_checkpointing=True)
+    checkpointed = make_plan(replace(options, model=model), "checkpointed")
+    assert checkpointed.activations == kept.otherwise == kept.checkpointed
+    assert checkpointed.otherwise == kept.activations == kept.kept
+    assert checkpointed.duration.hours == kept.duration.hours_otherwise > kept.duration.hours
+    assert "kept (configured)  checkpointed" in as_table(kept)
+    assert "checkpointed (configured)  kept" in as_table(checkpointed)
+
+
+def test_packing_leaves_the_rest_as_it_is(options: PlanOptions) -> None:
+    options.stage = replace(options.stage, pack=True, by_image=True)
+    options.plan.conversations_per_image = 3.0
+    packed = make_plan(options, "packed")
+    options.stage.pack = False
+    padded = make_plan(options, "padded")
+    assert packed.sample.processed < padded.sample.processed
+    assert packed.flops.projector.total < padded.flops.projector.total
+    assert packed.flops.mask_decoder == padded.flops.mask_decoder
+    assert packed.duration.tokens_per_step == padded.duration.tokens_per_step
+    assert packed.duration.images_per_sample == padded.duration.images_per_sample
+    assert packed.kept == padded.kept  # the longest conversations share nothing
 
 
 def test_a_longer_micro_batch_takes_more_memory(options: PlanOptions) -> None:
