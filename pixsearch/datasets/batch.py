@@ -71,14 +71,14 @@ def collate(
     renderer: ChatRenderer,
     *,
     max_length: int,
-    frame: SegmenterFrame,
+    frame: SegmenterFrame | None,
     num_image_tokens: Callable[[Example], int] | None = None,
 ) -> Batch:
     """Render, pad and label the examples of one batch.
 
     Args:
         max_length: tokens of the longest conversation allowed; nothing is cut silently.
-        frame: the segmenter's, for the target masks.
+        frame: the segmenter's, for the target masks; None makes none.
         num_image_tokens: placeholders of an example's image, where that is not the same number for
             every image.
 
@@ -94,7 +94,7 @@ def collate(
     }
     places = {image_id: place for place, image_id in enumerate(loaders)}
     rows = [places.get(example.image_id, NO_IMAGE) for example in examples]
-    planes = [_mask_planes(example, frame) for example in examples]
+    planes = [] if frame is None else [_mask_planes(example, frame) for example in examples]
     return Batch(
         ids=tuple(example.id for example in examples),
         **_pad(rendered, pad_id=renderer.ids.pad),

@@ -10,7 +10,7 @@ from pixsearch.config import BenchTrainingOptions
 from pixsearch.datasets.batch import collate
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.training.bench.measure import measure
-from pixsearch.training.bench.steps import Savings, Step
+from pixsearch.training.bench.steps import ProductStep, Savings, Step, mixture_of
 from pixsearch.training.bench.subject import build_model, examples
 
 TINY = BenchTrainingOptions(
@@ -81,9 +81,18 @@ def test_kept_features_are_not_computed_again(
     assert len(calls) == 3
 
 
+def test_the_step_of_a_run_has_the_same_loss(model: PixSearch) -> None:
+    conversations = examples(TINY)
+    mixture = mixture_of(conversations)
+    ours = ProductStep(model, conversations, size=6, max_length=2048).losses(0)
+    theirs = Step(model, Savings(), max_length=2048).losses([mixture[place] for place in range(6)])
+    assert ours.counts == theirs.counts
+    torch.testing.assert_close(ours.sums, theirs.sums, atol=0.5, rtol=0.02)  # encoders in bf16
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 def test_a_measurement_learns_and_counts_memory() -> None:
     found = measure(TINY, Savings.all())
-    assert len(found.losses) == 2
+    assert len(found.losses) == TINY.num_epochs
     assert found.first > 0
     assert found.memory_mib >= 0

@@ -94,12 +94,15 @@ def _result(
         / (PAPER_SIZE[name] / PAPER_SIZE["language model"])
         for name in flops
     }
-    pairs = zip(found[EVERYTHING][0].losses, found[REFERENCE][0].losses, strict=True)
+    curves = {name: found[name][0].losses for name in (REFERENCE, EVERYTHING)}
+    pairs = list(zip(curves[EVERYTHING], curves[REFERENCE], strict=True))
     return {
         "speedup": ours["first"] / theirs["first"],
         "speedup_later": ours["later"] / theirs["later"],
         "memory_ratio": ours["memory_mib"] / theirs["memory_mib"],
         "largest_loss_difference": max(abs(one - other) / other for one, other in pairs),
+        "loss_fell_by": 1 - curves[REFERENCE][-1] / curves[REFERENCE][0],
+        "losses": curves,
         "flops": flops,
         "proportion_to_13b": shares,
         "rows": rows,
@@ -109,11 +112,13 @@ def _result(
 
 
 def _summary(measurements: list[Measurement]) -> dict[str, float]:
-    """Medians over the repetitions."""
-    return {
+    """Medians over the repetitions, and how far the speeds of the first epoch lie apart."""
+    medians = {
         name: statistics.median(getattr(one, name) for one in measurements)
         for name in ("first", "later", "memory_mib")
     }
+    speeds = [one.first for one in measurements]
+    return medians | {"spread": (max(speeds) - min(speeds)) / medians["first"]}
 
 
 def _table(result: Mapping[str, Any]) -> Iterator[str]:
@@ -126,7 +131,12 @@ def _table(result: Mapping[str, Any]) -> Iterator[str]:
             f" {row['later']:8.2f}/s ({row['later'] / theirs['later']:5.2f}x)"
             f" {row['memory_mib']:8.0f} MiB ({row['memory_mib'] / theirs['memory_mib']:4.2f}x)"
         )
-    yield f"largest difference of the losses: {result['largest_loss_difference']:.2%}"
+    widest = max(row["spread"] for row in result["rows"].values())
+    yield f"the first epoch's speeds of a row lie at most {widest:.0%} apart"
+    yield (
+        f"largest difference of the losses: {result['largest_loss_difference']:.2%}, "
+        f"while they fell by {result['loss_fell_by']:.0%}"
+    )
     shares = ", ".join(f"{name} {share:.2f}" for name, share in result["proportion_to_13b"].items())
     yield f"FLOP of a conversation against the language model's, relative to the 13B: {shares}"
 

@@ -1,7 +1,7 @@
 """Time and memory of some steps, in a process of their own."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +9,16 @@ import torch
 
 from pixsearch.config import BenchTrainingOptions, LossOptions
 from pixsearch.datasets.example import Example
-from pixsearch.training.bench.steps import Savings, Step
+from pixsearch.model.losses import Losses
+from pixsearch.model.pixsearch import PixSearch
+from pixsearch.precision import keep_frozen_in_bf16
+from pixsearch.training.bench.steps import ProductStep, Savings, Step, mixture_of
 from pixsearch.training.bench.subject import build_model, examples
 
 MIB = 2**20
+
+LossesOf = Callable[[int], Losses]
+"""Number of a step -> its losses, with their graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +27,7 @@ class Measurement:
 
     Attributes:
         first, later: conversations per second in the first epoch, whose images nobody has seen,
-            and in the one after it.
+            and in those after it.
         memory_mib: most resident memory of the steps, above what the loaded model takes.
         losses: of every step.
     """
@@ -33,39 +39,67 @@ class Measurement:
 
 
 def measure(options: BenchTrainingOptions, savings: Savings) -> Measurement:
-    """Two epochs over the same conversations in the same order, behind one step to warm up."""
+    """Epochs over the same conversations in the same order, behind one step to warm up.
+
+    Frozen weights lie in bf16 on every side, as LISA's do under DeepSpeed.
+    """
     torch.set_num_threads(options.threads)
     model = build_model(options)
-    step = Step(model, savings, max_length=options.max_length)
+    keep_frozen_in_bf16(model)
     trained = [one for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=options.lr, betas=(0.9, 0.95), weight_decay=0.0)
-    conversations = examples(options)
     size = options.images_per_step * options.num_classes
-    *batches, unmeasured = [
-        conversations[start : start + size] for start in range(0, len(conversations), size)
-    ]
+    conversations = examples(options)
+    measured, unseen = conversations[:-size], conversations[-size:]
+    num_steps = len(measured) // size
     before = resident_mib()
     forget_peak()
-    take(step, unmeasured, optimizer, move=False)
+    take(losses_of(model, unseen, savings, options)(0), optimizer, move=False)
+    of_step = losses_of(model, measured, savings, options)
     speeds, losses = [], []
-    for _ in range(2):
+    for epoch in range(options.num_epochs):
         started = time.perf_counter()
-        losses += [take(step, batch, optimizer) for batch in batches]
-        speeds.append(size * len(batches) / (time.perf_counter() - started))
+        steps = range(epoch * num_steps, (epoch + 1) * num_steps)
+        losses += [take(of_step(step), optimizer) for step in steps]
+        speeds.append(len(measured) / (time.perf_counter() - started))
     return Measurement(
         first=speeds[0],
-        later=speeds[1],
+        later=sum(speeds[1:]) / (len(speeds) - 1),
         memory_mib=peak_mib() - before,
         losses=tuple(losses),
     )
 
 
-def take(
-    step: Step, batch: Sequence[Example], optimizer: torch.optim.Optimizer, *, move: bool = True
-) -> float:
-    """Forward, backward and, unless the weights are to stay, an update; the loss."""
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = step.losses(batch).total(LossOptions())
+def losses_of(
+    model: PixSearch,
+    conversations: Sequence[Example],
+    savings: Savings,
+    options: BenchTrainingOptions,
+) -> LossesOf:
+    """The steps over some conversations; with all savings those of a run itself."""
+    size = options.images_per_step * options.num_classes
+    if savings == Savings.all():
+        product = ProductStep(model, conversations, size=size, max_length=options.max_length)
+        return in_bf16(product.losses)
+    step, mixture = Step(model, savings, max_length=options.max_length), mixture_of(conversations)
+    return in_bf16(
+        lambda number: step.losses([mixture[number * size + place] for place in range(size)])
+    )
+
+
+def in_bf16(losses: LossesOf) -> LossesOf:
+    """The same in the arithmetic of the paper's run."""
+
+    def rounded(step: int) -> Losses:
+        with torch.autocast("cpu", torch.bfloat16):
+            return losses(step)
+
+    return rounded
+
+
+def take(losses: Losses, optimizer: torch.optim.Optimizer, *, move: bool = True) -> float:
+    """Backward and, unless the weights are to stay, an update; the loss."""
+    loss = losses.total(LossOptions())
     loss.backward()
     if move:
         optimizer.step()

@@ -13,14 +13,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pixsearch.config import LossOptions
+from pixsearch.config import LossOptions, ModelOptions, RunOptions, StageOptions, TrainOptions
 from pixsearch.datasets.batch import Batch, collate
 from pixsearch.datasets.example import Example
+from pixsearch.datasets.mixture import Mixture
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.losses import LossCounts, Losses, language_loss, mask_losses
 from pixsearch.model.packing import pack
 from pixsearch.model.pixsearch import NO_TARGET, PixSearch
-from pixsearch.model.segmenters import SegmenterFeatures
+from pixsearch.model.segmenters import SegmenterFeatures, segmenter_kind
+from pixsearch.training.batches import BatchSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +48,49 @@ class Savings:
         return cls(**{field.name: True for field in fields(cls)})
 
 
+class ProductStep:
+    """The step of a run, by the very classes that a run goes through; all savings are on.
+
+    Args:
+        conversations: are drawn image by image, those of `size` to a step.
+    """
+
+    def __init__(
+        self, model: PixSearch, conversations: Sequence[Example], *, size: int, max_length: int
+    ) -> None:
+        num_images = len({example.image_id for example in conversations})
+        stage = StageOptions(
+            name="bench",
+            steps=10**6,
+            batch_size=size,
+            accumulation=1,
+            max_length=max_length,
+            by_image=True,
+            pack=True,
+        )
+        options = TrainOptions(
+            model=ModelOptions(frozen_in_bf16=True),
+            stage=stage,
+            run=RunOptions(encode_batch=num_images * size // len(conversations)),
+        )
+        self._model = model
+        self._source = BatchSource(
+            options, model, mixture_of(conversations), rank=0, num_processes=1
+        )
+
+    def losses(self, step: int) -> Losses:
+        """Of the batch of a step."""
+        (batch,) = self._source.of_step(step)
+        return self._model(**self._source.inputs(batch)).losses
+
+
+def mixture_of(conversations: Sequence[Example]) -> Mixture:
+    """The order in which both sides see them."""
+    return Mixture({"bench": conversations}, {"bench": 1.0}, seed=0, by_image=True)
+
+
 class Step:
-    """Forward and loss of a batch of examples.
+    """Forward and loss of a batch of examples, with some of the savings.
 
     Args:
         max_length: tokens of a packed row at most.
@@ -61,12 +104,8 @@ class Step:
 
     def losses(self, examples: Sequence[Example]) -> Losses:
         """As `PixSearch.forward` gives them; the graph is there."""
-        batch = collate(
-            examples,
-            self._model.renderer,
-            max_length=self._max_length,
-            frame=self._model.config.segmenter_frame,
-        )
+        frame = self._model.config.segmenter_frame if self._savings.small_masks else None
+        batch = collate(examples, self._model.renderer, max_length=self._max_length, frame=frame)
         features, index = self._encode(batch)
         states = self._states(batch, features, index)
         language, num_tokens = self._language(states, batch)
@@ -104,12 +143,12 @@ class Step:
         model = self._model
         images = [load() for load in batch.load_images]
         of_rows = [images[place] for place in batch.image_rows.tolist()]
-        maps = []
+        kind, maps = segmenter_kind(model.config.segmenter), []
         with torch.no_grad():
             patches = model.family.encode(model.backbone, of_rows)
             for image in images:
                 pixels = model.config.segmenter_frame.pixels(image)[None]
-                maps.append(model._kind.encode(model.segmenter, pixels))
+                maps.append(kind.encode(model.segmenter, pixels))
         return ImageFeatures(
             patches=tuple(patches),
             segmenter=SegmenterFeatures.cat(maps).index(batch.image_rows),
