@@ -530,13 +530,13 @@ class BenchTrainingOptions:
     num_epochs: int = 4
     threads: int = 2
     seed: int = 0
-    num_images: int = 12  # the last step's are a warm-up
+    num_images: int = 15  # the last step's are a warm-up
     images_per_step: int = 3
     num_classes: int = 5  # conversations about each image (PLUM; LISA has 3)
     image_height: int = 480  # pixels, as in COCO
     image_width: int = 640
     max_length: int = 2048  # tokens of a packed row at most
-    lr: float = 3e-3  # high, so that few steps show whether both sides learn alike
+    lr: float = 1e-2  # high, so that few steps show whether both sides learn alike
     width: int = 512  # of the language model
     layers: int = 8
     tower_width: int = 128

@@ -4,7 +4,7 @@ import json
 import logging
 import multiprocessing
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -102,6 +102,9 @@ def _result(
         "memory_ratio": ours["memory_mib"] / theirs["memory_mib"],
         "largest_loss_difference": max(abs(one - other) / other for one, other in pairs),
         "loss_fell_by": 1 - curves[REFERENCE][-1] / curves[REFERENCE][0],
+        "difference_of_what_was_learned": _difference_of_learned(
+            ours=curves[EVERYTHING], theirs=curves[REFERENCE]
+        ),
         "losses": curves,
         "flops": flops,
         "proportion_to_13b": shares,
@@ -109,6 +112,16 @@ def _result(
         "options": asdict(options),
         "torch": torch.__version__,
     }
+
+
+def _difference_of_learned(*, ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """How far apart the two are in what they learned until the last step; 1 if one stood still.
+
+    >>> _difference_of_learned(ours=[10.0, 8.1], theirs=[10.0, 8.0])
+    0.05
+    """
+    learned = theirs[0] - theirs[-1]
+    return round(abs((ours[0] - ours[-1]) - learned) / learned, 6)
 
 
 def _summary(measurements: list[Measurement]) -> dict[str, float]:
@@ -135,7 +148,8 @@ def _table(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"the first epoch's speeds of a row lie at most {widest:.0%} apart"
     yield (
         f"largest difference of the losses: {result['largest_loss_difference']:.2%}, "
-        f"while they fell by {result['loss_fell_by']:.0%}"
+        f"while they fell by {result['loss_fell_by']:.0%}; "
+        f"{result['difference_of_what_was_learned']:.1%} of what was learned"
     )
     shares = ", ".join(f"{name} {share:.2f}" for name, share in result["proportion_to_13b"].items())
     yield f"FLOP of a conversation against the language model's, relative to the 13B: {shares}"
