@@ -527,10 +527,10 @@ class BenchTrainingOptions:
 
     output: str = "outputs/bench/training.json"
     repeats: int = 3  # of every variant, each in a process of its own
-    num_epochs: int = 4
+    num_epochs: int = 3
     threads: int = 2
     seed: int = 0
-    num_images: int = 15  # the last step's are a warm-up
+    num_images: int = 12  # the last step's are a warm-up
     images_per_step: int = 3
     num_classes: int = 5  # conversations about each image (PLUM; LISA has 3)
     image_height: int = 480  # pixels, as in COCO

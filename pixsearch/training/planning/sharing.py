@@ -38,7 +38,7 @@ def sample_tokens(options: PlanOptions, *, num_image_tokens: int) -> SampleToken
     together = 1.0
     if stage.pack:
         room = max(1, (stage.max_length - shared) // max(1, own))
-        met = that_meet(conversations_in_turn(options), stage.batch_size, dataset_shares(options))
+        met = that_meet(conversations_in_turn(options), stage.batch_size, [1.0])
         together = met / ceil(met / room)
     return SampleTokens(
         whole=whole,
@@ -58,15 +58,20 @@ def images_per_sample(options: PlanOptions) -> float:
     samples = stage.batch_size * stage.accumulation
     # of several processes each takes every so many-th micro-batch (training/order.py)
     size = samples if options.plan.num_gpus == 1 else stage.batch_size
-    images = samples / that_meet(conversations_in_turn(options), size, dataset_shares(options))
+    images = samples / that_meet(conversations_in_turn(options), size, [1.0])
     return ceil(images / encode_batch) * encode_batch / samples
 
 
 def conversations_in_turn(options: PlanOptions) -> float:
-    """Conversations about one image that are drawn one after the other."""
+    """Conversations about one image that stand one after the other in a global batch.
+
+    There all of them meet that the batch has (training/order.py).
+    """
     stage = options.stage
-    is_kept = stage.by_image and stage.length_window == 1  # else sorted by length
-    return options.plan.conversations_per_image if is_kept else 1.0
+    if not stage.by_image:
+        return 1.0
+    size = stage.batch_size * stage.accumulation * options.plan.num_gpus
+    return that_meet(options.plan.conversations_per_image, size, dataset_shares(options))
 
 
 def dataset_shares(options: PlanOptions) -> list[float]:
