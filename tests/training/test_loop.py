@@ -194,6 +194,7 @@ def test_a_checkpoint_without_adapters_gets_them(tmp_path: Path) -> None:
             assert torch.equal(same, tensor), name
 
 
+@pytest.mark.slow
 def test_what_the_13b_configuration_combines_works_together(tmp_path: Path) -> None:
     """Spans, feedback, teacher, bf16, layers computed again; packed or not, the same losses."""
     padded = spans(rounded(tiny_options(tmp_path, batch_size=4, steps=3)))
@@ -385,6 +386,7 @@ def rounded(options: TrainOptions) -> TrainOptions:
     return replace(options, model=model, stage=stage)
 
 
+@pytest.mark.slow
 def test_frozen_weights_may_be_kept_in_bf16(tmp_path: Path) -> None:
     halves = rounded(tiny_options(tmp_path, steps=3))
     whole = run_beside(halves, "whole")
