@@ -72,15 +72,16 @@ def stored(encode: Encode, store: FeatureStore, *, dtype: torch.dtype | None) ->
     """
 
     def encode_or_read(images: list[Image.Image]) -> ImageFeatures:
-        found = [store.get(image) for image in images]
-        known = [one for one in found if one is not None]
-        if len(known) == len(images):
-            return ImageFeatures.cat(known)
-        features = encode(images)
-        for row, image in enumerate(images):
-            if store.get(image) is None:  # a short call repeats its last image
-                store.put(image, features.index([row]).to(dtype=dtype))
-        return features.to(dtype=dtype)
+        rows = {id(image): row for row, image in enumerate(images)}  # short calls repeat their last
+        found = {key: store.get(images[row]) for key, row in rows.items()}
+        known = {key: one for key, one in found.items() if one is not None}
+        if len(known) == len(rows):
+            return ImageFeatures.cat([known[id(image)] for image in images])
+        features = encode(images).to(dtype=dtype)
+        for key, row in rows.items():
+            if key not in known:
+                store.put(images[row], features.index([row]))
+        return features
 
     return encode_or_read
 

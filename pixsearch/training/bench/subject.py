@@ -6,7 +6,7 @@ TFLOP an image (`scripts/plan.py`); here all parts are smaller in about the same
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def build_model(options: BenchTrainingOptions) -> PixSearch:
         backbone=backbone,
         segmenter=_segmenter(options),
         token_ids=find_token_ids(tokenizer, image_token_id=backbone.image_token_id),
-        template=replace(TEMPLATES[ChatStyle.llava_v1]),
+        template=TEMPLATES[ChatStyle.llava_v1],
         vision=CLIPImageProcessor(),
         pixels=SamImageProcessor(),
     )
