@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pixsearch.config import GenerationOptions, PolicyOptions, SegState
-from pixsearch.generation.answering import AnyEngine, check_requests
+from pixsearch.generation.answering import AnyEngine, check_requests, refuse_not_finite
 from pixsearch.generation.batch import SlotBatch
 from pixsearch.generation.cache import check_attention
 from pixsearch.generation.constraints import VocabularyConstraints
@@ -150,7 +150,8 @@ class Engine(AnyEngine):
         """Choose the next token of each row and append it."""
         states, rows = batch.next_states, batch.rows
         logits = self._model.next_logits(states).float()
-        _refuse_not_finite(logits, rows)
+        is_finite = torch.isfinite(logits).all(dim=-1).tolist()
+        refuse_not_finite(is_finite, [row.request.id for row in rows])
         constraints = self._constraints_of(logits)
         allowed = [allowed_next(row.state, row.limits) for row in rows]
         self._note_wishes(logits, rows, allowed)
@@ -236,21 +237,6 @@ class Engine(AnyEngine):
                 ids, vocabulary_size=vocabulary_size, never=no_words, device=logits.device
             )
         return self._constraints
-
-
-def _refuse_not_finite(logits: Float[Tensor, "num_rows vocabulary"], rows: Sequence[Row]) -> None:
-    """An argmax would take a NaN for a word.
-
-    Raises:
-        FloatingPointError: names the requests whose logits are not finite.
-    """
-    finite = torch.isfinite(logits).all(dim=-1).tolist()
-    if not all(finite):
-        ids = [row.request.id for row, is_finite in zip(rows, finite, strict=True) if not is_finite]
-        raise FloatingPointError(
-            f"the logits of {', '.join(ids)} are not finite: load the model in another dtype, or "
-            "copy its checkpoint anew"
-        )
 
 
 @contextmanager

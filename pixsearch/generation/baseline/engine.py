@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import BatchFeature, LogitsProcessor
 
 from pixsearch.config import Control, ForcedFirst, GenerationOptions, PolicyOptions, QueryType
-from pixsearch.generation.answering import AnyEngine, check_requests
+from pixsearch.generation.answering import AnyEngine, check_requests, refuse_not_finite
 from pixsearch.generation.baseline.model import PlainModel
 from pixsearch.generation.baseline.prompt import (
     PlainPrompt,
@@ -218,7 +218,7 @@ class PlainEngine(AnyEngine):
 
 
 class _RefuseNan(LogitsProcessor):
-    """An argmax would take a NaN for a word."""
+    """Stops at a NaN; minus infinity is what other processors bar tokens by."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
@@ -228,11 +228,5 @@ class _RefuseNan(LogitsProcessor):
         input_ids: Int[Tensor, "num_rows length"],
         scores: Float[Tensor, "num_rows vocabulary"],
     ) -> Float[Tensor, "num_rows vocabulary"]:
-        broken = scores.isnan().any(dim=-1).tolist()
-        if any(broken):
-            names = [name for name, is_so in zip(self._names, broken, strict=True) if is_so]
-            raise FloatingPointError(
-                f"the logits of {', '.join(names)} are not finite: load the model in another "
-                "dtype, or copy its checkpoint anew"
-            )
+        refuse_not_finite((~scores.isnan().any(dim=-1)).tolist(), self._names)
         return scores
