@@ -286,6 +286,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         *,
         position_ids: Int[Tensor, "*axes batch length"] | None = None,
         cache: Cache | None = None,
+        **attention_arguments: Any,
     ) -> Float[Tensor, "batch length width"]:
         """States of the last layer, after its final norm.
 
@@ -295,6 +296,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
             position_ids: of rows that go on (`position_ids` in backbone.py); `embedded` has those
                 of rows that begin here.
             cache: keys and values of the positions before; the new ones are appended.
+            attention_arguments: what a kind of attention takes in place of a mask.
         """
         return self.backbone.model.language_model(
             inputs_embeds=embedded.embeddings,
@@ -303,6 +305,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
             past_key_values=cache,
             use_cache=cache is not None,
             **embedded.deepstack_arguments,
+            **attention_arguments,
         ).last_hidden_state
 
     def next_logits(
@@ -328,8 +331,9 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         """States of whole rows, through packed ones if there is a packing."""
         if packing is None:
             return self.language_states(embedded)
-        mask = packing.mask_for(self.backbone.model.language_model, embedded.embeddings.dtype)
-        return packing.unpack(self.language_states(packing.pack(embedded), mask))
+        language_model = self.backbone.model.language_model
+        arguments = packing.attention_arguments(language_model, embedded.embeddings.dtype)
+        return packing.unpack(self.language_states(packing.pack(embedded), **arguments))
 
     def _teach(
         self,
