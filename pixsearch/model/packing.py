@@ -117,11 +117,9 @@ class Packing:
         """The states in the places of the padded batch; those of padding mean nothing."""
         return states.flatten(0, 1)[self.place]
 
-    def attention_arguments(
-        self, language_model: PreTrainedModel, dtype: torch.dtype
-    ) -> dict[str, Any]:
-        """Which tokens see each other, as the model's kind of attention takes it."""
-        kind = language_model.config._attn_implementation
+    def attention_arguments(self, backbone: PreTrainedModel, dtype: torch.dtype) -> dict[str, Any]:
+        """Which tokens see each other, as the language model's kind of attention takes it."""
+        kind = backbone.model.language_model.config._attn_implementation
         if kind == Attention.flash_attention_2:
             assert self.segments is not None, "flash attention knows no masks: pack_apart"
             return self.segments.arguments
