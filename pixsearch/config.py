@@ -107,6 +107,13 @@ class RegionCrop(StrEnum):
     masked_fill = "masked_fill"  # the whole image, all outside the mask replaced
 
 
+class FromDocument(StrEnum):
+    """Which chunk of a document that was found by its image becomes the passage."""
+
+    lead = "lead"  # its first
+    nearest = "nearest"  # the one nearest to the question; without a question the first
+
+
 class OnEmptyMask(StrEnum):
     """What a region query does whose mask is empty. Counted in every case."""
 
@@ -366,6 +373,7 @@ class RetrievalOptions:
     lexical: bool = False  # text queries through BM25 instead of the text index
     min_region_side: int = 8  # pixels; a smaller box is widened
     region_margin: float = 0.1  # of the box's side, for padded_box
+    from_document: FromDocument = FromDocument.lead  # the chunk that an image hit brings
 
 
 @dataclass

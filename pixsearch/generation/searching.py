@@ -89,17 +89,20 @@ class Searching:
         if query_type is QueryType.region:
             return self._ask_region(row, record)
         if query_type is QueryType.image:
-            return _Asked(record=record, query=Query.of_image(row.request.image))
+            query = Query.of_image(row.request.image, question=row.request.question)
+            return _Asked(record=record, query=query)
         text = row.request.question if record.forced else self._words(row.payload_ids)
         return _Asked(record=replace(record, text=text), query=Query.of_text(text))
 
     def _ask_region(self, row: Row, record: SearchRecord) -> _Asked:
         """A query by the mask of the last grounded phrase, or by a control's in its place."""
         image, mask = row.request.image, row.grounded[-1].mask
+        question = row.request.question
         if row.request.region_override is not None:
             mask = row.request.region_override(row.num_region_searches, mask)
         if mask.any():
-            return _Asked(record=replace(record, mask=mask), query=Query.of_region(image, mask))
+            query = Query.of_region(image, mask, question=question)
+            return _Asked(record=replace(record, mask=mask), query=query)
         action = self._policy.on_empty_mask
         self._stats.empty_masks += 1
         if action is OnEmptyMask.error:
@@ -107,7 +110,8 @@ class Searching:
                 f"request {row.request.id}: region search {row.num_region_searches + 1} has an "
                 "empty mask; set policy.on_empty_mask to whole_image or skip to go on"
             )
-        query = Query.of_image(image) if action is OnEmptyMask.whole_image else None
+        whole = Query.of_image(image, question=question)
+        query = whole if action is OnEmptyMask.whole_image else None
         return _Asked(record=replace(record, mask=mask, empty_mask_action=action), query=query)
 
     def _words(self, ids: list[int]) -> str:

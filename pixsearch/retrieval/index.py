@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import faiss
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from pixsearch.retrieval.hits import (
     MISS,
@@ -30,6 +30,17 @@ class Index(Protocol):
     """Anything that finds documents for queries (texts or images), nearest first."""
 
     def search(self, queries: Sequence[Any], k: int) -> list[list[Hit]]: ...
+
+
+@runtime_checkable
+class TextIndex(Index, Protocol):
+    """An index of texts that also compares a text with documents of the caller's choice."""
+
+    def scores(
+        self, queries: Sequence[str], rows: Sequence[Sequence[int]]
+    ) -> list[Float64[np.ndarray, " num_rows"]]:
+        """For each query, its similarity to the documents in its rows, as a search measures it."""
+        ...
 
 
 class VectorIndex:
@@ -92,6 +103,34 @@ class VectorIndex:
         scores, places = self._index.search(vectors, fetched)
         # FAISS fills up with -1; as a place that would be the last vector.
         return scores, np.where(places < 0, MISS, self._rows[places])
+
+    def scores(
+        self, vector: Float32[np.ndarray, " dimension"], rows: Sequence[int]
+    ) -> Float64[np.ndarray, " num_rows"]:
+        """Similarity of a vector to the documents in `rows`, each of which must have one vector.
+
+        It is compared with what the index keeps of them, as exact as its factory is.
+
+        Raises:
+            ValueError: the index cannot give its vectors back.
+        """
+        places = np.searchsorted(self._rows, rows)
+        assert (self._rows[places] == rows).all(), "vectors stand in the knowledge base's order"
+        try:
+            self._prepare_to_reconstruct()
+            documents = self._index.reconstruct_batch(places)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the index does not give its vectors back ({_faiss_reason(error)}): set "
+                "retrieval.from_document=lead, or end the factory in ',Refine(SQ8)' and rebuild"
+            ) from error
+        return np.round((documents @ vector).astype(np.float64), SCORE_DECIMALS)
+
+    def _prepare_to_reconstruct(self) -> None:
+        """An inverted file finds a vector by its number only with a map, 8 bytes per vector."""
+        inverted = faiss.try_extract_index_ivf(self._index)
+        if inverted is not None and inverted.direct_map.no():
+            inverted.make_direct_map()
 
     def recall_at_10(self, vectors: Float32[np.ndarray, "count dimension"]) -> float:
         """Share of the exact ten nearest that are found, over up to 1,000 held-out queries.
@@ -166,6 +205,16 @@ class EncodedIndex:
     def search(self, queries: Sequence[Any], k: int) -> list[list[Hit]]:
         """All queries in one call of the encoder, then one of the index."""
         return self.vectors.search(self.encode(queries), k) if queries else []
+
+    def scores(
+        self, queries: Sequence[str], rows: Sequence[Sequence[int]]
+    ) -> list[Float64[np.ndarray, " num_rows"]]:
+        """See `TextIndex`. All queries in one call of the encoder."""
+        if not queries:
+            return []
+        vectors = self.encode(queries)
+        refuse_not_finite(vectors, what="a query's vector")
+        return [self.vectors.scores(*each) for each in zip(vectors, rows, strict=True)]
 
 
 @contextmanager

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from pixsearch.config import QueryType, RegionCrop, RetrievalOptions
+from pixsearch.config import FromDocument, QueryType, RegionCrop, RetrievalOptions
 from pixsearch.queries import Passage, Query
 from pixsearch.retrieval.bm25 import LexicalIndex, lexical_identity
 from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT, image_identity, text_identity
 from pixsearch.retrieval.crops import region_image
 from pixsearch.retrieval.encoders import open_image_encoder, open_text_encoder
-from pixsearch.retrieval.index import EncodedIndex, Hit, Index, VectorIndex
+from pixsearch.retrieval.from_document import nearest_chunks
+from pixsearch.retrieval.index import EncodedIndex, Hit, Index, TextIndex, VectorIndex
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.retrieval.manifest import Identity, check_identity, read_manifest
 
@@ -25,7 +26,7 @@ class Searcher:
     def __init__(
         self,
         knowledge_base: KnowledgeBase,
-        text_index: Index,
+        text_index: TextIndex,
         image_index: Index | None,
         options: RetrievalOptions,
     ) -> None:
@@ -61,7 +62,8 @@ class Searcher:
         """The k nearest passages of each query, nearest first; fewer if there are not as many.
 
         All texts are encoded together, and so are all whole images and regions. A text query
-        without words finds nothing.
+        without words finds nothing. What an image or region finds is a document; which chunk of it
+        is returned, `RetrievalOptions.from_document` says.
 
         Raises:
             ValueError: k < 1, an empty mask, or an image query where there is no image index.
@@ -75,7 +77,9 @@ class Searcher:
             if query.type is not QueryType.text
         }
         hits = dict(zip(texts, self._text_index.search(list(texts.values()), k), strict=True))
-        hits |= zip(images, self._search_images(list(images.values()), k), strict=True)
+        by_image = self._search_images(list(images.values()), k)
+        questions = [queries[place].question for place in images]
+        hits |= zip(images, self._chunks_of(by_image, questions), strict=True)
         return [self._passages(hits.get(place, [])) for place in range(len(queries))]
 
     def _query_image(self, query: Query, region_crop: RegionCrop) -> Image.Image:
@@ -100,6 +104,14 @@ class Searcher:
                 "set policy.allow=[text], or add images to its corpus.jsonl"
             )
         return self._image_index.search(images, k)
+
+    def _chunks_of(
+        self, found: list[list[Hit]], questions: Sequence[str | None]
+    ) -> list[list[Hit]]:
+        """Hits in documents become hits in their chunks; images belong to the lead as it is."""
+        if self._options.from_document is FromDocument.lead:
+            return found
+        return nearest_chunks(self.knowledge_base, self._text_index, found, questions)
 
     def _passages(self, hits: list[Hit]) -> list[Passage]:
         return [self.knowledge_base.passage(hit.row, hit.score) for hit in hits]

@@ -121,7 +121,9 @@ class PlainEngine(AnyEngine):
             return [None] * len(requests)
         by_text = query_type is QueryType.text
         queries = [
-            Query.of_text(one.question) if by_text else Query.of_image(one.image)
+            Query.of_text(one.question)
+            if by_text
+            else Query.of_image(one.image, question=one.question)
             for one in requests
         ]
         self.stats.search_calls += 1
