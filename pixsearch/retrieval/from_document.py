@@ -1,7 +1,6 @@
 """From a document that was found by its image to the chunk that answers the question."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -40,7 +39,7 @@ def nearest_chunks(
         lengths = [len(rows) for rows in documents[place]]
         by_document = np.split(of_chunks, np.cumsum(lengths)[:-1])
         chosen[place] = [
-            replace(hit, row=rows[int(np.argmax(near))])
+            hit._replace(row=rows[int(np.argmax(near))])
             for hit, rows, near in zip(found[place], documents[place], by_document, strict=True)
         ]
     return chosen

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 # Scores are rounded before they are compared: engines sum in another order for large batches, and
 # the order of near-equal hits must not depend on what else is asked in the same call.
@@ -36,6 +37,9 @@ class Hit(NamedTuple):
     score: float
 
 
+_new_hit = partial(tuple.__new__, Hit)  # what Hit(row, score) comes to, in half the time
+
+
 @dataclass(frozen=True, kw_only=True)
 class VectorCounts:
     """What an engine holds.
@@ -52,7 +56,7 @@ class VectorCounts:
 def search_documents(
     fetch: Fetch, vectors: Float32[np.ndarray, "num dimension"], k: int, counts: VectorCounts
 ) -> list[list[Hit]]:
-    """At most k documents for each vector, best first; fewer if there are not as many, or ANN missed.
+    """At most k documents for each vector, best first; fewer if there are none, or ANN missed.
 
     Several vectors of one document fold into one hit, its best. Documents with the same score come
     in the order of the knowledge base. A zero vector (a text without words) is near to nothing: no
@@ -62,14 +66,16 @@ def search_documents(
         ValueError: a vector that is not finite.
     """
     assert k > 0
-    refuse_not_finite(vectors, what="a query's vector")
     hits: list[list[Hit]] = [[] for _ in vectors]
-    open_queries = np.flatnonzero(vectors.any(axis=1))
+    open_queries = _queries_with_words(vectors)
     fetched = min(k * min(counts.most_per_document, 2) + SPARE_VECTORS, counts.total)
     while len(open_queries):
-        scores, rows = fetch(vectors[open_queries], fetched)
+        asked = vectors if len(open_queries) == len(vectors) else vectors[open_queries]
+        scores, rows = fetch(asked, fetched)
         best_scores, best_rows = best_documents(scores, rows, k, folds=counts.most_per_document > 1)
-        for query, found in zip(open_queries, as_hits(best_scores, best_rows), strict=True):
+        for query, found in zip(
+            open_queries.tolist(), as_hits(best_scores, best_rows), strict=True
+        ):
             hits[query] = found
         if fetched == counts.total:
             break
@@ -94,13 +100,13 @@ def best_documents(
     """
     rounded = np.round(scores.astype(np.float64), SCORE_DECIMALS)
     rounded[rows == MISS] = -np.inf
-    order = np.lexsort((rows, -rounded), axis=1)
-    rounded, rows = np.take_along_axis(rounded, order, 1), np.take_along_axis(rows, order, 1)
+    if not (rounded[:, :-1] > rounded[:, 1:]).all():
+        order = np.lexsort((rows, -rounded), axis=1)
+        rounded, rows = _reordered(order, rounded, rows)
     if folds:
         is_again = _comes_again(rows)
-        rounded[is_again], rows[is_again] = -np.inf, MISS
-        order = np.argsort(is_again, axis=1, kind="stable")
-        rounded, rows = np.take_along_axis(rounded, order, 1), np.take_along_axis(rows, order, 1)
+        rounded, rows = np.where(is_again, -np.inf, rounded), np.where(is_again, MISS, rows)
+        rounded, rows = _reordered(np.argsort(is_again, axis=1, kind="stable"), rounded, rows)
     return rounded[:, :k], rows[:, :k]
 
 
@@ -110,7 +116,7 @@ def as_hits(
     """Records of what `best_documents` gave, without the misses."""
     counts = (rows != MISS).sum(axis=1).tolist()
     return [
-        list(map(Hit, of_rows[:count], of_scores))
+        list(map(_new_hit, zip(of_rows[:count], of_scores, strict=False)))
         for of_rows, of_scores, count in zip(rows.tolist(), scores.tolist(), counts, strict=True)
     ]
 
@@ -132,12 +138,29 @@ def refuse_dimension(vectors: Float32[np.ndarray, "num dimension"], dimension: i
         )
 
 
+def _queries_with_words(
+    vectors: Float32[np.ndarray, "num dimension"],
+) -> Int64[np.ndarray, " num_with_words"]:
+    """Places of the vectors that are not zero; all are seen to be finite."""
+    squares = np.vecdot(vectors, vectors)
+    if (np.isfinite(squares) & (squares > 0)).all():  # one pass; the exact question takes three
+        return np.arange(len(vectors))
+    refuse_not_finite(vectors, what="a query's vector")
+    return np.flatnonzero(vectors.any(axis=1))
+
+
+def _reordered(
+    order: Int64[np.ndarray, "num fetched"], *arrays: Shaped[np.ndarray, "num fetched"]
+) -> list[np.ndarray]:
+    return [np.take_along_axis(array, order, axis=1) for array in arrays]
+
+
 def _is_open(
     scores: Float32[np.ndarray, "num fetched"],
     rows: Int64[np.ndarray, "num fetched"],
     best_scores: Float64[np.ndarray, "num best"],
     k: int,
-) -> np.ndarray:
+) -> Bool[np.ndarray, " num"]:
     """Whether vectors that were not fetched could change a query's hits.
 
     That is so unless the engine has no more to give, or there are k documents, all of them better
@@ -149,7 +172,7 @@ def _is_open(
     return (rows[:, -1] != MISS) & (best_scores[:, -1] <= last)
 
 
-def _comes_again(rows: Int64[np.ndarray, "num fetched"]) -> np.ndarray:
+def _comes_again(rows: Int64[np.ndarray, "num fetched"]) -> Bool[np.ndarray, "num fetched"]:
     """Whether the same row stands further left."""
     order = np.argsort(rows, axis=1, kind="stable")
     ordered = np.take_along_axis(rows, order, 1)

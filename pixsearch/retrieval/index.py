@@ -14,6 +14,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from pixsearch.retrieval.hits import (
     MISS,
+    SCORE_DECIMALS,
     Hit,
     VectorCounts,
     refuse_dimension,

@@ -1,10 +1,11 @@
 """The knowledge base: documents on disk, id -> document. Only offsets are kept in memory."""
 
+import codecs
 import hashlib
 import json
 import mmap
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from jaxtyping import Int64
 from PIL import Image, UnidentifiedImageError
 
 from pixsearch.queries import Passage
+from pixsearch.retrieval.hits import Hit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +100,17 @@ class KnowledgeBase:
             end += 1
         return range(lead, end)
 
-    def passage(self, row: int, score: float) -> Passage:
-        """The document in a row as what a search returns."""
-        document = self.document(row)
-        return Passage(id=document.id, title=document.title, text=document.contents, score=score)
+    def passages(self, found: Sequence[Sequence[Hit]]) -> list[list[Passage]]:
+        """The documents of each query's hits as what a search returns."""
+        records = iter(self._records([hit.row for hits in found for hit in hits]))
+        return [[_passage(next(records), hit.score) for hit in hits] for hits in found]
+
+    def _records(self, rows: list[int]) -> list[dict[str, Any]]:
+        """The lines of all rows, which were checked at the start, parsed in one call: in half the
+        time that it takes one by one."""
+        starts = self._starts[rows].tolist()
+        lines = [self._bytes[start : self._line_end(start)] for start in starts]
+        return json.loads(b"[" + b",".join(lines) + b"]")
 
     def image(self, document: Document, path: str) -> Image.Image:
         """Decode one of a document's images.
@@ -168,7 +177,7 @@ class KnowledgeBase:
             )
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
-        start = 0
+        start = len(codecs.BOM_UTF8) if self._bytes[:3] == codecs.BOM_UTF8 else 0
         while start < len(self._bytes):
             end = self._line_end(start)
             yield start, self._bytes[start:end]
@@ -251,6 +260,18 @@ def _place(record: dict[str, Any]) -> tuple[str, int]:
 
 def _follows(chunk: Document, previous: Document) -> bool:
     return (chunk.document, chunk.chunk) == (previous.document, previous.chunk + 1)
+
+
+def _passage(record: dict[str, Any], score: float) -> Passage:
+    """`Passage(…)` in half the time: a frozen dataclass sets its fields one by one."""
+    passage = object.__new__(Passage)
+    passage.__dict__.update(
+        id=record["id"],
+        title=record.get("title", ""),
+        text=record["contents"],
+        score=score,
+    )
+    return passage
 
 
 def _reason(error: Exception) -> str:

@@ -80,7 +80,7 @@ class Searcher:
         by_image = self._search_images(list(images.values()), k)
         questions = [queries[place].question for place in images]
         hits |= zip(images, self._chunks_of(by_image, questions), strict=True)
-        return [self._passages(hits.get(place, [])) for place in range(len(queries))]
+        return self.knowledge_base.passages([hits.get(place, []) for place in range(len(queries))])
 
     def _query_image(self, query: Query, region_crop: RegionCrop) -> Image.Image:
         assert query.image is not None
@@ -112,9 +112,6 @@ class Searcher:
         if self._options.from_document is FromDocument.lead:
             return found
         return nearest_chunks(self.knowledge_base, self._text_index, found, questions)
-
-    def _passages(self, hits: list[Hit]) -> list[Passage]:
-        return [self.knowledge_base.passage(hit.row, hit.score) for hit in hits]
 
 
 def _has_words(query: Query) -> bool:
