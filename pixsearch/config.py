@@ -130,6 +130,13 @@ class ForcedFirst(StrEnum):
     whole_image = "whole_image"
 
 
+class IndexDevice(StrEnum):
+    """Where vectors are compared."""
+
+    cpu = "cpu"
+    gpu = "gpu"  # factory=Flat alone, in fp16; needs FAISS with GPU support
+
+
 class Control(StrEnum):
     """What replaces a query's region or passages in a control experiment."""
 
@@ -370,6 +377,9 @@ class RetrievalOptions:
     text_encoder: EncoderOptions = field(default_factory=EncoderOptions)
     image_encoder: EncoderOptions = field(default_factory=EncoderOptions)
     factory: str = "Flat"  # FAISS index factory string
+    device: IndexDevice = IndexDevice.cpu
+    memory_map: bool = False  # leave vectors in the file, to be read as they are asked for
+    verify: bool = True  # compare the files of an index with their sha256 when it is opened
     lexical: bool = False  # text queries through BM25 instead of the text index
     min_region_side: int = 8  # pixels; a smaller box is widened
     region_margin: float = 0.1  # of the box's side, for padded_box
@@ -556,10 +566,56 @@ class BenchTrainingOptions:
 
 
 @dataclass
+class BuildOptions:
+    """How indexes are built."""
+
+    shard_size: int = 16384  # documents or images per shard, the unit that is resumed
+    window: int = 4096  # texts that are put into batches by length together
+    wait_seconds: float = 3600.0  # without a new shard of another process, then the build ends
+    train_vectors: int = 262_144  # drawn to train the index
+    add_vectors: int = 65_536  # added to the index at a time
+    seed: int = 0  # of what is drawn
+    max_document_characters: int = 1_000_000  # of title and contents; a longer one is refused
+
+    def __post_init__(self) -> None:
+        names = ("shard_size", "window", "train_vectors", "add_vectors", "max_document_characters")
+        _check_at_least(1, "build", self, names)
+        _check_at_least(0, "build", self, ("wait_seconds",))
+
+
+@dataclass
 class BuildIndexOptions:
     """scripts/build_index.py"""
 
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    build: BuildOptions = field(default_factory=BuildOptions)
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class ImportCorpusOptions:
+    """scripts/import_corpus.py: a corpus of another project becomes a knowledge base."""
+
+    reader: str = MISSING  # key of pixsearch.retrieval.corpora.READERS
+    source: str = MISSING  # file, or folder of parquet files
+    knowledge_base: str = MISSING  # folder that is made
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class BenchIndexOptions:
+    """scripts/bench_index.py: memory and time of building indexes over random vectors."""
+
+    output: str = "outputs/bench/index.json"
+    count: int = 2_000_000
+    dimension: int = 384
+    num_clusters: int = 10_000  # around which the vectors lie
+    factories: list[str] = field(
+        default_factory=lambda: ["IVF4096,RaBitQfs,Refine(SQ8)", "HNSW32,SQ8"]
+    )
+    threads: int = 2
+    folder: str = "outputs/bench/vectors"  # for vectors and indexes, emptied behind the run
+    build: BuildOptions = field(default_factory=BuildOptions)
     paths: PathOptions = field(default_factory=PathOptions)
 
 

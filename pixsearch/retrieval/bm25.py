@@ -88,13 +88,17 @@ def lexical_identity(corpus_sha256: str) -> Identity:
 
 
 def lexical_manifest(identity: Identity, num_documents: int) -> Manifest:
+    """Without the files' records, which whoever saves the index adds."""
     return Manifest(
         identity=identity,
         count=num_documents,
         num_documents=num_documents,
         exact=True,
         recall_at_10=1.0,
+        num_recall_queries=0,
         library=f"bm25s {bm25s.__version__}",
+        model="",
+        files={},
     )
 
 

@@ -47,10 +47,12 @@ class VectorCounts:
     Attributes:
         total: vectors.
         most_per_document: of one document.
+        most_fetched: that it can fetch for a query, `total` where it has no limit.
     """
 
     total: int
     most_per_document: int
+    most_fetched: int
 
 
 def search_documents(
@@ -68,7 +70,8 @@ def search_documents(
     assert k > 0
     hits: list[list[Hit]] = [[] for _ in vectors]
     open_queries = _queries_with_words(vectors)
-    fetched = min(k * min(counts.most_per_document, 2) + SPARE_VECTORS, counts.total)
+    limit = min(max(k, counts.most_fetched), counts.total)
+    fetched = min(k * min(counts.most_per_document, 2) + SPARE_VECTORS, limit)
     while len(open_queries):
         asked = vectors if len(open_queries) == len(vectors) else vectors[open_queries]
         scores, rows = fetch(asked, fetched)
@@ -77,12 +80,12 @@ def search_documents(
             open_queries.tolist(), as_hits(best_scores, best_rows), strict=True
         ):
             hits[query] = found
-        if fetched == counts.total:
+        if fetched == limit:
             break
         # Queries that are decided are not asked again: an approximate index finds more the more it
         # is asked for, and what it finds must not hang on the other queries.
         open_queries = open_queries[_is_open(scores, rows, best_scores, k)]
-        fetched = min(2 * fetched, counts.total)
+        fetched = min(2 * fetched, limit)
     return hits
 
 

@@ -1,6 +1,5 @@
 """Vectors -> rows of the knowledge base, through FAISS. Cosine similarity throughout."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,9 @@ import faiss
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from pixsearch.config import BuildOptions, IndexDevice
+from pixsearch.retrieval.building.filling import faiss_reason, fill_index
+from pixsearch.retrieval.gpu_flat import MOST_NEIGHBOURS, GpuFlat
 from pixsearch.retrieval.hits import (
     MISS,
     SCORE_DECIMALS,
@@ -21,9 +23,10 @@ from pixsearch.retrieval.hits import (
     refuse_not_finite,
     search_documents,
 )
-from pixsearch.retrieval.manifest import REMEDY, Identity, Manifest, read_manifest
+from pixsearch.retrieval.manifest import REMEDY, Manifest, read_manifest
+from pixsearch.retrieval.vectors import Vectors
 
-NUM_RECALL_QUERIES = 1000
+VECTORS, ROWS = "vectors.faiss", "rows.npy"  # files in the folder of an index
 
 
 @runtime_checkable
@@ -50,12 +53,15 @@ class VectorIndex:
     Several vectors of one document fold into one hit, its best.
     """
 
-    def __init__(self, index: faiss.Index, rows: Int64[np.ndarray, " count"]) -> None:
+    def __init__(self, index: faiss.Index | GpuFlat, rows: Int64[np.ndarray, " count"]) -> None:
         assert index.ntotal == len(rows) > 0
         self._index = index
         self._rows = rows
-        most = int(np.unique(rows, return_counts=True)[1].max())
-        self._counts = VectorCounts(total=index.ntotal, most_per_document=most)
+        self._counts = VectorCounts(
+            total=index.ntotal,
+            most_per_document=int(np.unique(rows, return_counts=True)[1].max()),
+            most_fetched=MOST_NEIGHBOURS if isinstance(index, GpuFlat) else index.ntotal,
+        )
 
     @classmethod
     def build(
@@ -71,16 +77,7 @@ class VectorIndex:
             ValueError: FAISS refuses the factory string, or a vector is not finite.
         """
         refuse_not_finite(vectors, what="a document's vector")
-        try:
-            index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-            index.train(vectors)
-            index.add(vectors)
-        except RuntimeError as error:
-            raise ValueError(
-                f"retrieval.factory={factory!r} does not work for {len(vectors)} vectors of "
-                f"{vectors.shape[1]} dimensions: {_faiss_reason(error)}; 'Flat' always does"
-            ) from error
-        return cls(index, rows)
+        return cls(fill_index(Vectors([vectors]), factory, BuildOptions()), rows)
 
     @property
     def dimension(self) -> int:
@@ -122,7 +119,7 @@ class VectorIndex:
             documents = self._index.reconstruct_batch(places)
         except RuntimeError as error:
             raise ValueError(
-                f"the index does not give its vectors back ({_faiss_reason(error)}): set "
+                f"the index does not give its vectors back ({faiss_reason(error)}): set "
                 "retrieval.from_document=lead, or end the factory in ',Refine(SQ8)' and rebuild"
             ) from error
         return np.round((documents @ vector).astype(np.float64), SCORE_DECIMALS)
@@ -133,39 +130,36 @@ class VectorIndex:
         if inverted is not None and inverted.direct_map.no():
             inverted.make_direct_map()
 
-    def recall_at_10(self, vectors: Float32[np.ndarray, "count dimension"]) -> float:
-        """Share of the exact ten nearest that are found, over up to 1,000 held-out queries.
-
-        The queries are documents' vectors with noise of half their length, seeded: held out, yet
-        where real queries lie.
-        """
-        generator = np.random.default_rng(0)
-        chosen = generator.choice(
-            len(vectors), min(NUM_RECALL_QUERIES, len(vectors)), replace=False
-        )
-        noise = generator.standard_normal((len(chosen), vectors.shape[1])).astype(np.float32)
-        queries = vectors[chosen] + 0.5 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
-        k = min(10, len(vectors))
-        exact = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)[1]
-        found = self._index.search(queries, k)[1]
-        shared = [len(np.intersect1d(a, b)) for a, b in zip(exact, found, strict=True)]
-        return float(np.mean(shared) / k)
+    def nearest(
+        self, vectors: Float32[np.ndarray, "num dimension"], k: int
+    ) -> tuple[Float32[np.ndarray, "num k"], Int64[np.ndarray, "num k"]]:
+        """Scores and places of single vectors as FAISS finds them; a place of -1 is a miss."""
+        return self._index.search(vectors, k)
 
     def save(self, folder: Path) -> None:
-        faiss.write_index(self._index, str(folder / "vectors.faiss"))
-        np.save(folder / "rows.npy", self._rows)
+        faiss.write_index(self._index, str(folder / VECTORS))
+        np.save(folder / ROWS, self._rows)
 
     @classmethod
-    def load(cls, folder: Path) -> "VectorIndex":
+    def load(
+        cls, folder: Path, *, memory_map: bool = False, device: IndexDevice = IndexDevice.cpu
+    ) -> "VectorIndex":
         """Load what `save` wrote, checked against the manifest beside it.
 
+        Args:
+            memory_map: leave the vectors in the file, to be read as they are asked for.
+
         Raises:
-            ValueError: a file is missing or corrupt, or the sizes differ from the manifest's.
+            ValueError: a file is missing or corrupt, or the sizes differ from the manifest's; the
+                device cannot search it.
         """
         manifest = read_manifest(folder)
+        on_gpu = device is IndexDevice.gpu
+        # IO_FLAG_MMAP maps inverted lists alone; this maps Flat, HNSW and scalar quantisers too.
+        flags = faiss.IO_FLAG_MMAP_IFC if memory_map or on_gpu else 0
         try:
-            index = faiss.read_index(str(folder / "vectors.faiss"))
-            rows = np.load(folder / "rows.npy")
+            index = faiss.read_index(str(folder / VECTORS), flags)
+            rows = np.load(folder / ROWS, mmap_mode="r" if memory_map else None)
         except (RuntimeError, OSError, ValueError, EOFError) as error:
             raise ValueError(f"the index {folder} cannot be read: {REMEDY}") from error
         sizes = (index.ntotal, len(rows), index.d)
@@ -175,21 +169,7 @@ class VectorIndex:
                 f"the index {folder} holds (vectors, rows, dimension) = {sizes}, "
                 f"its manifest says {stated}: {REMEDY}"
             )
-        return cls(index, rows)
-
-    def manifest(
-        self, identity: Identity, vectors: Float32[np.ndarray, "count dimension"]
-    ) -> Manifest:
-        """What is written beside the index; an approximate one is measured against exact search."""
-        exact = identity.factory == "Flat"
-        return Manifest(
-            identity=identity,
-            count=len(self),
-            num_documents=len(np.unique(self._rows)),
-            exact=exact,
-            recall_at_10=1.0 if exact else self.recall_at_10(vectors),
-            library=f"faiss {faiss.__version__}",
-        )
+        return cls(_on_gpu(index, manifest) if on_gpu else index, rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,8 +200,11 @@ class EncodedIndex:
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when the block ends well, else vanishes."""
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
+    """A new folder that takes the place of `folder` when the block ends well, else vanishes.
+
+    What a killed process has left of one goes first.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -233,6 +216,10 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _faiss_reason(error: RuntimeError) -> str:
-    """FAISS prefixes C++ source places to what it has to say."""
-    return str(error).strip().splitlines()[-1].split("Error: ")[-1]
+def _on_gpu(index: faiss.Index, manifest: Manifest) -> GpuFlat:
+    if not isinstance(index, faiss.IndexFlat):
+        raise ValueError(
+            f"retrieval.device=gpu searches retrieval.factory=Flat alone, the index is "
+            f"{manifest.identity.factory!r}: rebuild it, or set retrieval.device=cpu"
+        )
+    return GpuFlat(index)

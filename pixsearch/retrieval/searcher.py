@@ -14,7 +14,7 @@ from pixsearch.retrieval.encoders import open_image_encoder, open_text_encoder
 from pixsearch.retrieval.from_document import nearest_chunks
 from pixsearch.retrieval.index import EncodedIndex, Hit, Index, TextIndex, VectorIndex
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
-from pixsearch.retrieval.manifest import Identity, check_identity, read_manifest
+from pixsearch.retrieval.manifest import Identity, check_files, check_identity, read_manifest
 
 
 class Searcher:
@@ -124,23 +124,31 @@ def _open_text_index(options: RetrievalOptions, knowledge_base: KnowledgeBase) -
     prefix = options.text_encoder.prefix
     return EncodedIndex(
         encode=lambda texts: encoder.encode_text([prefix + text for text in texts]),
-        vectors=VectorIndex.load(_checked(Path(options.index) / TEXT, identity)),
+        vectors=_open_vectors(options, TEXT, identity),
     )
 
 
 def _open_image_index(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> EncodedIndex:
     encoder = open_image_encoder(options.image_encoder)
     identity = image_identity(options, encoder, knowledge_base)
-    vectors = VectorIndex.load(_checked(Path(options.index) / IMAGE, identity))
+    vectors = _open_vectors(options, IMAGE, identity)
     return EncodedIndex(encode=encoder.encode_image, vectors=vectors)
 
 
 def _open_lexical_index(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> LexicalIndex:
     identity = lexical_identity(knowledge_base.sha256)
-    return LexicalIndex.load(_checked(Path(options.index) / LEXICAL, identity))
+    return LexicalIndex.load(_checked(options, LEXICAL, identity))
 
 
-def _checked(folder: Path, identity: Identity) -> Path:
-    """The folder of an index that fits."""
-    check_identity(read_manifest(folder).identity, identity, folder)
+def _open_vectors(options: RetrievalOptions, name: str, identity: Identity) -> VectorIndex:
+    folder = _checked(options, name, identity)
+    return VectorIndex.load(folder, memory_map=options.memory_map, device=options.device)
+
+
+def _checked(options: RetrievalOptions, name: str, identity: Identity) -> Path:
+    """The folder of an index that fits and whose files are those that were built."""
+    folder = Path(options.index) / name
+    manifest = read_manifest(folder)
+    check_identity(manifest.identity, identity, folder)
+    check_files(manifest, folder, verify=options.verify)
     return folder

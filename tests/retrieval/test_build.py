@@ -68,9 +68,22 @@ def misfit_lexical(options, tmp_path):
     return replace(options, lexical=True)
 
 
-def corrupt_vectors(options, tmp_path):
+def truncated_vectors(options, tmp_path):
     path = Path(options.index) / "text" / "vectors.faiss"
     path.write_bytes(path.read_bytes()[:100])
+    return options
+
+
+def flipped_vectors(options, tmp_path):
+    path = Path(options.index) / "text" / "vectors.faiss"
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    return options
+
+
+def missing_rows(options, tmp_path):
+    (Path(options.index) / "text" / "rows.npy").unlink()
     return options
 
 
@@ -94,8 +107,10 @@ def corrupt_manifest(options, tmp_path):
         (misfit_corpus, "corpus_sha256 is '"),
         (misfit_image, "image does not fit: corpus_sha256 is '"),
         (misfit_lexical, "bm25/manifest.json is missing"),
-        (corrupt_vectors, "text cannot be read"),
-        (corrupt_rows, "(12, 3, 256), its manifest says (12, 12, 256)"),
+        (truncated_vectors, "text/vectors.faiss has 100 bytes, its manifest says "),
+        (flipped_vectors, "text/vectors.faiss is corrupt"),
+        (missing_rows, "text lacks rows.npy"),
+        (corrupt_rows, "text/rows.npy has 152 bytes, its manifest says 224"),
         (corrupt_manifest, "is not the manifest of an index"),
     ],
 )
@@ -111,10 +126,10 @@ def test_misfit_is_refused_and_a_new_build_mends_it(change, message, own, tmp_pa
 
 def test_killed_build_leaves_the_old_index(own, monkeypatch):
     options = misfit_corpus(own, None)
-    monkeypatch.setattr("pixsearch.retrieval.build.write_manifest", lambda *_: 1 / 0)
+    monkeypatch.setattr("pixsearch.retrieval.building.finishing.write_manifest", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         build_indexes(options, progress=False)
-    assert sorted(path.name for path in Path(own.index).iterdir()) == ["image", "text"]
+    assert sorted(path.name for path in Path(own.index).iterdir()) == ["image", "text", "vectors"]
     assert (Path(own.index) / "text" / "manifest.json").exists()
 
 
