@@ -151,7 +151,14 @@ def run_identity(
     manifests = [Path(options.retrieval.index) / name / "manifest.json" for name in opened]
     knowledge_base = workbench.searcher.knowledge_base
     retrieval = to_dict(options.retrieval)
-    own_settings = ("factory", "device", "lexical", "min_region_side", "region_margin")
+    own_settings = (
+        "factory",
+        "search_parameters",
+        "device",
+        "lexical",
+        "min_region_side",
+        "region_margin",
+    )
     return {
         "checkpoint": model_digest(options.checkpoint),
         "has_masks": isinstance(workbench.model, PixSearch),
