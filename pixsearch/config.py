@@ -377,6 +377,7 @@ class RetrievalOptions:
     text_encoder: EncoderOptions = field(default_factory=EncoderOptions)
     image_encoder: EncoderOptions = field(default_factory=EncoderOptions)
     factory: str = "Flat"  # FAISS index factory string
+    search_parameters: str = ""  # FAISS's, as "nprobe=64,k_factor_rf=4"; "": as it was built
     device: IndexDevice = IndexDevice.cpu
     memory_map: bool = False  # leave vectors in the file, to be read as they are asked for
     verify: bool = True  # compare the files of an index with their sha256 when it is opened
@@ -611,8 +612,11 @@ class BenchIndexOptions:
     dimension: int = 384
     num_clusters: int = 10_000  # around which the vectors lie
     factories: list[str] = field(
-        default_factory=lambda: ["IVF4096,RaBitQfs,Refine(SQ8)", "HNSW32,SQ8"]
-    )
+        default_factory=lambda: [
+            "IVF4096,RaBitQfs,Refine(SQ8) nprobe=64,k_factor_rf=4",
+            "HNSW32,SQ8 efSearch=64",
+        ]
+    )  # each with a blank and its search parameters, if any
     threads: int = 2
     folder: str = "outputs/bench/vectors"  # for vectors and indexes, emptied behind the run
     build: BuildOptions = field(default_factory=BuildOptions)

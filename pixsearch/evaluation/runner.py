@@ -153,6 +153,7 @@ def run_identity(
     retrieval = to_dict(options.retrieval)
     own_settings = (
         "factory",
+        "search_parameters",
         "device",
         "lexical",
         "min_region_side",

@@ -96,6 +96,7 @@ def lexical_manifest(identity: Identity, num_documents: int) -> Manifest:
         exact=True,
         recall_at_10=1.0,
         num_recall_queries=0,
+        search_parameters="",
         library=f"bm25s {bm25s.__version__}",
         model="",
         files={},

@@ -176,10 +176,14 @@ class _Build:
             encoder=options,
             rows=source.rows,
             shards=Shards(folder, encoding, encoder=encoder, size=self._build.shard_size),
-            found=_fitting(
-                self._folder(name), identity, partial(VectorIndex.load, memory_map=True)
-            ),
+            found=self._found(name, identity),
         )
+
+    def _found(self, name: str, identity: Identity) -> Manifest | None:
+        """The manifest of an index that fits and was measured as it is to be searched."""
+        found = _fitting(self._folder(name), identity, partial(VectorIndex.load, memory_map=True))
+        wanted = self._options.search_parameters
+        return found if found and wanted in ("", found.search_parameters) else None
 
     def _encode(self, job: _Job, encode: Encode) -> None:
         """This process's share of the shards that are not done."""
@@ -211,6 +215,7 @@ class _Build:
                 job.rows,
                 job.identity,
                 model=job.encoder.model,
+                search_parameters=self._options.search_parameters,
                 options=self._build,
                 progress=None if self._disable_bar is None else not self._disable_bar,
             )

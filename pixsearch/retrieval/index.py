@@ -1,5 +1,6 @@
 """Vectors -> rows of the knowledge base, through FAISS. Cosine similarity throughout."""
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from pixsearch.config import BuildOptions, IndexDevice
-from pixsearch.retrieval.building.filling import faiss_reason, fill_index
+from pixsearch.retrieval.building.filling import faiss_reason, fill_index, set_search_parameters
 from pixsearch.retrieval.gpu_flat import MOST_NEIGHBOURS, GpuFlat
 from pixsearch.retrieval.hits import (
     MISS,
@@ -25,6 +26,8 @@ from pixsearch.retrieval.hits import (
 )
 from pixsearch.retrieval.manifest import REMEDY, Manifest, read_manifest
 from pixsearch.retrieval.vectors import Vectors
+
+logger = logging.getLogger(__name__)
 
 VECTORS, ROWS = "vectors.faiss", "rows.npy"  # files in the folder of an index
 
@@ -142,12 +145,18 @@ class VectorIndex:
 
     @classmethod
     def load(
-        cls, folder: Path, *, memory_map: bool = False, device: IndexDevice = IndexDevice.cpu
+        cls,
+        folder: Path,
+        *,
+        memory_map: bool = False,
+        device: IndexDevice = IndexDevice.cpu,
+        search_parameters: str = "",
     ) -> "VectorIndex":
         """Load what `save` wrote, checked against the manifest beside it.
 
         Args:
             memory_map: leave the vectors in the file, to be read as they are asked for.
+            search_parameters: FAISS's, in place of those it was built with; "": those.
 
         Raises:
             ValueError: a file is missing or corrupt, or the sizes differ from the manifest's; the
@@ -169,6 +178,9 @@ class VectorIndex:
                 f"the index {folder} holds (vectors, rows, dimension) = {sizes}, "
                 f"its manifest says {stated}: {REMEDY}"
             )
+        if search_parameters not in ("", manifest.search_parameters):
+            set_search_parameters(index, search_parameters)
+            logger.warning("%s: its recall was measured with other search_parameters", folder)
         return cls(_on_gpu(index, manifest) if on_gpu else index, rows)
 
 

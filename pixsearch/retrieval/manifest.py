@@ -52,6 +52,7 @@ class Manifest:
         exact: no approximation, so that `recall_at_10` is 1 by definition.
         recall_at_10: share of the exact ten nearest that the index finds.
         num_recall_queries: over which that was measured; 0 if `exact`.
+        search_parameters: FAISS's, with which it was; they are in the index.
         library: version of the library that wrote it.
         model: folder or hub id of the encoder's weights; `identity.fingerprint` says which they
             are, wherever they lie.
@@ -64,6 +65,7 @@ class Manifest:
     exact: bool
     recall_at_10: float
     num_recall_queries: int
+    search_parameters: str
     library: str
     model: str
     files: Mapping[str, FileRecord]

@@ -142,7 +142,12 @@ def _open_lexical_index(options: RetrievalOptions, knowledge_base: KnowledgeBase
 
 def _open_vectors(options: RetrievalOptions, name: str, identity: Identity) -> VectorIndex:
     folder = _checked(options, name, identity)
-    return VectorIndex.load(folder, memory_map=options.memory_map, device=options.device)
+    return VectorIndex.load(
+        folder,
+        memory_map=options.memory_map,
+        device=options.device,
+        search_parameters=options.search_parameters,
+    )
 
 
 def _checked(options: RetrievalOptions, name: str, identity: Identity) -> Path:

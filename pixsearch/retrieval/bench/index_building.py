@@ -40,6 +40,7 @@ class Row:
     """
 
     factory: str
+    search_parameters: str
     index_bytes: int
     bytes_per_vector: float
     peak_bytes: int
@@ -90,11 +91,13 @@ def write_random_vectors(options: BenchIndexOptions) -> None:
 
 def measure(options: BenchIndexOptions, factory: str) -> Row:
     """Build one index in a fresh process."""
-    found, peak, _ = peak_of(build_one, options, factory)
+    factory, _, search_parameters = factory.partition(" ")
+    found, peak, _ = peak_of(build_one, options, factory, search_parameters)
     size = found["index_bytes"]
     limit = int(1.5 * size) + GIB
     row = Row(
         factory=factory,
+        search_parameters=search_parameters,
         bytes_per_vector=size / options.count,
         peak_bytes=peak,
         limit_bytes=limit,
@@ -105,7 +108,7 @@ def measure(options: BenchIndexOptions, factory: str) -> Row:
     return row
 
 
-def build_one(options: BenchIndexOptions, factory: str) -> dict[str, Any]:
+def build_one(options: BenchIndexOptions, factory: str, search_parameters: str) -> dict[str, Any]:
     """As scripts/build_index.py does it from finished shards."""
     faiss.omp_set_num_threads(options.threads)
     files = sorted(Path(options.folder).glob("*.npy"))
@@ -119,6 +122,7 @@ def build_one(options: BenchIndexOptions, factory: str) -> dict[str, Any]:
         np.arange(len(vectors)),
         _identity(options, factory),
         model="",
+        search_parameters=search_parameters,
         options=options.build,
     )
     seconds = time.monotonic() - started

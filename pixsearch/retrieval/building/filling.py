@@ -43,6 +43,26 @@ def fill_index(
     return index
 
 
+def set_search_parameters(index: faiss.Index, parameters: str) -> None:
+    """Set what FAISS searches with: "nprobe=64,k_factor_rf=4", "efSearch=64"; "" changes nothing.
+
+    They are written to disk with the index.
+
+    Raises:
+        ValueError: the index does not know one of them.
+    """
+    if not parameters:
+        return
+    try:
+        faiss.ParameterSpace().set_index_parameters(index, parameters)
+    except RuntimeError as error:
+        raise ValueError(
+            f"retrieval.search_parameters={parameters!r} does not suit the index: "
+            f"{faiss_reason(error)}; write nprobe=… for IVF, efSearch=… for HNSW, "
+            "k_factor_rf=… for Refine, '' for none"
+        ) from error
+
+
 def faiss_reason(error: RuntimeError) -> str:
     """FAISS prefixes C++ source places to what it has to say."""
     return str(error).strip().splitlines()[-1].split("Error: ")[-1]

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from pixsearch.config import BuildOptions
-from pixsearch.retrieval.building.filling import fill_index
+from pixsearch.retrieval.building.filling import fill_index, set_search_parameters
 from pixsearch.retrieval.building.recall import NUM_RECALL_QUERIES, recall_at_10
 from pixsearch.retrieval.index import VectorIndex
 from pixsearch.retrieval.manifest import Identity, Manifest, file_records, write_manifest
@@ -27,6 +27,7 @@ def write_vector_index(
     identity: Identity,
     *,
     model: str,
+    search_parameters: str,
     options: BuildOptions,
     progress: bool | None = False,
 ) -> Manifest:
@@ -37,9 +38,11 @@ def write_vector_index(
         rows: of each vector, the row of its document.
 
     Raises:
-        ValueError: see `fill_index`.
+        ValueError: see `fill_index` and `set_search_parameters`.
     """
-    index = VectorIndex(fill_index(vectors, identity.factory, options, progress=progress), rows)
+    filled = fill_index(vectors, identity.factory, options, progress=progress)
+    set_search_parameters(filled, search_parameters)
+    index = VectorIndex(filled, rows)
     index.save(folder)
     exact = identity.factory == "Flat"
     manifest = Manifest(
@@ -49,6 +52,7 @@ def write_vector_index(
         exact=exact,
         recall_at_10=1.0 if exact else recall_at_10(index.nearest, vectors),
         num_recall_queries=0 if exact else min(NUM_RECALL_QUERIES, len(vectors)),
+        search_parameters=search_parameters,
         library=f"faiss {faiss.__version__}",
         model=model,
         files=file_records(folder),
