@@ -13,6 +13,7 @@ from pixsearch.retrieval.crops import region_image
 from pixsearch.retrieval.encoders import open_image_encoder, open_text_encoder
 from pixsearch.retrieval.from_document import nearest_chunks
 from pixsearch.retrieval.index import EncodedIndex, Hit, Index, TextIndex, VectorIndex
+from pixsearch.retrieval.info import SourceInfo, local_info
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.retrieval.manifest import Identity, check_files, check_identity, read_manifest
 
@@ -81,6 +82,10 @@ class Searcher:
         questions = [queries[place].question for place in images]
         hits |= zip(images, self._chunks_of(by_image, questions), strict=True)
         return self.knowledge_base.passages([hits.get(place, []) for place in range(len(queries))])
+
+    def info(self) -> SourceInfo:
+        """What is searched."""
+        return local_info(self._options, self.knowledge_base)
 
     def _query_image(self, query: Query, region_crop: RegionCrop) -> Image.Image:
         assert query.image is not None
