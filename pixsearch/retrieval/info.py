@@ -17,6 +17,8 @@ SETTINGS = (
     "lexical",
     "min_region_side",
     "region_margin",
+    "region_scales",
+    "region_blur",
     "from_document",
 )
 
