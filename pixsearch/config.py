@@ -126,6 +126,21 @@ class FromDocument(StrEnum):
     nearest = "nearest"  # the one nearest to the question; without a question the first
 
 
+class TextSearch(StrEnum):
+    """How text queries find documents."""
+
+    dense = "dense"  # by the text encoder's vectors
+    bm25 = "bm25"  # by their words alone
+    hybrid = "hybrid"  # by both, ranks fused
+
+
+class Backend(StrEnum):
+    """What holds the vectors of documents."""
+
+    faiss = "faiss"  # files beside the manifest
+    qdrant = "qdrant"  # a collection in a Qdrant cluster; needs the extra 'qdrant'
+
+
 class OnEmptyMask(StrEnum):
     """What a region query does whose mask is empty. Counted in every case."""
 
@@ -427,6 +442,58 @@ class ClientOptions:
 
 
 @dataclass
+class FusionOptions:
+    """Reciprocal rank fusion of several rankings: a document counts 1 / (constant + rank) in each.
+
+    Cormack, Clarke and Büttcher (SIGIR 2009), where the constant is 60.
+    """
+
+    constant: int = 60
+    candidates: int = 100  # taken from each ranking
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "retrieval.fusion", self, ("constant", "candidates"))
+
+
+@dataclass
+class RerankerOptions:
+    """A cross-encoder that reads text queries together with the passages found for them."""
+
+    model: str = ""  # folder or hub id, for sentence-transformers' CrossEncoder; "": none
+    revision: str | None = None  # of a hub id: commit, tag or branch
+    candidates: int = 50  # passages that it reads for each query
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "retrieval.reranker", self, ("candidates", "batch_size"))
+
+
+@dataclass
+class QdrantOptions:
+    """Where backend=qdrant keeps vectors: one point per document, with its text and its images."""
+
+    url: str | None = None  # of the cluster
+    path: str | None = None  # folder of an embedded one: brute force in Python, for small bases
+    collection: str = "pixsearch"  # holds one knowledge base; it is never overwritten
+    key_variable: str = "QDRANT_API_KEY"  # environment variable with the key, if any
+    shards: int = 1  # parts over the nodes, for good: a self-hosted cluster does not split them
+    replicas: int = 1
+    exact: bool = False  # compare with every vector; false: by Qdrant's HNSW graph
+    ef_search: int | None = None  # candidates of a search in the graph; null: Qdrant's own
+    batch_size: int = 256  # documents per request of an upload
+    timeout_seconds: int = 60  # of one request
+    index_seconds: float = 86400.0  # that the cluster may take to build its graph
+
+    def __post_init__(self) -> None:
+        names = ("shards", "replicas", "ef_search", "batch_size", "timeout_seconds")
+        _check_at_least(1, "retrieval.qdrant", self, names)
+        if self.url is not None and self.path is not None:
+            raise ValueError(
+                f"retrieval.qdrant.url={self.url} and path={self.path}: give one of them"
+            )
+
+
+@dataclass
 class RetrievalOptions:
     """`configs/retrieval/`: the knowledge base and its indexes."""
 
@@ -439,7 +506,13 @@ class RetrievalOptions:
     device: IndexDevice = IndexDevice.cpu
     memory_map: bool = False  # leave vectors in the file, to be read as they are asked for
     verify: bool = True  # compare the files of an index with their sha256 when it is opened
-    lexical: bool = False  # text queries through BM25 instead of the text index
+    backend: Backend = Backend.faiss
+    qdrant: QdrantOptions = field(default_factory=QdrantOptions)
+    text_search: TextSearch = TextSearch.dense
+    fuse_question: bool = False  # image and region queries find by their question's words too
+    fusion: FusionOptions = field(default_factory=FusionOptions)  # of hybrid and fuse_question
+    reranker: RerankerOptions = field(default_factory=RerankerOptions)
+    cache_entries: int = 0  # results that are kept for the same query; 0: none
     min_region_side: int = 8  # pixels; a smaller box is widened
     region_margin: float = 0.1  # of the box's sides, for padded_box and blurred_surround
     region_scales: list[float] = field(default_factory=lambda: [1.0, 1.5, 3.0])
@@ -452,7 +525,8 @@ class RetrievalOptions:
 
     def __post_init__(self) -> None:
         _check_at_least(1, "retrieval", self, ("min_region_side",))
-        _check_at_least(0, "retrieval", self, ("region_margin", "region_blur"))
+        _check_at_least(0, "retrieval", self, ("region_margin", "region_blur", "cache_entries"))
+        self._check_backend()
         if not self.region_scales or min(self.region_scales) < 1:
             raise ValueError(
                 f"retrieval.region_scales={self.region_scales}: at least one is needed, none below "
@@ -463,6 +537,10 @@ class RetrievalOptions:
                 f"retrieval.server={self.server} and retrieval.fan_out={self.fan_out}: "
                 "give one server as the first, several with a part each as the second"
             )
+
+    def _check_backend(self) -> None:
+        if self.backend is Backend.qdrant and not (self.qdrant.url or self.qdrant.path):
+            raise ValueError("retrieval.backend=qdrant: say where, by retrieval.qdrant.url or path")
 
 
 @dataclass

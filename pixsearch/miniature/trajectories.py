@@ -30,6 +30,7 @@ from pixsearch.miniature.scenes import HEIGHT, WIDTH
 from pixsearch.miniature.templates import DONT_KNOW
 from pixsearch.miniature.writing_training import read_questions
 from pixsearch.queries import Passage, Query, Search, search_under
+from pixsearch.retrieval.info import settings_of
 from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
@@ -131,9 +132,7 @@ def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
         "seed": options.miniature.seed,
         "questions": fingerprint((root / "questions").iterdir()),
         "index": fingerprint(index.rglob("manifest.json")),
-        "lexical": options.retrieval.lexical,
-        "min_region_side": options.retrieval.min_region_side,
-        "region_margin": options.retrieval.region_margin,
+        "retrieval": settings_of(options.retrieval),
         "k": options.policy.k,
         "region_crop": str(options.policy.region_crop),
     }

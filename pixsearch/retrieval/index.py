@@ -50,6 +50,17 @@ class TextIndex(Index, Protocol):
         ...
 
 
+@runtime_checkable
+class VectorSearch(Protocol):
+    """An index that is asked by vectors; `VectorIndex` says what its methods owe."""
+
+    def search(self, vectors: Float32[np.ndarray, "num dimension"], k: int) -> list[list[Hit]]: ...
+
+    def scores(
+        self, vector: Float32[np.ndarray, " dimension"], rows: Sequence[int]
+    ) -> Float64[np.ndarray, " num_rows"]: ...
+
+
 class VectorIndex:
     """Unit vectors and the row of the document that each belongs to.
 
@@ -193,7 +204,7 @@ class EncodedIndex:
     """
 
     encode: Callable[[Sequence[Any]], Float32[np.ndarray, "num dimension"]]
-    vectors: VectorIndex
+    vectors: VectorSearch
 
     def search(self, queries: Sequence[Any], k: int) -> list[list[Hit]]:
         """All queries in one call of the encoder, then one of the index."""

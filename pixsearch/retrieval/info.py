@@ -1,5 +1,6 @@
 """What a knowledge source is, be it in this process, behind a server or spread over several."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,14 +8,17 @@ from typing import Any, Protocol, runtime_checkable
 
 from pixsearch.config import RetrievalOptions, to_dict
 from pixsearch.queries import AnySearcher
-from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT
+from pixsearch.retrieval.build import IMAGE, TEXT_INDEXES
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 
 SETTINGS = (
     "factory",
     "search_parameters",
     "device",
-    "lexical",
+    "text_search",
+    "fuse_question",
+    "fusion",
+    "reranker",
     "min_region_side",
     "region_margin",
     "region_scales",
@@ -28,7 +32,7 @@ class SourceInfo:
     """All that decides what a search finds, the query and the policy aside.
 
     Attributes:
-        manifests: of each index by its name, as written beside it.
+        manifests: of each index by its name, as written beside it; of a reranker its identity.
         corpus_sha256: of the documents.
         settings: the options (of `RetrievalOptions`) by which queries are searched with.
     """
@@ -69,16 +73,34 @@ class KnowledgeSource(AnySearcher, Protocol):
     def info(self) -> SourceInfo: ...
 
 
-def local_info(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> SourceInfo:
-    """Of the indexes that `Searcher.open(options)` opens."""
-    opened = (IMAGE, LEXICAL if options.lexical else TEXT)
+def local_info(
+    options: RetrievalOptions, knowledge_base: KnowledgeBase, *, reranker: str | None = None
+) -> SourceInfo:
+    """Of the indexes that `Searcher.open(options)` opens.
+
+    Args:
+        reranker: fingerprint of the cross-encoder, if there is one.
+    """
+    opened = (IMAGE, *TEXT_INDEXES[options.text_search])
     paths = {name: Path(options.index) / name / "manifest.json" for name in opened}
-    plain = to_dict(options)
+    found = {name: path for name, path in paths.items() if path.exists()}
+    manifests = {name: json.loads(path.read_text()) for name, path in found.items()}
+    if reranker is not None:
+        manifests["reranker"] = {"identity": {"fingerprint": reranker}}
     return SourceInfo(
-        manifests={
-            name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()
-        },
+        manifests=manifests,
         corpus_sha256=knowledge_base.sha256,
         num_documents=len(knowledge_base),
-        settings={name: plain[name] for name in SETTINGS},
+        settings=settings_of(options),
     )
+
+
+def settings_of(options: RetrievalOptions) -> dict[str, Any]:
+    """The options that decide what is found in an index."""
+    plain = to_dict(options)
+    return {name: plain[name] for name in SETTINGS}
+
+
+def digest_of(info: SourceInfo) -> str:
+    """sha256 of all that it says."""
+    return hashlib.sha256(json.dumps(info.to_json(), sort_keys=True).encode()).hexdigest()

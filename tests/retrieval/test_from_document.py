@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixsearch.config import EncoderOptions, FromDocument, RetrievalOptions
+from pixsearch.config import EncoderOptions, FromDocument, RetrievalOptions, TextSearch
 from pixsearch.queries import Query
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.crops import MEAN_COLOUR
@@ -58,13 +58,13 @@ def chunked(tmp_path_factory, clip_folder) -> RetrievalOptions:
         from_document=FromDocument.nearest,
     )
     build_indexes(options, progress=False)
-    build_indexes(replace(options, lexical=True), progress=False)
+    build_indexes(replace(options, text_search=TextSearch.bm25), progress=False)
     return options
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["vectors", "bm25"])
+@pytest.fixture(scope="module", params=["dense", "bm25"])
 def searcher(chunked, request) -> Searcher:
-    return Searcher.open(replace(chunked, lexical=request.param))
+    return Searcher.open(replace(chunked, text_search=TextSearch(request.param)))
 
 
 def picture(number: int):
@@ -91,7 +91,7 @@ def test_without_a_question_the_lead(searcher, question):
 
 
 def test_without_a_word_in_common_the_lead(chunked):
-    by_words = Searcher.open(replace(chunked, lexical=True))
+    by_words = Searcher.open(replace(chunked, text_search=TextSearch.bm25))
     assert found_ids(by_words, asked(1, "xyzzy plugh")) == [["e1#0"]]
 
 

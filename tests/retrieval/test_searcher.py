@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixsearch.config import RegionCrop
+from pixsearch.config import RegionCrop, TextSearch
 from pixsearch.queries import Query
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.crops import MEAN_COLOUR
@@ -128,7 +128,7 @@ def test_knowledge_base_without_images(own):
 
 
 def test_bm25_stems_both_sides(own):
-    options = replace(own, lexical=True)
+    options = replace(own, text_search=TextSearch.bm25)
     manifests = build_indexes(options, progress=False)
     assert list(manifests) == ["bm25", "image"]
     searcher = Searcher.open(options)
