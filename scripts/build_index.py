@@ -1,4 +1,7 @@
-"""Build the indexes of a knowledge base: `python scripts/build_index.py retrieval=wikipedia`."""
+"""Build the indexes of a knowledge base: `python scripts/build_index.py retrieval=wikipedia`.
+
+On several processes: `accelerate launch --num_processes 8 scripts/build_index.py …`.
+"""
 
 import hydra
 from omegaconf import DictConfig
@@ -14,7 +17,7 @@ def main(composed: DictConfig) -> None:
         options = from_omegaconf(BuildIndexOptions, composed)
         from pixsearch.retrieval.build import build_indexes
 
-        build_indexes(options.retrieval)
+        build_indexes(options.retrieval, options.build)
 
 
 if __name__ == "__main__":

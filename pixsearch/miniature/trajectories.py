@@ -30,6 +30,7 @@ from pixsearch.miniature.scenes import HEIGHT, WIDTH
 from pixsearch.miniature.templates import DONT_KNOW
 from pixsearch.miniature.writing_training import read_questions
 from pixsearch.queries import Passage, Query, Search, search_under
+from pixsearch.retrieval.info import settings_of
 from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
@@ -121,14 +122,17 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
 def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
     """All that decides the trajectories."""
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
+    if options.retrieval.server or options.retrieval.fan_out:
+        raise ValueError(
+            "retrieval.server and retrieval.fan_out: trajectories are made from a local index, "
+            "of the knowledge that training may see; leave both out"
+        )
     return {
         "version": VERSION,
         "seed": options.miniature.seed,
         "questions": fingerprint((root / "questions").iterdir()),
         "index": fingerprint(index.rglob("manifest.json")),
-        "lexical": options.retrieval.lexical,
-        "min_region_side": options.retrieval.min_region_side,
-        "region_margin": options.retrieval.region_margin,
+        "retrieval": settings_of(options.retrieval),
         "k": options.policy.k,
         "region_crop": str(options.policy.region_crop),
     }

@@ -1,18 +1,28 @@
-"""Builds the indexes of a knowledge base, or reuses those that fit."""
+"""Builds the indexes of a knowledge base, or reuses those that fit.
+
+INDEX/text/  image/  bm25/         an index each: its files and manifest.json
+INDEX/vectors/text/  image/        the vectors in shards; another factory is built from them
+"""
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Int64
 from tqdm import tqdm
 
-from pixsearch.config import EncoderOptions, RetrievalOptions
+from pixsearch.config import Backend, BuildOptions, EncoderOptions, RetrievalOptions, TextSearch
 from pixsearch.retrieval.bm25 import LexicalIndex, lexical_identity, lexical_manifest
+from pixsearch.retrieval.building.encoding import Encode, Encoding
+from pixsearch.retrieval.building.finishing import alone, write_vector_index
+from pixsearch.retrieval.building.processes import Process
+from pixsearch.retrieval.building.shards import Shards
+from pixsearch.retrieval.building.sources import ImageSource, Source, TextSource, count_images
 from pixsearch.retrieval.encoders import (
     ImageEncoder,
     TextEncoder,
@@ -24,8 +34,10 @@ from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.retrieval.manifest import (
     Identity,
     Manifest,
+    check_files,
     check_identity,
     encoder_identity,
+    file_records,
     read_manifest,
     write_manifest,
 )
@@ -33,33 +45,38 @@ from pixsearch.retrieval.manifest import (
 logger = logging.getLogger(__name__)
 
 TEXT, IMAGE, LEXICAL = "text", "image", "bm25"  # folders under RetrievalOptions.index
+TEXT_INDEXES: dict[TextSearch, tuple[str, ...]] = {
+    TextSearch.dense: (TEXT,),
+    TextSearch.bm25: (LEXICAL,),
+    TextSearch.hybrid: (TEXT, LEXICAL),
+}
+SHARDS = "vectors"  # likewise; shards of TEXT and IMAGE are in folders of these names
 
 
 def build_indexes(
-    options: RetrievalOptions, *, progress: bool | None = None
+    options: RetrievalOptions,
+    build: BuildOptions | None = None,
+    *,
+    progress: bool | None = None,
 ) -> dict[str, Manifest]:
     """Build what `options` ask for: text or BM25 index, and an image index if there are images.
 
-    An index that is there and fits is reused. A new one is written aside and renamed, so that a
-    killed build leaves the old one, or none.
+    An index that is there and fits is reused. The processes of `accelerate launch` encode shards
+    side by side; the first of them waits for all, then fills the indexes. A build that was killed
+    goes on from its finished shards and ends in the same bytes. A new index is written aside and
+    renamed, so that until then the old one, or none, is there.
 
     Args:
         progress: show bars; None: only on a terminal. The log says the same in words.
 
     Returns:
-        Folder name -> manifest.
+        Folder name -> manifest, in the first process; nothing in the others.
 
     Raises:
         ValueError: a broken corpus, a missing image, encoder options that do not fit.
+        TimeoutError: another process did not finish its shards.
     """
-    knowledge_base = KnowledgeBase(options.knowledge_base)
-    build_texts = _build_lexical if options.lexical else _build_text
-    manifests = build_texts(options, knowledge_base, progress)
-    if any(document.images for document in knowledge_base):
-        manifests |= _build_image(options, knowledge_base, progress)
-    else:
-        logger.info("%s has no images: no image index", options.knowledge_base)
-    return manifests
+    return _Build(options, build or BuildOptions(), progress).run()
 
 
 def text_identity(
@@ -70,7 +87,7 @@ def text_identity(
         options.text_encoder,
         fingerprint=encoder.fingerprint,
         corpus_sha256=knowledge_base.sha256,
-        factory=options.factory,
+        factory=_engine(options),
     )
 
 
@@ -82,123 +99,162 @@ def image_identity(
         options.image_encoder,
         fingerprint=encoder.fingerprint,
         corpus_sha256=knowledge_base.images_sha256(),
-        factory=options.factory,
+        factory=_engine(options),
     )
 
 
-def _build_text(
-    options: RetrievalOptions, knowledge_base: KnowledgeBase, progress: bool | None
-) -> dict[str, Manifest]:
-    encoder = open_text_encoder(options.text_encoder)
-    identity = text_identity(options, encoder, knowledge_base)
+def _engine(options: RetrievalOptions) -> str:
+    return "qdrant" if options.backend is Backend.qdrant else options.factory
 
-    def write(folder: Path) -> Manifest:
-        vectors = _encode_all(
-            (document.text for document in knowledge_base),
-            encoder.encode_text,
-            count=len(knowledge_base),
-            options=options.text_encoder,
-            progress=progress,
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """A vector index that is to be filled, or, with a manifest, is there already."""
+
+    name: str
+    identity: Identity
+    encoder: EncoderOptions
+    rows: Int64[np.ndarray, " count"]
+    shards: Shards
+    found: Manifest | None
+
+
+class _Build:
+    """One call of `build_indexes` in one process."""
+
+    def __init__(
+        self, options: RetrievalOptions, build: BuildOptions, progress: bool | None
+    ) -> None:
+        self._options = options
+        self._build = build
+        self._text_indexes = TEXT_INDEXES[options.text_search]
+        self._process = Process.from_environment()
+        self._disable_bar = None if progress is None else not progress
+        self._knowledge_base = KnowledgeBase(options.knowledge_base)
+
+    def run(self) -> dict[str, Manifest]:
+        self._process.take_gpu()
+        jobs = self._encode_all()
+        if not self._process.is_main:
+            return {}
+        with alone(Path(self._options.index) / SHARDS):
+            manifests = {LEXICAL: self._lexical()} if LEXICAL in self._text_indexes else {}
+            return manifests | {job.name: job.found or self._finish(job) for job in jobs}
+
+    def _encode_all(self) -> list[_Job]:
+        """Shards first, of texts and of images: no process waits while it could encode."""
+        limit = self._build.max_document_characters
+        num_images = count_images(self._knowledge_base, max_characters=limit)
+        jobs = [self._encode_texts()] if TEXT in self._text_indexes else []
+        if num_images.any():
+            jobs.append(self._encode_images(num_images))
+        else:
+            logger.info("%s has no images: no image index", self._options.knowledge_base)
+        return jobs
+
+    def _encode_texts(self) -> _Job:
+        options = self._options.text_encoder
+        encoder = open_text_encoder(options)
+        identity = text_identity(self._options, encoder, self._knowledge_base)
+        job = self._job(TEXT, identity, options, TextSource(self._knowledge_base))
+        self._encode(job, encoder.encode_text)
+        return job
+
+    def _encode_images(self, num_images: Int64[np.ndarray, " num_documents"]) -> _Job:
+        options = self._options.image_encoder
+        encoder = open_image_encoder(options)
+        identity = image_identity(self._options, encoder, self._knowledge_base)
+        job = self._job(IMAGE, identity, options, ImageSource(self._knowledge_base, num_images))
+        self._encode(job, encoder.encode_image)
+        return job
+
+    def _job(self, name: str, identity: Identity, options: EncoderOptions, source: Source) -> _Job:
+        # Texts are read a window at a time, to be sorted; images, which are large, a batch.
+        window = self._build.window if name == TEXT else options.batch_size
+        encoding = Encoding(
+            source=source,
+            dimension=options.dimension,
+            batch_size=options.batch_size,
+            window=window,
         )
-        return _write_vectors(folder, identity, vectors, np.arange(len(knowledge_base)))
-
-    folder = Path(options.index) / TEXT
-    return {TEXT: _reuse_or_build(folder, identity, load=VectorIndex.load, write=write)}
-
-
-def _build_image(
-    options: RetrievalOptions, knowledge_base: KnowledgeBase, progress: bool | None
-) -> dict[str, Manifest]:
-    encoder = open_image_encoder(options.image_encoder)
-    identity = image_identity(options, encoder, knowledge_base)
-
-    def write(folder: Path) -> Manifest:
-        num_images = [len(document.images) for document in knowledge_base]
-        vectors = _encode_all(
-            (knowledge_base.image(doc, path) for doc in knowledge_base for path in doc.images),
-            encoder.encode_image,
-            count=sum(num_images),
-            options=options.image_encoder,
-            progress=progress,
+        ours = asdict(identity)
+        encoder = {key: ours[key] for key in ours if key not in ("corpus_sha256", "factory")}
+        folder = Path(self._options.index) / SHARDS / name
+        return _Job(
+            name=name,
+            identity=identity,
+            encoder=options,
+            rows=source.rows,
+            shards=Shards(folder, encoding, encoder=encoder, size=self._build.shard_size),
+            found=self._found(name, identity),
         )
-        rows = np.repeat(np.arange(len(knowledge_base)), num_images)
-        return _write_vectors(folder, identity, vectors, rows)
 
-    folder = Path(options.index) / IMAGE
-    return {IMAGE: _reuse_or_build(folder, identity, load=VectorIndex.load, write=write)}
+    def _found(self, name: str, identity: Identity) -> Manifest | None:
+        """The manifest of an index that fits and was measured as it is to be searched."""
+        found = _fitting(self._folder(name), identity, partial(VectorIndex.load, memory_map=True))
+        wanted = self._options.search_parameters
+        return found if found and wanted in ("", found.search_parameters) else None
+
+    def _encode(self, job: _Job, encode: Encode) -> None:
+        """This process's share of the shards that are not done."""
+        if job.found is not None:
+            return
+        numbers = self._process.share(len(job.shards))
+        todo = [number for number in numbers if not job.shards.is_done(number)]
+        count = sum(job.shards.num_items(number) for number in todo)
+        started = time.monotonic()
+        with tqdm(total=count, desc=f"encode {job.name}", disable=self._disable_bar) as bar:
+            for number in todo:
+                job.shards.write(number, encode, self._process, bar.update)
+                logger.info(
+                    "%s: %s shard %d of %d", self._process, job.name, number, len(job.shards)
+                )
+        seconds = time.monotonic() - started
+        logger.info(
+            "%s encoded %d of %d %ss with %s in %.1f s",
+            *(self._process, count, len(job.rows), job.name, job.encoder.name, seconds),
+        )
+
+    def _finish(self, job: _Job) -> Manifest:
+        job.shards.wait(self._build.wait_seconds)
+        job.shards.remove_others()
+        with replaced_folder(self._folder(job.name)) as aside:
+            return write_vector_index(
+                aside,
+                job.shards.vectors(),
+                job.rows,
+                job.identity,
+                model=job.encoder.model,
+                search_parameters=self._options.search_parameters,
+                options=self._build,
+                progress=None if self._disable_bar is None else not self._disable_bar,
+            )
+
+    def _lexical(self) -> Manifest:
+        identity = lexical_identity(self._knowledge_base.sha256)
+        folder = self._folder(LEXICAL)
+        if found := _fitting(folder, identity, LexicalIndex.load):
+            return found
+        with replaced_folder(folder) as aside:
+            LexicalIndex.build([document.text for document in self._knowledge_base]).save(aside)
+            manifest = lexical_manifest(identity, len(self._knowledge_base))
+            manifest = replace(manifest, files=file_records(aside))
+            write_manifest(manifest, aside)
+        return manifest
+
+    def _folder(self, name: str) -> Path:
+        return Path(self._options.index) / name
 
 
-def _build_lexical(
-    options: RetrievalOptions, knowledge_base: KnowledgeBase, progress: bool | None
-) -> dict[str, Manifest]:
-    identity = lexical_identity(knowledge_base.sha256)
-
-    def write(folder: Path) -> Manifest:
-        LexicalIndex.build([document.text for document in knowledge_base]).save(folder)
-        return lexical_manifest(identity, len(knowledge_base))
-
-    folder = Path(options.index) / LEXICAL
-    return {LEXICAL: _reuse_or_build(folder, identity, load=LexicalIndex.load, write=write)}
-
-
-def _write_vectors(
-    folder: Path,
-    identity: Identity,
-    vectors: Float32[np.ndarray, "count dimension"],
-    rows: np.ndarray,
-) -> Manifest:
-    index = VectorIndex.build(vectors, rows, factory=identity.factory)
-    index.save(folder)
-    return index.manifest(identity, vectors)
-
-
-def _reuse_or_build(
-    folder: Path,
-    identity: Identity,
-    *,
-    load: Callable[[Path], Any],
-    write: Callable[[Path], Manifest],
-) -> Manifest:
-    """The manifest of an index that fits and can be read; else of a new one."""
+def _fitting(folder: Path, identity: Identity, load: Callable[[Path], Any]) -> Manifest | None:
+    """The manifest of an index that fits and is whole; else None, and the log says why."""
     try:
         found = read_manifest(folder)
         check_identity(found.identity, identity, folder)
+        check_files(found, folder)
         load(folder)
     except ValueError as reason:
         logger.info("building: %s", reason)
-    else:
-        logger.info("reusing the index %s (%d vectors)", folder, found.count)
-        return found
-    with replaced_folder(folder) as partial:
-        manifest = write(partial)
-        write_manifest(manifest, partial)
-    return manifest
-
-
-def _encode_all(
-    items: Iterable[Any],
-    encode: Callable[[list[Any]], np.ndarray],
-    *,
-    count: int,
-    options: EncoderOptions,
-    progress: bool | None,
-) -> Float32[np.ndarray, "count dimension"]:
-    """Encode in batches; no more than one batch of items is in memory."""
-    vectors = np.empty((count, options.dimension), dtype=np.float32)
-    started, done = time.monotonic(), 0
-    disable = None if progress is None else not progress
-    with tqdm(total=count, desc=f"encode with {options.name}", disable=disable) as bar:
-        for batch in _batches(items, options.batch_size):
-            vectors[done : done + len(batch)] = encode(batch)
-            done += len(batch)
-            bar.update(len(batch))
-    assert done == count
-    seconds = time.monotonic() - started
-    logger.info("encoded %d documents or images with %s in %.1f s", count, options.name, seconds)
-    return vectors
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+        return None
+    logger.info("reusing the index %s (%d vectors)", folder, found.count)
+    return found

@@ -1,12 +1,15 @@
 """What an index is, written beside it and compared with what is about to be asked of it."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pixsearch.config import EncoderOptions
 
 REMEDY = "rebuild with scripts/build_index.py"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +19,7 @@ class Identity:
     Attributes:
         encoder: key of ENCODERS, or "bm25".
         fingerprint: sha256 of the encoder's weights and configuration.
-        metric: "cosine", or "bm25".
+        metric: "cosine", "inner_product" of vectors that keep their length, or "bm25".
         prefix: put before every query.
         corpus_sha256: of the documents, for images with the lengths of their files.
         factory: FAISS index factory string, or "bm25s".
@@ -33,6 +36,14 @@ class Identity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """One file of an index."""
+
+    sha256: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """An index's identity and how it turned out.
 
@@ -40,7 +51,12 @@ class Manifest:
         count: vectors in it; with several images per document more than there are documents.
         exact: no approximation, so that `recall_at_10` is 1 by definition.
         recall_at_10: share of the exact ten nearest that the index finds.
+        num_recall_queries: over which that was measured; 0 if `exact`.
+        search_parameters: FAISS's, with which it was; they are in the index.
         library: version of the library that wrote it.
+        model: folder or hub id of the encoder's weights; `identity.fingerprint` says which they
+            are, wherever they lie.
+        files: name -> sha256 and length in bytes of every file of the index.
     """
 
     identity: Identity
@@ -48,7 +64,11 @@ class Manifest:
     num_documents: int
     exact: bool
     recall_at_10: float
+    num_recall_queries: int
+    search_parameters: str
     library: str
+    model: str
+    files: Mapping[str, FileRecord]
 
 
 def encoder_identity(
@@ -59,16 +79,16 @@ def encoder_identity(
         encoder=options.name,
         fingerprint=fingerprint,
         dimension=options.dimension,
-        metric="cosine",
+        metric="cosine" if options.normalize else "inner_product",
         prefix=options.prefix,
-        pooling=options.pooling,
+        pooling=str(options.pooling),
         corpus_sha256=corpus_sha256,
         factory=factory,
     )
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    (folder / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -77,13 +97,15 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         ValueError: there is none, or it is not one.
     """
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     try:
         record = json.loads(path.read_text())
-        return Manifest(**{**record, "identity": Identity(**record["identity"])})
+        identity = Identity(**record["identity"])
+        files = {name: FileRecord(**each) for name, each in record["files"].items()}
+        return Manifest(**{**record, "identity": identity, "files": files})
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing, there is no index: {REMEDY}") from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not the manifest of an index: {REMEDY}") from error
 
 
@@ -101,6 +123,41 @@ def check_identity(found: Identity, expected: Identity, folder: Path) -> None:
     ]
     if misfits:
         raise ValueError(f"the index {folder} does not fit: {'; '.join(misfits)}: {REMEDY}")
+
+
+def file_records(folder: Path) -> dict[str, FileRecord]:
+    """What lies in the folder of an index, its manifest aside."""
+    paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    return {
+        path.name: FileRecord(sha256=file_sha256(path), num_bytes=path.stat().st_size)
+        for path in paths
+    }
+
+
+def check_files(manifest: Manifest, folder: Path, *, verify: bool = True) -> None:
+    """Refuse an index whose files are not those that were built.
+
+    Args:
+        verify: compare contents (every byte is read), not lengths alone.
+
+    Raises:
+        ValueError: names a file that is missing, cut off or changed.
+    """
+    for name, record in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise ValueError(f"the index {folder} lacks {name}: {REMEDY}")
+        if (size := path.stat().st_size) != record.num_bytes:
+            raise ValueError(
+                f"{path} has {size} bytes, its manifest says {record.num_bytes}: {REMEDY}"
+            )
+        if verify and file_sha256(path) != record.sha256:
+            raise ValueError(f"{path} is corrupt, its sha256 is not its manifest's: {REMEDY}")
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _short(value: str | int) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pixsearch.config import TextSearch
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.convert_clip import convert_clip
 from pixsearch.retrieval.searcher import Searcher
@@ -64,13 +65,26 @@ def misfit_image(options, tmp_path):
     return options
 
 
-def misfit_lexical(options, tmp_path):
-    return replace(options, lexical=True)
+def misfit_text_search(options, tmp_path):
+    return replace(options, text_search=TextSearch.bm25)
 
 
-def corrupt_vectors(options, tmp_path):
+def truncated_vectors(options, tmp_path):
     path = Path(options.index) / "text" / "vectors.faiss"
     path.write_bytes(path.read_bytes()[:100])
+    return options
+
+
+def flipped_vectors(options, tmp_path):
+    path = Path(options.index) / "text" / "vectors.faiss"
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+    return options
+
+
+def missing_rows(options, tmp_path):
+    (Path(options.index) / "text" / "rows.npy").unlink()
     return options
 
 
@@ -93,9 +107,11 @@ def corrupt_manifest(options, tmp_path):
         (misfit_weights, "image does not fit: fingerprint is '"),
         (misfit_corpus, "corpus_sha256 is '"),
         (misfit_image, "image does not fit: corpus_sha256 is '"),
-        (misfit_lexical, "bm25/manifest.json is missing"),
-        (corrupt_vectors, "text cannot be read"),
-        (corrupt_rows, "(12, 3, 256), its manifest says (12, 12, 256)"),
+        (misfit_text_search, "bm25/manifest.json is missing"),
+        (truncated_vectors, "text/vectors.faiss has 100 bytes, its manifest says "),
+        (flipped_vectors, "text/vectors.faiss is corrupt"),
+        (missing_rows, "text lacks rows.npy"),
+        (corrupt_rows, "text/rows.npy has 152 bytes, its manifest says 224"),
         (corrupt_manifest, "is not the manifest of an index"),
     ],
 )
@@ -111,10 +127,10 @@ def test_misfit_is_refused_and_a_new_build_mends_it(change, message, own, tmp_pa
 
 def test_killed_build_leaves_the_old_index(own, monkeypatch):
     options = misfit_corpus(own, None)
-    monkeypatch.setattr("pixsearch.retrieval.build.write_manifest", lambda *_: 1 / 0)
+    monkeypatch.setattr("pixsearch.retrieval.building.finishing.write_manifest", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         build_indexes(options, progress=False)
-    assert sorted(path.name for path in Path(own.index).iterdir()) == ["image", "text"]
+    assert sorted(path.name for path in Path(own.index).iterdir()) == ["image", "text", "vectors"]
     assert (Path(own.index) / "text" / "manifest.json").exists()
 
 

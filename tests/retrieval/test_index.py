@@ -3,7 +3,9 @@ import contextlib
 import numpy as np
 import pytest
 
+from pixsearch.retrieval.building.recall import recall_at_10
 from pixsearch.retrieval.index import Hit, VectorIndex, replaced_folder
+from pixsearch.retrieval.vectors import Vectors
 
 
 def unit(*rows):
@@ -80,9 +82,9 @@ def test_factory_that_does_not_work(factory):
 def test_recall_against_exact_search():
     vectors = random_units(640)
     exact = VectorIndex.build(vectors, np.arange(640))
-    assert exact.recall_at_10(vectors) == 1.0
+    assert recall_at_10(exact.nearest, Vectors([vectors])) == 1.0
     coarse = VectorIndex.build(vectors, np.arange(640), factory="IVF16,Flat")
-    assert 0.05 < coarse.recall_at_10(vectors) < 0.95
+    assert 0.05 < recall_at_10(coarse.nearest, Vectors([vectors])) < 0.95
 
 
 def test_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixsearch.config import RegionCrop
+from pixsearch.config import RegionCrop, TextSearch
 from pixsearch.queries import Query
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.crops import MEAN_COLOUR
@@ -85,8 +85,11 @@ def test_images_and_regions_are_encoded_in_one_call(searcher, monkeypatch):
 
 def test_region_crops_differ(searcher):
     query = region_queries()[4]
-    scores = [searcher.search([query], k=1, region_crop=crop)[0][0].score for crop in RegionCrop]
-    assert len(set(scores)) == 3
+    crops = [crop for crop in RegionCrop if crop is not RegionCrop.mask_pooled]
+    scores = [searcher.search([query], k=1, region_crop=crop)[0][0].score for crop in crops]
+    assert len(set(scores)) == len(crops)
+    with pytest.raises(ValueError, match=r"image_encoder\.name=open_clip has no patches"):
+        searcher.search([query], region_crop=RegionCrop.mask_pooled)
 
 
 def test_no_queries_and_queries_without_words(searcher):
@@ -125,7 +128,7 @@ def test_knowledge_base_without_images(own):
 
 
 def test_bm25_stems_both_sides(own):
-    options = replace(own, lexical=True)
+    options = replace(own, text_search=TextSearch.bm25)
     manifests = build_indexes(options, progress=False)
     assert list(manifests) == ["bm25", "image"]
     searcher = Searcher.open(options)
