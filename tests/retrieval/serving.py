@@ -82,9 +82,9 @@ def http(status: int, body: str, **headers: str) -> bytes:
     return f"HTTP/1.1 {status} Said\r\n{chr(10).join(lines)}\r\n\r\n{body}".encode()
 
 
-def until(is_so: Callable[[], bool]) -> None:
+def until(is_so: Callable[[], bool], *, patience: float = PATIENCE) -> None:
     """Wait for a thing that is about to happen."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.005)

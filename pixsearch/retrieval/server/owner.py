@@ -155,6 +155,7 @@ class Owner:
                 self._on_failure()
             return False
         self.state = OwnerState.ready
+        logger.info("ready: %d documents", self.info.num_documents)
         return True
 
     def _gather(self, first: _Task) -> list[_Task]:
