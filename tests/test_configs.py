@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
+    BenchServerOptions,
     BenchTrainingOptions,
     BuildIndexOptions,
     BuildTrajectoriesOptions,
@@ -26,6 +27,7 @@ from pixsearch.config import (
     PoolOptions,
     PretrainOptions,
     ReportOptions,
+    ServeRetrieverOptions,
     TrainOptions,
     from_omegaconf,
 )
@@ -49,6 +51,8 @@ OPTIONS = {
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
     "convert_checkpoint": ConvertOptions,
+    "serve_retriever": ServeRetrieverOptions,
+    "bench_server": BenchServerOptions,
 }
 TYPES = ["text", "image", "region"]
 
@@ -283,6 +287,10 @@ MISTAKES = {
     "evaluate policy=full,no_text": "--multirun",
     "evaluate -m policy=full +nope=1": "nope",
     "demo policy.allowed=[region]": "policy.allowed",
+    "serve_retriever server.port=0 server.host=0.0.0.0": "server.allow_without_token=true",
+    "serve_retriever server.queue_size=0": "server.queue_size=0: at least 1",
+    "evaluate retrieval.server=http://a retrieval.fan_out=[http://b]": "give one server",
+    "evaluate policy.on_search_failure=hope": "error, retry, answer_without",
     "infer image=photo.jpg": "checkpoint",
     "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",
     "infer checkpoint=x question=why image=a/object_b.jpg": "image=a/object_b.jpg: there is no",

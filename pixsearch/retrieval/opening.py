@@ -3,6 +3,7 @@
 import logging
 
 from pixsearch.config import RetrievalOptions
+from pixsearch.queries import SearchFailed
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.fan_out import FanOutSearcher
 from pixsearch.retrieval.info import KnowledgeSource
@@ -19,15 +20,27 @@ def open_searcher(options: RetrievalOptions) -> KnowledgeSource:
             do not fit each other.
         SearchFailed: a server does not answer.
     """
-    if options.server is None and not options.fan_out:
-        return Searcher.open(options)
     if options.server is not None:
-        searcher = RemoteSearcher(options.server, options.client)
-        where = options.server
-    else:
-        searcher = FanOutSearcher(options.fan_out, options.client)
+        return _checked(RemoteSearcher(options.server, options.client), options.server)
+    if options.fan_out:
         where = ", ".join(options.fan_out)
-    info = searcher.info()
+        return _checked(FanOutSearcher(options.fan_out, options.client), where)
+    return Searcher.open(options)
+
+
+def close_searcher(searcher: KnowledgeSource) -> None:
+    """Let go of a remote searcher's connections; a local one has none."""
+    if isinstance(searcher, RemoteSearcher | FanOutSearcher):
+        searcher.close()
+
+
+def _checked(searcher: KnowledgeSource, where: str) -> KnowledgeSource:
+    """A remote searcher whose servers answer and fit each other; else it is closed."""
+    try:
+        info = searcher.info()
+    except (SearchFailed, ValueError):
+        close_searcher(searcher)
+        raise
     names = ", ".join(info.manifests)
     logger.info("searching %d documents (%s) behind %s", info.num_documents, names, where)
     return searcher

@@ -1,10 +1,11 @@
 """Servers for tests: ours in a thread of this process, and bad ones that say what they are told."""
 
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import uvicorn
@@ -51,14 +52,21 @@ def serving(
 
 
 @contextmanager
-def replying(*replies: bytes | None, delay: float = 0.0) -> Iterator[tuple[str, list[bytes]]]:
-    """A server that sends these bytes, one each to the connections in turn, the last one for ever.
+def replying(
+    *replies: bytes | None, delay: float = 0.0, pause: float = 0.0
+) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that sends these replies, one to each connection in turn, the last one for ever.
 
     None: the connection is closed without a word. Yields the URL and what was received so far.
+
+    Args:
+        delay: seconds before a reply.
+        pause: seconds between two bytes of it.
     """
     received: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_reply, args=(listener, list(replies), delay, received))
+        told = (list(replies), delay, pause, received)
+        thread = threading.Thread(target=_reply, args=(listener, *told))
         thread.start()
         try:
             yield "http://{}:{}".format(*listener.getsockname()), received
@@ -74,16 +82,20 @@ def http(status: int, body: str, **headers: str) -> bytes:
     return f"HTTP/1.1 {status} Said\r\n{chr(10).join(lines)}\r\n\r\n{body}".encode()
 
 
-def until(is_so: Callable[[], bool]) -> None:
+def until(is_so: Callable[[], bool], *, patience: float = PATIENCE) -> None:
     """Wait for a thing that is about to happen."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.005)
 
 
 def _reply(
-    listener: socket.socket, replies: list[bytes | None], delay: float, received: list[bytes]
+    listener: socket.socket,
+    replies: list[bytes | None],
+    delay: float,
+    pause: float,
+    received: list[bytes],
 ) -> None:
     while True:
         try:
@@ -91,8 +103,30 @@ def _reply(
         except OSError:  # the test is over
             return
         with connection:
-            received.append(connection.recv(65536))
+            received.append(_receive(connection))
             time.sleep(delay)
             reply = replies.pop(0) if len(replies) > 1 else replies[0]
-            if reply is not None:
-                connection.sendall(reply)
+            with suppress(OSError):  # whoever asked may have hung up
+                _send(connection, reply or b"", pause)
+
+
+def _receive(connection: socket.socket) -> bytes:
+    """One request with its body."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += connection.recv(65536)
+    header = request.split(b"\r\n\r\n")[0]
+    length = re.search(rb"(?i)content-length: (\d+)", header)
+    whole = len(header) + 4 + (int(length[1]) if length else 0)
+    while len(request) < whole:
+        request += connection.recv(65536)
+    return request
+
+
+def _send(connection: socket.socket, reply: bytes, pause: float) -> None:
+    if pause == 0:
+        connection.sendall(reply)
+        return
+    for byte in reply:
+        connection.sendall(bytes([byte]))
+        time.sleep(pause)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from pixsearch.config import RegionCrop, ServerOptions
 from pixsearch.queries import Passage
 from pixsearch.retrieval.info import KnowledgeSource, SourceInfo
+from pixsearch.retrieval.opening import close_searcher
 from pixsearch.retrieval.server.metrics import Metrics
 from pixsearch.retrieval.server.refusals import Busy, NotConfigured, NotReady
 from pixsearch.retrieval.server.requests import Reranking, Retrieval
@@ -139,7 +140,8 @@ class Owner:
             while (first := self._tasks.get()) is not None:
                 self._answer(self._gather(first))
             self.state = OwnerState.stopped
-        self._cancel_rest()
+            close_searcher(self._searcher)
+        self._refuse_rest()
 
     def _open(self) -> bool:
         """Whether searcher and reranker could be opened."""
@@ -153,6 +155,7 @@ class Owner:
                 self._on_failure()
             return False
         self.state = OwnerState.ready
+        logger.info("ready: %d documents", self.info.num_documents)
         return True
 
     def _gather(self, first: _Task) -> list[_Task]:
@@ -232,7 +235,7 @@ class Owner:
         order = np.lexsort((np.arange(len(scores)), -scores))  # equal ones as they came
         return [(int(place), float(scores[place])) for place in order]
 
-    def _cancel_rest(self) -> None:
+    def _refuse_rest(self) -> None:
         """Whoever still waits is told that nothing comes."""
         while not self._tasks.empty():
             task = self._tasks.get()

@@ -50,6 +50,7 @@ def uvicorn_config(app: object, options: ServerOptions) -> uvicorn.Config:
         app,
         access_log=False,
         log_config=None,
+        log_level="warning",
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
