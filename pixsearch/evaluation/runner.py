@@ -151,7 +151,7 @@ def run_identity(
     manifests = [Path(options.retrieval.index) / name / "manifest.json" for name in opened]
     knowledge_base = workbench.searcher.knowledge_base
     retrieval = to_dict(options.retrieval)
-    own_settings = ("factory", "lexical", "min_region_side", "region_margin")
+    of_regions = ("min_region_side", "region_margin", "region_scales", "region_blur")
     return {
         "checkpoint": model_digest(options.checkpoint),
         "has_masks": isinstance(workbench.model, PixSearch),
@@ -159,7 +159,7 @@ def run_identity(
         "index": digest([path.read_text() for path in sorted(manifests) if path.exists()]),
         "knowledge_base": knowledge_base.sha256,
         "num_documents": len(knowledge_base),
-        "retrieval": {name: retrieval[name] for name in own_settings},
+        "retrieval": {name: retrieval[name] for name in ("factory", "lexical", *of_regions)},
         "generation": to_dict(options.generation),
         "seed": control_seed(options, benchmark),
     }

@@ -30,6 +30,7 @@ from pixsearch.miniature.scenes import HEIGHT, WIDTH
 from pixsearch.miniature.templates import DONT_KNOW
 from pixsearch.miniature.writing_training import read_questions
 from pixsearch.queries import Passage, Query, Search, search_under
+from pixsearch.retrieval.crops import OWN_SETTINGS
 from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
 def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
     """All that decides the trajectories."""
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
+    crop = options.policy.region_crop
     return {
         "version": VERSION,
         "seed": options.miniature.seed,
@@ -130,7 +132,9 @@ def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
         "min_region_side": options.retrieval.min_region_side,
         "region_margin": options.retrieval.region_margin,
         "k": options.policy.k,
-        "region_crop": str(options.policy.region_crop),
+        "region_crop": str(crop),
+        # only where it has one: folders that were made before there were others stay valid
+        **{name: getattr(options.retrieval, name) for name in OWN_SETTINGS.get(crop, ())},
     }
 
 
