@@ -78,7 +78,7 @@ def test_multi_scale_has_boxes_that_grow(image):
 
 
 @given(st.data(), st.integers(1, 90), st.integers(1, 90), st.sampled_from(VIEWED))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_pixel_of_a_region_is_cut(data, width, height, crop):
     """Whatever the shapes: all its pixels stand in a square of 8 pixels or more."""
     mask = np.zeros((height, width), dtype=bool)

@@ -151,7 +151,7 @@ sides = st.integers(1, 7)
 
 
 @given(st.data(), sides, sides, sides, sides)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_pixel_has_the_patch_it_lies_in(data, rows, columns, tall, wide):
     """Against the mean over pixels that each hold the vector of their patch."""
     size = rows * tall * columns * wide
@@ -163,7 +163,7 @@ def test_every_pixel_has_the_patch_it_lies_in(data, rows, columns, tall, wide):
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_mask_of_any_size_has_patches(height, width, grid, data):
     """Also where an image is smaller than the grid, or does not divide by it."""
     mask = np.zeros((height, width), dtype=bool)
