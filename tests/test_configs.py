@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
+    BenchIndexOptions,
     BenchTrainingOptions,
     BuildIndexOptions,
     BuildTrajectoriesOptions,
@@ -21,6 +22,7 @@ from pixsearch.config import (
     DemoOptions,
     EvaluateOptions,
     ForcedFirst,
+    ImportCorpusOptions,
     InferOptions,
     PlanOptions,
     PoolOptions,
@@ -41,6 +43,8 @@ OPTIONS = {
     "bench_training": BenchTrainingOptions,
     "evaluate": EvaluateOptions,
     "build_index": BuildIndexOptions,
+    "import_corpus": ImportCorpusOptions,
+    "bench_index": BenchIndexOptions,
     "infer": InferOptions,
     "build_world": BuildWorldOptions,
     "build_trajectories": BuildTrajectoriesOptions,
@@ -67,6 +71,7 @@ def composed(script: str, *overrides: str):
 
 REQUIRED = {
     "infer": ["question=why", "checkpoint=somewhere"],
+    "import_corpus": ["reader=wiki6m", "source=somewhere", "knowledge_base=there"],
     "convert_checkpoint": ["source=LISA", "clip=CLIP", "output_dir=converted"],
 }
 CASES = [
