@@ -33,9 +33,8 @@ def test_rows_say_what_building_took(tmp_path: Path):
         count=20_000,
         dimension=64,
         num_clusters=50,
-        threads=1,
         factories=["IVF16,RaBitQfs,Refine(SQ8) nprobe=16,k_factor_rf=8", "SQ8"],
-        build=BuildOptions(train_vectors=2000, add_vectors=1000),
+        build=BuildOptions(train_vectors=2000, add_vectors=1000, threads=1),
     )
     bench_index(options)
     result = json.loads(Path(options.output).read_text())
