@@ -762,13 +762,14 @@ class BuildOptions:
     wait_seconds: float = 3600.0  # without a new shard of another process, then the build ends
     train_vectors: int = 262_144  # drawn to train the index
     add_vectors: int = 65_536  # added to the index at a time
+    threads: int = 0  # of FAISS; 0: as OMP_NUM_THREADS says, which accelerate and torchrun set to 1
     seed: int = 0  # of what is drawn
     max_document_characters: int = 1_000_000  # of title and contents; a longer one is refused
 
     def __post_init__(self) -> None:
         names = ("shard_size", "window", "train_vectors", "add_vectors", "max_document_characters")
         _check_at_least(1, "build", self, names)
-        _check_at_least(0, "build", self, ("wait_seconds",))
+        _check_at_least(0, "build", self, ("wait_seconds", "threads"))
 
 
 @dataclass
@@ -804,9 +805,8 @@ class BenchIndexOptions:
             "HNSW32,SQ8 efSearch=64",
         ]
     )  # each with a blank and its search parameters, if any
-    threads: int = 2
     folder: str = "outputs/bench/vectors"  # for vectors and indexes, emptied behind the run
-    build: BuildOptions = field(default_factory=BuildOptions)
+    build: BuildOptions = field(default_factory=lambda: BuildOptions(threads=2))
     paths: PathOptions = field(default_factory=PathOptions)
 
 

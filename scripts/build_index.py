@@ -1,6 +1,7 @@
 """Build the indexes of a knowledge base: `python scripts/build_index.py retrieval=wikipedia`.
 
-On several processes: `accelerate launch --num_processes 8 scripts/build_index.py …`.
+On several processes: `accelerate launch --config_file configs/accelerate/ddp.yaml --num_processes 8
+scripts/build_index.py retrieval=wikipedia`.
 """
 
 import hydra

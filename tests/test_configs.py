@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
+    BenchIndexOptions,
     BenchServerOptions,
     BenchTrainingOptions,
     BuildIndexOptions,
@@ -23,6 +24,7 @@ from pixsearch.config import (
     EncoderOptions,
     EvaluateOptions,
     ForcedFirst,
+    ImportCorpusOptions,
     InferOptions,
     PlanOptions,
     Pooling,
@@ -46,6 +48,8 @@ OPTIONS = {
     "bench_training": BenchTrainingOptions,
     "evaluate": EvaluateOptions,
     "build_index": BuildIndexOptions,
+    "import_corpus": ImportCorpusOptions,
+    "bench_index": BenchIndexOptions,
     "infer": InferOptions,
     "build_world": BuildWorldOptions,
     "build_trajectories": BuildTrajectoriesOptions,
@@ -75,6 +79,7 @@ def composed(script: str, *overrides: str):
 ENCODERS = ("text_encoder", "image_encoder")
 REQUIRED = {
     "infer": ["question=why", "checkpoint=somewhere"],
+    "import_corpus": ["reader=wiki6m", "source=somewhere", "knowledge_base=there"],
     "convert_checkpoint": ["source=LISA", "clip=CLIP", "output_dir=converted"],
 }
 CASES = [

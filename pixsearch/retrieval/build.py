@@ -133,7 +133,7 @@ class _Build:
         self._knowledge_base = KnowledgeBase(options.knowledge_base)
 
     def run(self) -> dict[str, Manifest]:
-        self._process.take_gpu()
+        self._process.take_accelerator()
         jobs = self._encode_all()
         if not self._process.is_main:
             return {}

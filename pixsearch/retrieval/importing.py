@@ -24,7 +24,7 @@ from pixsearch.retrieval.corpora import READERS, CorpusDocument
 
 logger = logging.getLogger(__name__)
 
-CORPUS = "corpus.jsonl"
+CORPUS, NOTE = "corpus.jsonl", "import.json"
 STAND_EVERY = 100_000  # documents between lines in the log
 
 
@@ -153,7 +153,7 @@ def _claim(folder: Path, options: ImportCorpusOptions) -> None:
         "reader": options.reader,
         "source": {path.name: path.stat().st_size for path in files},
     }
-    note = folder / "import.json"
+    note = folder / NOTE
     if note.is_file():
         if json.loads(note.read_text()) != ours:
             raise ValueError(

@@ -26,7 +26,19 @@ REFINED, GRAPH = "IVF4,RaBitQfs,Refine(SQ8)", "HNSW8,SQ8"
 @pytest.fixture
 def options(tmp_path: Path) -> RetrievalOptions:
     """330 documents, 7 shards."""
-    words = "amber birch cedar delta ember flint grove heron iris jade kelp".split()
+    words = [
+        "amber",
+        "birch",
+        "cedar",
+        "delta",
+        "ember",
+        "flint",
+        "grove",
+        "heron",
+        "iris",
+        "jade",
+        "kelp",
+    ]
     records = [
         {
             "id": f"d{row}",

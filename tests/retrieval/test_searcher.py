@@ -197,3 +197,27 @@ def test_results_are_cached_and_are_those_of_a_search(own, searcher):
     assert cached.cache.counts().hits == 72
     with pytest.raises(ValueError, match="empty mask"):
         cached.search([Query.of_region(queries[12].image, np.zeros((SIDE, SIDE), dtype=bool))])
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW8,SQ8", "IVF2,SQ8"])
+def test_memory_mapped_vectors_find_the_same(factory, own):
+    options = replace(own, factory=factory)
+    build_indexes(options, progress=False)
+    queries = [
+        Query.of_text("a disc painted red"),
+        Query.of_image(draw_thing("gold", "cross", (1, 2, 3))),
+    ]
+    expected = Searcher.open(options).search(queries, k=3)
+    assert Searcher.open(replace(options, memory_map=True)).search(queries, k=3) == expected
+
+
+def test_other_search_parameters_are_measured_or_told(own, caplog):
+    options = replace(own, factory="IVF4,Flat", search_parameters="nprobe=1")
+    assert build_indexes(options, progress=False)["text"].search_parameters == "nprobe=1"
+    wide = replace(options, search_parameters="nprobe=4")
+    few, many = (
+        Searcher.open(each).search([Query.of_text("red")], k=12)[0] for each in (options, wide)
+    )
+    assert len(few) < len(many) == 12
+    assert "recall was measured with other search_parameters" in caplog.text
+    assert build_indexes(wide, progress=False)["text"].recall_at_10 == 1.0

@@ -14,7 +14,7 @@ from pixsearch.retrieval.knowledge_base import KnowledgeBase
 
 from .conftest import write_corpus
 
-WORDS = "amber birch cedar delta ember flint grove heron iris jade".split()
+WORDS = ["amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heron", "iris", "jade"]
 
 
 def write_documents(folder: Path, count: int = 10, **changes: str) -> KnowledgeBase:
@@ -58,7 +58,9 @@ def test_batches_are_of_like_length_and_vectors_in_order(tmp_path):
     assert [shards.num_items(number) for number in range(3)] == [4, 4, 2]
     # windows of 3 inside shards of 4: (0 1 2) (3) (4 5 6) (7) (8 9), longest first, by 2
     assert [len(batch) for batch in encode.batches] == [2, 1, 1, 2, 1, 1, 2]
-    assert [len(text) for text in sum(encode.batches[:2], [])] == sorted(lengths[:3], reverse=True)
+    assert [len(text) for text in [*encode.batches[0], *encode.batches[1]]] == sorted(
+        lengths[:3], reverse=True
+    )
 
 
 def test_processes_share_the_shards(tmp_path):

@@ -110,7 +110,6 @@ def measure(options: BenchIndexOptions, factory: str) -> Row:
 
 def build_one(options: BenchIndexOptions, factory: str, search_parameters: str) -> dict[str, Any]:
     """As scripts/build_index.py does it from finished shards."""
-    faiss.omp_set_num_threads(options.threads)
     files = sorted(Path(options.folder).glob("*.npy"))
     vectors = Vectors([np.load(file, mmap_mode="r") for file in files])
     folder = Path(options.folder) / "index"

@@ -29,7 +29,7 @@ def fill_index(
         ValueError: FAISS refuses the factory string, for these vectors or at all.
     """
     try:
-        with _reproducibly(factory):
+        with faiss_threads(_reproducible_threads(factory)):
             index = faiss.index_factory(vectors.dimension, factory, faiss.METRIC_INNER_PRODUCT)
             if not index.is_trained:
                 _train(index, vectors, options)
@@ -41,6 +41,17 @@ def fill_index(
             f"{vectors.dimension} dimensions: {faiss_reason(error)}; 'Flat' always does"
         ) from error
     return index
+
+
+@contextmanager
+def faiss_threads(count: int) -> Iterator[None]:
+    """Let FAISS use so many threads; 0 leaves it as it is."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def set_search_parameters(index: faiss.Index, parameters: str) -> None:
@@ -101,18 +112,11 @@ def _add(
             bar.update(len(chunk))
 
 
-@contextmanager
-def _reproducibly(factory: str) -> Iterator[None]:
-    """Graphs that threads build together differ from run to run, up to FAISS 1.14."""
-    threads = faiss.omp_get_max_threads()
-    builds_graph = any(name in factory for name in ("HNSW", "NSG", "NNDescent"))
-    is_repeatable = "NSG" not in factory and hasattr(faiss, "hnsw_add_vertices_deterministic")
-    if builds_graph and not is_repeatable:
-        faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)
+def _reproducible_threads(factory: str) -> int:
+    """1 for a graph that would differ from run to run if threads built it together; 0: any."""
+    if "HNSW" in factory:
+        return 0 if hasattr(faiss, "hnsw_add_vertices_deterministic") else 1  # since 1.15
+    return 1 if "NSG" in factory or "NNDescent" in factory else 0
 
 
 def _reserve(index: Any, count: int) -> None:

@@ -11,7 +11,11 @@ import numpy as np
 from jaxtyping import Int64
 
 from pixsearch.config import BuildOptions
-from pixsearch.retrieval.building.filling import fill_index, set_search_parameters
+from pixsearch.retrieval.building.filling import (
+    faiss_threads,
+    fill_index,
+    set_search_parameters,
+)
 from pixsearch.retrieval.building.recall import NUM_RECALL_QUERIES, recall_at_10
 from pixsearch.retrieval.index import VectorIndex
 from pixsearch.retrieval.manifest import Identity, Manifest, file_records, write_manifest
@@ -40,17 +44,19 @@ def write_vector_index(
     Raises:
         ValueError: see `fill_index` and `set_search_parameters`.
     """
-    filled = fill_index(vectors, identity.factory, options, progress=progress)
-    set_search_parameters(filled, search_parameters)
-    index = VectorIndex(filled, rows)
-    index.save(folder)
     exact = identity.factory == "Flat"
+    with faiss_threads(options.threads):
+        filled = fill_index(vectors, identity.factory, options, progress=progress)
+        set_search_parameters(filled, search_parameters)
+        index = VectorIndex(filled, rows)
+        index.save(folder)
+        recall = 1.0 if exact else recall_at_10(index.nearest, vectors)
     manifest = Manifest(
         identity=identity,
         count=len(index),
         num_documents=len(np.unique(rows)),
         exact=exact,
-        recall_at_10=1.0 if exact else recall_at_10(index.nearest, vectors),
+        recall_at_10=recall,
         num_recall_queries=0 if exact else min(NUM_RECALL_QUERIES, len(vectors)),
         search_parameters=search_parameters,
         library=f"faiss {faiss.__version__}",

@@ -52,10 +52,11 @@ class Process:
         """
         return range(self.rank, count, self.world_size)
 
-    def take_gpu(self) -> None:
-        """Make "cuda" mean this process's own GPU."""
-        if self.world_size > 1 and torch.cuda.is_available():
-            torch.cuda.set_device(self.local_rank % torch.cuda.device_count())
+    def take_accelerator(self) -> None:
+        """Make `best_device()` mean this process's own GPU, where there are any."""
+        found = torch.accelerator.current_accelerator(check_available=True)
+        if self.world_size > 1 and found is not None:
+            torch.accelerator.set_device_index(self.local_rank % torch.accelerator.device_count())
 
 
 def _number(name: str, default: int) -> int:

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pixsearch.retrieval.corpora.document import CorpusDocument
 from pixsearch.retrieval.corpora.json_object import read_members
@@ -51,7 +51,7 @@ def _are_texts(found: Any) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
+def _opened(path: Path) -> Iterator[io.TextIOBase]:
     try:
         if path.suffix != ".zip":
             with path.open(encoding="utf-8") as file:

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from io import TextIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 CHUNK = 1 << 20  # characters read at a time
 LONGEST_MEMBER = 1 << 26  # characters; more without an end means that the file is broken
 BLANKS = " \t\r\n"
 
 
-def read_members(file: IO[str], path: Path) -> Iterator[tuple[str, Any]]:
+def read_members(file: TextIOBase, path: Path) -> Iterator[tuple[str, Any]]:
     """(key, value) of each member of the object that a file holds. One member is in memory.
 
     Raises:
@@ -34,7 +35,7 @@ def read_members(file: IO[str], path: Path) -> Iterator[tuple[str, Any]]:
 class _Text:
     """The text from a place in the file on, read on when it does not reach."""
 
-    def __init__(self, file: IO[str], path: Path) -> None:
+    def __init__(self, file: TextIOBase, path: Path) -> None:
         self._file = file
         self._path = path
         self._text = ""
