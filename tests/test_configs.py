@@ -24,6 +24,7 @@ from pixsearch.config import (
     InferOptions,
     PlanOptions,
     PoolOptions,
+    PrepareKnowledgeOptions,
     PretrainOptions,
     ReportOptions,
     TrainOptions,
@@ -31,6 +32,7 @@ from pixsearch.config import (
 )
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import family_of
+from pixsearch.retrieval.sources import READERS
 from tests.commands import run_script
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +43,7 @@ OPTIONS = {
     "bench_training": BenchTrainingOptions,
     "evaluate": EvaluateOptions,
     "build_index": BuildIndexOptions,
+    "prepare_knowledge": PrepareKnowledgeOptions,
     "infer": InferOptions,
     "build_world": BuildWorldOptions,
     "build_trajectories": BuildTrajectoriesOptions,
@@ -77,6 +80,7 @@ CASES = [
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
       for name in choices("experiment") for stage in choices("stage")],
     *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
+    *[("prepare_knowledge", [f"source={name}"]) for name in choices("source")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
     ("report", ["benchmark=miniature"]),
     *[("evaluate", [f"policy={name}"]) for name in choices("policy")],
@@ -306,3 +310,10 @@ def test_no_yaml_names_code():
     for path in CONFIGS.rglob("*.yaml"):
         assert "_target_" not in path.read_text(), path
         OmegaConf.load(path)
+
+
+@pytest.mark.parametrize("name", choices("source"))
+def test_a_source_has_a_reader_and_a_knowledge_base_of_its_name(name):
+    options = composed("prepare_knowledge", f"source={name}")
+    assert options.source.reader in READERS
+    assert options.output_dir == f"data/{name}"
