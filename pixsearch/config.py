@@ -564,14 +564,6 @@ class BuildIndexOptions:
 
 
 @dataclass
-class SourceOptions:
-    """`configs/source/`: articles of which a knowledge base is made."""
-
-    reader: str = MISSING  # key of pixsearch.retrieval.sources.READERS
-    file: str = MISSING
-
-
-@dataclass
 class ChunkOptions:
     """How a text is cut; the paper does not say (pixsearch/retrieval/sources/chunking.py)."""
 
@@ -618,8 +610,9 @@ class ImageSourceOptions:
 class PrepareKnowledgeOptions:
     """scripts/prepare_knowledge.py"""
 
+    source: str = MISSING  # key of pixsearch.retrieval.sources.READERS
+    file: str = MISSING  # the source's articles
     output_dir: str = MISSING  # the knowledge base
-    source: SourceOptions = field(default_factory=SourceOptions)
     chunks: ChunkOptions = field(default_factory=ChunkOptions)
     images: ImageSourceOptions = field(default_factory=ImageSourceOptions)
     limit: int | None = None  # first n articles only

@@ -80,7 +80,6 @@ CASES = [
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
       for name in choices("experiment") for stage in choices("stage")],
     *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
-    *[("prepare_knowledge", [f"source={name}"]) for name in choices("source")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
     ("report", ["benchmark=miniature"]),
     *[("evaluate", [f"policy={name}"]) for name in choices("policy")],
@@ -312,8 +311,8 @@ def test_no_yaml_names_code():
         OmegaConf.load(path)
 
 
-@pytest.mark.parametrize("name", choices("source"))
-def test_a_source_has_a_reader_and_a_knowledge_base_of_its_name(name):
-    options = composed("prepare_knowledge", f"source={name}")
-    assert options.source.reader in READERS
-    assert options.output_dir == f"data/{name}"
+def test_a_prepared_source_is_a_knowledge_base_of_its_name():
+    options = composed("prepare_knowledge")
+    assert options.source in READERS
+    assert options.output_dir == "data/wiki6m"
+    assert options.file.startswith("data/wiki6m/")

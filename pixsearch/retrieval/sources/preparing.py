@@ -69,10 +69,9 @@ def prepare_knowledge(options: PrepareKnowledgeOptions) -> Counts:
 
 
 def _articles(options: PrepareKnowledgeOptions) -> Iterator[Article]:
-    name = options.source.reader
-    if name not in READERS:
-        raise ValueError(f"source.reader={name!r} is unknown: choose from {', '.join(READERS)}")
-    return islice(READERS[name](Path(options.source.file)), options.limit)
+    if options.source not in READERS:
+        raise ValueError(f"source={options.source} is unknown: choose from {', '.join(READERS)}")
+    return islice(READERS[options.source](Path(options.file)), options.limit)
 
 
 def _collect(options: PrepareKnowledgeOptions, folder: Path) -> None:
@@ -99,7 +98,7 @@ def _write(options: PrepareKnowledgeOptions, folder: Path) -> Counts:
     with corpus.open("wb") as corpus_file, quarantine.open("wb") as quarantine_file:
         _write_articles(options, ImageManifest.read(folder), counts, corpus_file, quarantine_file)
     if counts.documents == 0:
-        raise ValueError(f"{options.source.file} has no article with a text")
+        raise ValueError(f"{options.file} has no article with a text")
     quarantine.replace(folder / QUARANTINE)
     corpus.replace(folder / CORPUS)
     prepared = {"counts": asdict(counts), "options": to_dict(options)}
@@ -179,7 +178,7 @@ def _refuse_duplicates(keys: array, options: PrepareKnowledgeOptions) -> None:
     twice = [id for id, count in ids.items() if count > 1]
     if twice:
         raise ValueError(
-            f"{options.source.file}: {len(twice)} ids occur more than once, {twice[0]!r} among "
+            f"{options.file}: {len(twice)} ids occur more than once, {twice[0]!r} among "
             "them: make them unique"
         )
 

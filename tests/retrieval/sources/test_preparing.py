@@ -18,7 +18,6 @@ from pixsearch.config import (
     ImageSourceOptions,
     PrepareKnowledgeOptions,
     RetrievalOptions,
-    SourceOptions,
 )
 from pixsearch.queries import Query
 from pixsearch.retrieval.build import build_indexes
@@ -49,7 +48,8 @@ def source_options(
 ) -> PrepareKnowledgeOptions:
     file = write_wiki6m(folder / "Wiki6M_ver_1_0.jsonl.gz", articles)
     options = PrepareKnowledgeOptions(
-        source=SourceOptions(reader="wiki6m", file=str(file)),
+        source="wiki6m",
+        file=str(file),
         output_dir=str(folder / "kb"),
         chunks=ChunkOptions(words=30, overlap=4),
         images=IMAGES,
@@ -160,7 +160,7 @@ def test_a_sample_grows(server, tmp_path):
             {},
             "has no article with a text",
         ),
-        ([article(1)], {"source": SourceOptions(reader="wiki", file="x")}, "'wiki' is unknown"),
+        ([article(1)], {"source": "wiki"}, "source=wiki is unknown"),
     ],
 )
 def test_a_source_that_is_none(tmp_path, source, changes, message):
@@ -187,7 +187,8 @@ prepare_knowledge(from_omegaconf(PrepareKnowledgeOptions, json.loads(sys.argv[1]
 
 def started(options: PrepareKnowledgeOptions) -> subprocess.Popen[bytes]:
     values = {
-        "source": {"reader": "wiki6m", "file": options.source.file},
+        "source": options.source,
+        "file": options.file,
         "output_dir": options.output_dir,
         "images": {"contact": "tests@example.org", "megabits_per_second": None},
     }
@@ -270,7 +271,7 @@ def test_the_script(server, tmp_path):
         sys.executable,
         "scripts/prepare_knowledge.py",
         "source=wiki6m",
-        f"source.file={options.source.file}",
+        f"file={options.file}",
         f"output_dir={options.output_dir}",
     ]
 
