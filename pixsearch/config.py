@@ -840,6 +840,67 @@ class BenchServerOptions:
 
 
 @dataclass
+class ChunkOptions:
+    """How a text is cut; the paper does not say (pixsearch/retrieval/sources/chunking.py)."""
+
+    words: int = 100  # of a chunk at most
+    overlap: int = 0  # words that a chunk repeats of the one before it
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "chunks", self, ("words",))
+        _check_at_least(0, "chunks", self, ("overlap",))
+        if self.overlap >= (self.words + 1) // 2:
+            raise ValueError(
+                f"chunks.overlap={self.overlap}: less than half of chunks.words={self.words} is "
+                "needed, for a chunk may end at a sentence in its second half"
+            )
+
+
+@dataclass
+class ImageSourceOptions:
+    """Where images come from and which are taken. Limits on requests are Wikimedia's wishes."""
+
+    folder: str | None = None  # images at hand, Q806/Q806563.jpg as OVEN's tar has them
+    download: bool = True  # those that are not at hand
+    contact: str | None = None  # your e-mail address or page, said to the server
+    connections: int = 2
+    megabits_per_second: float | None = 25.0  # of all connections together; null: no limit
+    timeout: float = 60.0  # seconds for an image, and for any sign of life of the server
+    attempts: int = 5
+    back_off: float = 1.0  # seconds before the second attempt, doubled before each other one
+    longest_wait: float = 600.0  # seconds; a server that asks for more ends the run
+    max_megabytes: float = 50.0  # of a file; larger ones are quarantined, like all below
+    max_megapixels: float = 80.0
+    max_side: int | None = 1024  # pixels; larger images are stored scaled down; null: as they are
+    retry_quarantined: bool = False  # ask once more for what failed in an earlier run
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "images", self, ("connections", "attempts", "max_side"))
+        _check_at_least(0, "images", self, ("back_off", "longest_wait"))
+        for name in ("megabits_per_second", "timeout", "max_megabytes", "max_megapixels"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise ValueError(f"images.{name}={value}: more than 0 is needed")
+
+
+@dataclass
+class PrepareKnowledgeOptions:
+    """scripts/prepare_knowledge.py"""
+
+    source: str = MISSING  # key of pixsearch.retrieval.sources.READERS
+    file: str = MISSING  # the source's articles
+    output_dir: str = MISSING  # the knowledge base
+    chunks: ChunkOptions = field(default_factory=ChunkOptions)
+    images: ImageSourceOptions = field(default_factory=ImageSourceOptions)
+    limit: int | None = None  # first n articles only
+    dry_run: bool = False  # count, and write and ask for nothing
+    paths: PathOptions = field(default_factory=PathOptions)
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit={self.limit}: at least 1 is needed; null takes all")
+
+
+@dataclass
 class BuildWorldOptions:
     """scripts/build_world.py"""
 

@@ -29,6 +29,7 @@ from pixsearch.config import (
     PlanOptions,
     Pooling,
     PoolOptions,
+    PrepareKnowledgeOptions,
     PretrainOptions,
     ReportOptions,
     ServeRetrieverOptions,
@@ -38,6 +39,7 @@ from pixsearch.config import (
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import family_of
 from pixsearch.retrieval import encoders
+from pixsearch.retrieval.sources import READERS
 from tests.commands import run_script
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +52,7 @@ OPTIONS = {
     "build_index": BuildIndexOptions,
     "import_corpus": ImportCorpusOptions,
     "bench_index": BenchIndexOptions,
+    "prepare_knowledge": PrepareKnowledgeOptions,
     "infer": InferOptions,
     "build_world": BuildWorldOptions,
     "build_trajectories": BuildTrajectoriesOptions,
@@ -358,3 +361,10 @@ def test_no_yaml_names_code():
     for path in CONFIGS.rglob("*.yaml"):
         assert "_target_" not in path.read_text(), path
         OmegaConf.load(path)
+
+
+def test_a_prepared_source_is_a_knowledge_base_of_its_name():
+    options = composed("prepare_knowledge")
+    assert options.source in READERS
+    assert options.output_dir == "data/wiki6m"
+    assert options.file.startswith("data/wiki6m/")
