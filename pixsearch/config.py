@@ -107,6 +107,13 @@ class RegionCrop(StrEnum):
     masked_fill = "masked_fill"  # the whole image, all outside the mask replaced
 
 
+class RetrievalSource(StrEnum):
+    """Where passages come from."""
+
+    index = "index"  # our own indexes of a knowledge base (pixsearch/retrieval/searcher.py)
+    crag_mm = "crag_mm"  # CRAG-MM's published ones (pixsearch/retrieval/crag_mm/)
+
+
 class OnEmptyMask(StrEnum):
     """What a region query does whose mask is empty. Counted in every case."""
 
@@ -355,6 +362,23 @@ class EncoderOptions:
 
 
 @dataclass
+class CragMMOptions:
+    """CRAG-MM's published search indexes, of retrieval.source=crag_mm."""
+
+    image_index: str | None = None  # hub id of a data set, or a folder; null: no image search
+    image_revision: str | None = None  # commit or name; null: the main branch
+    web_index: str | None = None  # as image_index; null: no search by text
+    web_revision: str | None = None
+    copies: str = "data/crag_mm/indexes"  # folder of the private copies that are opened
+    num_images: int = 30  # asked of the index; the entities that they show fold into k passages
+    num_chunks: int = 50  # asked of the index; their pages fold into k passages
+    min_image_score: float = -1.0  # cosine below which an image's entities are left out
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "crag_mm", self, ("num_images", "num_chunks"))
+
+
+@dataclass
 class RetrievalOptions:
     """`configs/retrieval/`: the knowledge base and its indexes."""
 
@@ -366,6 +390,16 @@ class RetrievalOptions:
     lexical: bool = False  # text queries through BM25 instead of the text index
     min_region_side: int = 8  # pixels; a smaller box is widened
     region_margin: float = 0.1  # of the box's side, for padded_box
+    source: RetrievalSource = RetrievalSource.index
+    crag_mm: CragMMOptions = field(default_factory=CragMMOptions)
+
+    def __post_init__(self) -> None:
+        has_index = self.crag_mm.image_index is not None or self.crag_mm.web_index is not None
+        if self.source is RetrievalSource.crag_mm and not has_index:
+            raise ValueError(
+                "retrieval.source=crag_mm without an index: set crag_mm.image_index, "
+                "crag_mm.web_index or both"
+            )
 
 
 @dataclass
