@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from pixsearch.retrieval.crag_mm.private_copy import PrivateCopy, private_copy
+from pixsearch.retrieval.crag_mm.vector_file import refuse_cut_vectors
 from pixsearch.retrieval.index import refuse_not_finite
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def _opened(name: str, copy: PrivateCopy) -> Collection:
     import chromadb  # late: it is an extra, and takes a second
     from chromadb.errors import NotFoundError
 
+    refuse_cut_vectors(copy.folder)
     settings = chromadb.Settings(anonymized_telemetry=False)
     with _told_in_one_line(f"the database in {copy.folder}", copy.folder):
         client = chromadb.PersistentClient(path=str(copy.folder), settings=settings)

@@ -14,7 +14,7 @@ from pixsearch.retrieval.crag_mm.collection import ROWS_PER_READ, Collection, Ro
 
 logger = logging.getLogger(__name__)
 
-COLLECTION = "image_embeddings"
+IMAGE_COLLECTION = "image_embeddings"
 
 Infobox = dict[str, Any]  # Wikipedia's keys -> wikitext as it is
 

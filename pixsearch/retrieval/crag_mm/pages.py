@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from pixsearch.queries import Passage
 from pixsearch.retrieval.crag_mm.collection import Collection, Row
 
-COLLECTION = "web_search_embeddings"
+WEB_COLLECTION = "web_search_embeddings"
 CHUNK_MARK = "_chunk"  # ids are URL_chunk_NUMBER
 
 

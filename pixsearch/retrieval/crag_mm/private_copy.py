@@ -21,6 +21,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from packaging.version import Version
 
+from pixsearch.retrieval.crag_mm.vector_file import refuse_cut_vectors
 from pixsearch.retrieval.index import replaced_folder
 
 logger = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ def _copy(located: tuple[Path, str], folder: Path, source: str) -> None:
     place, commit = located
     if not (place / DATABASE).is_file():
         raise ValueError(f"{place} has no {DATABASE}: it is not an index of CRAG-MM's search")
+    refuse_cut_vectors(place)
     files = sorted(_files(place))
     needed, free = sum(file.stat().st_size for file in files), shutil.disk_usage(folder.parent).free
     if needed > free:

@@ -1,17 +1,18 @@
 """The searcher of CRAG-MM's indexes: queries of any type in, passages out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float32
 from PIL import Image
 
 from pixsearch.config import QueryType, RegionCrop, RetrievalOptions
 from pixsearch.queries import Passage, Query
-from pixsearch.retrieval.crag_mm import entities, pages
 from pixsearch.retrieval.crag_mm.collection import Collection, open_collection
-from pixsearch.retrieval.crag_mm.entities import ImageSearch, entity_passages
-from pixsearch.retrieval.crag_mm.pages import WebSearch, page_passages
+from pixsearch.retrieval.crag_mm.entities import IMAGE_COLLECTION, ImageSearch, entity_passages
+from pixsearch.retrieval.crag_mm.pages import WEB_COLLECTION, WebSearch, page_passages
 from pixsearch.retrieval.crops import region_image
 from pixsearch.retrieval.encoders import (
     ImageEncoder,
@@ -22,36 +23,42 @@ from pixsearch.retrieval.encoders import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodedImageSearch:
-    """The image search with the encoder of its queries."""
+class EntitySearch:
+    """Images in, entities as passages out.
 
-    encoder: ImageEncoder
+    Attributes:
+        encode: images to unit vectors.
+        num_images: asked of the index for each query.
+        min_score: cosine below which an image's entities are left out.
+    """
+
+    encode: Callable[[list[Image.Image]], Float32[np.ndarray, "num dimension"]]
     images: ImageSearch
+    num_images: int
+    min_score: float
 
-    def search(
-        self, queries: list[Image.Image], k: int, *, num_images: int, min_score: float
-    ) -> list[list[Passage]]:
-        """At most k entities for each image, all images in one call of encoder and index."""
-        hits = self.images.nearest(self.encoder.encode_image(queries), max(k, num_images))
-        return [entity_passages(found, k, min_score=min_score) for found in hits]
+    def search(self, queries: list[Image.Image], k: int) -> list[list[Passage]]:
+        """At most k entities for each image; one call of encoder and index for all."""
+        hits = self.images.nearest(self.encode(queries), max(k, self.num_images))
+        return [entity_passages(found, k, min_score=self.min_score) for found in hits]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodedWebSearch:
-    """The web search with the encoder of its queries.
+class PageSearch:
+    """Texts in, web pages as passages out.
 
     Attributes:
-        prefix: put before every query.
+        encode: texts to unit vectors.
+        num_chunks: asked of the index for each query; the pages are fewer.
     """
 
-    encoder: TextEncoder
+    encode: Callable[[list[str]], Float32[np.ndarray, "num dimension"]]
     web: WebSearch
-    prefix: str
+    num_chunks: int
 
-    def search(self, queries: list[str], k: int, *, num_chunks: int) -> list[list[Passage]]:
-        """At most k pages for each text, all texts in one call of encoder and index."""
-        vectors = self.encoder.encode_text([self.prefix + text for text in queries])
-        hits = self.web.nearest(vectors, max(k, num_chunks))
+    def search(self, queries: list[str], k: int) -> list[list[Passage]]:
+        """At most k pages for each text; one call of encoder and index for all."""
+        hits = self.web.nearest(self.encode(queries), max(k, self.num_chunks))
         return [page_passages(found, k) for found in hits]
 
 
@@ -65,17 +72,14 @@ class CragMMSearcher:
     """
 
     def __init__(
-        self,
-        images: EncodedImageSearch | None,
-        web: EncodedWebSearch | None,
-        options: RetrievalOptions,
+        self, entities: EntitySearch | None, pages: PageSearch | None, options: RetrievalOptions
     ) -> None:
         """
         Args:
-            images, web: None: queries of that type are refused.
+            entities, pages: None: image and region queries, or text queries, are refused.
         """
-        self._images = images
-        self._web = web
+        self._entities = entities
+        self._pages = pages
         self._options = options
 
     @classmethod
@@ -86,10 +90,12 @@ class CragMMSearcher:
             ValueError: an index that is missing, unreadable, or of another dimension than its
                 encoder.
         """
-        source = options.crag_mm
-        images = None if source.image_index is None else _open_images(options, source.image_index)
-        web = None if source.web_index is None else _open_web(options, source.web_index)
-        return cls(images, web, options)
+        image_index, web_index = options.crag_mm.image_index, options.crag_mm.web_index
+        return cls(
+            None if image_index is None else _open_entities(options, image_index),
+            None if web_index is None else _open_pages(options, web_index),
+            options,
+        )
 
     def search(
         self,
@@ -100,7 +106,8 @@ class CragMMSearcher:
     ) -> list[list[Passage]]:
         """At most k entities or pages for each query, nearest first.
 
-        A text query without words finds nothing.
+        All texts are encoded together, and so are all whole images and regions. A text query
+        without words finds nothing.
 
         Raises:
             ValueError: k < 1, an empty mask, or a query for an index that was not given.
@@ -133,59 +140,66 @@ class CragMMSearcher:
     def _find_entities(self, images: list[Image.Image], k: int) -> list[list[Passage]]:
         if not images:
             return []
-        if self._images is None:
+        if self._entities is None:
             raise ValueError(
-                "crag_mm.image_index=null: set policy.allow=[text], or give an image index"
+                "retrieval.crag_mm.image_index=null, so images find nothing: "
+                "set policy.allow=[text], or give an index"
             )
-        source = self._options.crag_mm
-        return self._images.search(
-            images, k, num_images=source.num_images, min_score=source.min_image_score
-        )
+        return self._entities.search(images, k)
 
     def _find_pages(self, texts: list[str], k: int) -> list[list[Passage]]:
         if not texts:
             return []
-        if self._web is None:
+        if self._pages is None:
             raise ValueError(
-                "crag_mm.web_index=null: set policy.allow=[image,region], or give a web index"
+                "retrieval.crag_mm.web_index=null, so texts find nothing: "
+                "set policy.allow=[image,region], or give an index"
             )
-        return self._web.search(texts, k, num_chunks=self._options.crag_mm.num_chunks)
+        return self._pages.search(texts, k)
 
 
 def _has_words(query: Query) -> bool:
     return query.type is QueryType.text and bool(query.text and query.text.strip())
 
 
-def _open_images(options: RetrievalOptions, index: str) -> EncodedImageSearch:
-    encoder = open_image_encoder(options.image_encoder)
+def _open_entities(options: RetrievalOptions, index: str) -> EntitySearch:
+    encoder, source = open_image_encoder(options.image_encoder), options.crag_mm
     collection = open_collection(
-        entities.COLLECTION,
+        IMAGE_COLLECTION,
         source=index,
-        revision=options.crag_mm.image_revision,
-        copies=Path(options.crag_mm.copies),
+        revision=source.image_revision,
+        copies=Path(source.copies),
     )
     _refuse_misfit(encoder, collection, "image_encoder")
-    return EncodedImageSearch(encoder=encoder, images=ImageSearch(collection))
+    return EntitySearch(
+        encode=encoder.encode_image,
+        images=ImageSearch(collection),
+        num_images=source.num_images,
+        min_score=source.min_image_score,
+    )
 
 
-def _open_web(options: RetrievalOptions, index: str) -> EncodedWebSearch:
-    encoder = open_text_encoder(options.text_encoder)
+def _open_pages(options: RetrievalOptions, index: str) -> PageSearch:
+    encoder, source = open_text_encoder(options.text_encoder), options.crag_mm
     collection = open_collection(
-        pages.COLLECTION,
+        WEB_COLLECTION,
         source=index,
-        revision=options.crag_mm.web_revision,
-        copies=Path(options.crag_mm.copies),
+        revision=source.web_revision,
+        copies=Path(source.copies),
     )
     _refuse_misfit(encoder, collection, "text_encoder")
-    return EncodedWebSearch(
-        encoder=encoder, web=WebSearch(collection), prefix=options.text_encoder.prefix
+    prefix = options.text_encoder.prefix
+    return PageSearch(
+        encode=lambda texts: encoder.encode_text([prefix + text for text in texts]),
+        web=WebSearch(collection),
+        num_chunks=source.num_chunks,
     )
 
 
 def _refuse_misfit(encoder: TextEncoder | ImageEncoder, collection: Collection, role: str) -> None:
     if encoder.dimension != collection.dimension:
         raise ValueError(
-            f"the {collection.label} has vectors of {collection.dimension} dimensions, "
-            f"retrieval.{role} gives {encoder.dimension}: configs/retrieval/crag_mm.yaml names the "
+            f"the {collection.label} holds vectors of {collection.dimension} dimensions, "
+            f"retrieval.{role} makes {encoder.dimension}: configs/retrieval/crag_mm.yaml names the "
             "encoders of the published indexes"
         )
