@@ -122,6 +122,21 @@ class OnEmptyMask(StrEnum):
     error = "error"
 
 
+class OnSearchFailure(StrEnum):
+    """What happens when the knowledge source does not answer. Counted where the run goes on."""
+
+    error = "error"  # the run ends
+    retry = "retry"  # asked again up to `search_retries` times, then the run ends
+    answer_without = "answer_without"  # evidence without a passage; the search is marked as failed
+
+
+class OnMissingServer(StrEnum):
+    """What a search over several servers does when one of them fails."""
+
+    error = "error"  # the search fails
+    skip = "skip"  # the others' passages alone, with a warning
+
+
 class ForcedFirst(StrEnum):
     """A search that the engine writes before the model says anything."""
 
@@ -327,11 +342,14 @@ class PolicyOptions:
     query_tokens: int = 32  # longest free-text payload
     forced_first: ForcedFirst = ForcedFirst.none
     on_empty_mask: OnEmptyMask = OnEmptyMask.whole_image
+    on_search_failure: OnSearchFailure = OnSearchFailure.error
+    search_retries: int = 3  # of on_search_failure=retry, beside those of retrieval.client
     region_crop: RegionCrop = RegionCrop.masked_crop
     control: Control = Control.none
 
     def __post_init__(self) -> None:
         _check_at_least(1, "policy", self, ("k", "evidence_tokens", "query_tokens"))
+        _check_at_least(0, "policy", self, ("search_retries",))
 
 
 @dataclass
@@ -379,6 +397,29 @@ class CragMMOptions:
 
 
 @dataclass
+class ClientOptions:
+    """How a server of passages is asked (pixsearch/retrieval/connection.py)."""
+
+    timeout_seconds: float = 60.0  # of one try, to the end of the reply
+    connect_seconds: float = 5.0
+    retries: int = 3  # behind the first try
+    backoff_seconds: float = 0.25  # longest wait before the first retry; twice as long each time
+    max_wait_seconds: float = 30.0  # before a retry, also where the server asks for more
+    breaker_failures: int = 5  # tries without an answer in a row, then the server is left alone
+    breaker_seconds: float = 10.0  # for so long; searches fail at once meanwhile
+    max_request_mib: int = 32  # more queries than that go in several requests
+    max_reply_mib: int = 64
+    token_variable: str = "PIXSEARCH_TOKEN"  # environment variable with the bearer token, if any
+    on_missing_server: OnMissingServer = OnMissingServer.error  # of fan_out
+
+    def __post_init__(self) -> None:
+        names = ("breaker_failures", "max_request_mib", "max_reply_mib")
+        _check_at_least(1, "retrieval.client", self, names)
+        _check_at_least(0, "retrieval.client", self, ("retries", "backoff_seconds"))
+        _check_positive("retrieval.client", self, ("timeout_seconds", "connect_seconds"))
+
+
+@dataclass
 class RetrievalOptions:
     """`configs/retrieval/`: the knowledge base and its indexes."""
 
@@ -392,14 +433,47 @@ class RetrievalOptions:
     region_margin: float = 0.1  # of the box's side, for padded_box
     source: RetrievalSource = RetrievalSource.index
     crag_mm: CragMMOptions = field(default_factory=CragMMOptions)
+    server: str | None = None  # URL of a server that is asked instead, with options of its own
+    fan_out: list[str] = field(default_factory=list)  # likewise of several, with a part each
+    client: ClientOptions = field(default_factory=ClientOptions)
 
     def __post_init__(self) -> None:
-        has_index = self.crag_mm.image_index is not None or self.crag_mm.web_index is not None
-        if self.source is RetrievalSource.crag_mm and not has_index:
+        if self.server is not None and self.fan_out:
             raise ValueError(
-                "retrieval.source=crag_mm without an index: set crag_mm.image_index, "
-                "crag_mm.web_index or both"
+                f"retrieval.server={self.server} and retrieval.fan_out={self.fan_out}: "
+                "give one server as the first, several with a part each as the second"
             )
+
+
+@dataclass
+class ServerOptions:
+    """The server of passages (pixsearch/retrieval/server/)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0: any free one, told in the log
+    token_variable: str = "PIXSEARCH_TOKEN"  # environment variable with the bearer token, if any
+    allow_without_token: bool = False  # to listen beyond this machine without one
+    window_milliseconds: float = 3.0  # in which requests are gathered for one search
+    max_batch: int = 256  # queries of one search, unless one request alone has more
+    queue_size: int = 128  # requests taken on at a time; others get 429
+    timeout_seconds: float = 60.0  # of a request, from its first byte to the reply, then 504
+    drain_seconds: float = 30.0  # for requests in flight when the server is stopped
+    topk: int = 3  # passages per query where a request does not say (Search-R1's default)
+    max_topk: int = 1000
+    max_queries: int = 4096  # of one request
+    max_query_characters: int = 20_000
+    max_body_mib: int = 64
+    max_image_megapixels: float = 32.0  # of one image
+    max_request_megapixels: float = 256.0  # of all images of a request
+
+    def __post_init__(self) -> None:
+        names = ("max_batch", "queue_size", "topk", "max_topk", "max_body_mib")
+        _check_at_least(1, "server", self, (*names, "max_queries", "max_query_characters"))
+        _check_at_least(0, "server", self, ("port", "window_milliseconds", "drain_seconds"))
+        names = ("timeout_seconds", "max_image_megapixels", "max_request_megapixels")
+        _check_positive("server", self, names)
+        if self.topk > self.max_topk:
+            raise ValueError(f"server.topk={self.topk} is above server.max_topk={self.max_topk}")
 
 
 @dataclass
@@ -590,6 +664,35 @@ class BuildIndexOptions:
 
 
 @dataclass
+class ServeRetrieverOptions:
+    """scripts/serve_retriever.py"""
+
+    server: ServerOptions = field(default_factory=ServerOptions)
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class BenchServerOptions:
+    """scripts/bench_server.py: many clients at once ask a server with made-up documents."""
+
+    output: str = "outputs/bench/server.json"
+    seconds: float = 60.0
+    num_clients: int = 64
+    num_documents: int = 2000
+    num_questions: int = 200  # different ones, whose answers are known beforehand
+    queries_per_request: int = 4
+    k: int = 5
+    seed: int = 0
+    server: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
+    paths: PathOptions = field(default_factory=PathOptions)
+
+    def __post_init__(self) -> None:
+        names = ("num_clients", "num_documents", "num_questions", "queries_per_request", "k")
+        _check_at_least(1, "bench", self, names)
+
+
+@dataclass
 class BuildWorldOptions:
     """scripts/build_world.py"""
 
@@ -651,6 +754,17 @@ def _check_at_least(least: int, section: str, options: Any, names: Sequence[str]
         value = getattr(options, name)
         if value not in (MISSING, None) and value < least:
             raise ValueError(f"{section}.{name}={value}: at least {least} is needed")
+
+
+def _check_positive(section: str, options: Any, names: Sequence[str]) -> None:
+    """See that numbers are above 0.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in names:
+        if getattr(options, name) <= 0:
+            raise ValueError(f"{section}.{name}={getattr(options, name)}: more than 0 is needed")
 
 
 def from_omegaconf(options: type[Options], composed: DictConfig | dict[str, Any]) -> Options:

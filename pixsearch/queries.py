@@ -60,6 +60,22 @@ class Passage:
     score: float = 0.0
 
 
+class SearchFailed(OSError):
+    """The knowledge source did not answer: it is away, too slow, busy, or its reply is no reply.
+
+    Not for what is wrong with the options or the index, which is a `ValueError`.
+
+    Attributes:
+        is_temporary: asking again may help.
+        retry_after: seconds before which it will not.
+    """
+
+    def __init__(self, reason: str, *, is_temporary: bool = True, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.is_temporary = is_temporary
+        self.retry_after = retry_after
+
+
 Search = Callable[[Sequence[Query]], list[list[Passage]]]
 """All that generation knows of retrieval: queries in, for each its passages, nearest first."""
 

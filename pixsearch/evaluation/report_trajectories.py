@@ -110,6 +110,7 @@ class TrajectoryView:
         notes = [
             *(["written by the engine"] if query.forced else []),
             *([f"empty mask: {query.empty_mask}"] if query.empty_mask else []),
+            *([f"search failed: {query.failed}"] if query.failed else []),
             f"{query.num_injected} of {len(query.passage_ids)} passages read",
         ]
         return (

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 from pixsearch.chat import ChatRenderer
 from pixsearch.config import OnEmptyMask, PolicyOptions, QueryType
+from pixsearch.generation.failures import Found, SearchUnderFailure
 from pixsearch.generation.masks import MaskDecoding
 from pixsearch.generation.records import EngineStats, SearchRecord
 from pixsearch.generation.row import Row
-from pixsearch.queries import Passage, Query, Search
+from pixsearch.queries import Query, Search
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +36,7 @@ class Searching:
         masks: MaskDecoding,
         stats: EngineStats,
     ) -> None:
-        self._search = search
+        self._search = SearchUnderFailure(search, policy, stats)
         self._policy = policy
         self._renderer = renderer
         self._masks = masks
@@ -46,34 +47,26 @@ class Searching:
 
         Raises:
             ValueError: an empty mask under `policy.on_empty_mask=error`.
+            SearchFailed: a search failed, unless `policy.on_search_failure=answer_without`.
         """
         by_region = [row for row in rows if self._type_of(row) is QueryType.region]
         self._masks.decode(row.grounded[-1] for row in by_region)
         asked = [self._ask(row) for row in rows]
-        found = self._find([one.query for one in asked if one.query is not None])
+        found = self._search.find([one.query for one in asked if one.query is not None])
         for row, one in zip(rows, asked, strict=True):
-            passages = [] if one.query is None else found.pop(0)
+            result = Found() if one.query is None else found.pop(0)
             evidence_ids, injected = self._renderer.evidence_ids(
-                passages,
+                result.passages,
                 question=row.request.question,
                 max_tokens=self._policy.evidence_tokens,
             )
-            record = replace(one.record, passages=tuple(passages), num_injected=len(injected))
-            row.inject(evidence_ids, record)
-
-    def _find(self, queries: list[Query]) -> list[list[Passage]]:
-        """What the searcher returns, one list per query."""
-        if not queries:
-            return []
-        self._stats.search_calls += 1
-        self._stats.searches += len(queries)
-        found = list(self._search(queries))
-        if len(found) != len(queries):
-            raise ValueError(
-                f"the searcher returned {len(found)} results for {len(queries)} queries; "
-                "it must return one list of passages per query"
+            record = replace(
+                one.record,
+                passages=result.passages,
+                num_injected=len(injected),
+                failed=result.failed,
             )
-        return found
+            row.inject(evidence_ids, record)
 
     def _type_of(self, row: Row) -> QueryType:
         first = row.payload_ids[0]

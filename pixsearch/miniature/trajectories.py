@@ -121,6 +121,11 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
 def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
     """All that decides the trajectories."""
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
+    if options.retrieval.server or options.retrieval.fan_out:
+        raise ValueError(
+            "retrieval.server and retrieval.fan_out: trajectories are made from a local index, "
+            "of the knowledge that training may see; leave both out"
+        )
     return {
         "version": VERSION,
         "seed": options.miniature.seed,

@@ -12,6 +12,7 @@ from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT, image_identity, text
 from pixsearch.retrieval.crops import region_image
 from pixsearch.retrieval.encoders import open_image_encoder, open_text_encoder
 from pixsearch.retrieval.index import EncodedIndex, Hit, Index, VectorIndex
+from pixsearch.retrieval.info import SourceInfo, local_info
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.retrieval.manifest import Identity, check_identity, read_manifest
 
@@ -77,6 +78,10 @@ class Searcher:
         hits = dict(zip(texts, self._text_index.search(list(texts.values()), k), strict=True))
         hits |= zip(images, self._search_images(list(images.values()), k), strict=True)
         return [self._passages(hits.get(place, [])) for place in range(len(queries))]
+
+    def info(self) -> SourceInfo:
+        """What is searched."""
+        return local_info(self._options, self.knowledge_base)
 
     def _query_image(self, query: Query, region_crop: RegionCrop) -> Image.Image:
         assert query.image is not None

@@ -20,6 +20,8 @@ from pixsearch.retrieval.crag_mm.entities import IMAGE_COLLECTION, ImageSearch
 from pixsearch.retrieval.crag_mm.pages import WEB_COLLECTION, WebSearch
 from pixsearch.retrieval.crag_mm.private_copy import installed_chromadb, private_copy
 from pixsearch.retrieval.crag_mm.searcher import CragMMSearcher
+from pixsearch.retrieval.info import SourceInfo
+from pixsearch.retrieval.opening import open_searcher
 from tests.golden.crag_mm.spawned import nearest_ids
 from tests.golden.crag_mm.synthetic import (
     image_metadata,
@@ -137,7 +139,9 @@ def options(published, copies, clip_folder):
 
 @pytest.fixture(scope="session")
 def searcher(options):
-    return CragMMSearcher.open(options)
+    found = open_searcher(options)
+    assert isinstance(found, CragMMSearcher)
+    return found
 
 
 def queries_of_all_types() -> list[Query]:
@@ -247,6 +251,18 @@ def test_prefix_is_put_before_every_query(options, searcher):
     assert pages.search([text]) == searcher.search([Query.of_text("bridge bridge bridge river")])
 
 
+def test_info_changes_with_all_that_decides_what_is_found(searcher, options, published, copies):
+    """Evaluation keeps answers by it; a server sends it to its clients."""
+    info = searcher.info()
+    assert SourceInfo.from_json(json.loads(json.dumps(info.to_json()))) == info
+    assert info.num_documents == 40 + 60
+    assert info.manifests["image"]["source"] == str(published / "image")
+    few = replace(options, crag_mm=replace(options.crag_mm, num_images=3))
+    assert CragMMSearcher.open(few).info().settings != info.settings
+    alone = replace(options, crag_mm=replace(options.crag_mm, web_index=None))
+    assert CragMMSearcher.open(alone).info().corpus_sha256 != info.corpus_sha256
+
+
 # bad input
 
 
@@ -257,8 +273,8 @@ def test_a_side_that_is_not_there_is_refused(searcher, options):
     alone = CragMMSearcher(searcher._entities, None, options)
     with pytest.raises(ValueError, match=r"web_index=null.*policy.allow=\[image,region\]"):
         alone.search(queries_of_all_types())
-    with pytest.raises(ValueError, match=r"set crag_mm\.image_index, crag_mm\.web_index or both"):
-        RetrievalOptions(source=RetrievalSource.crag_mm)
+    with pytest.raises(ValueError, match=r"set retrieval\.crag_mm\.image_index, web_index or both"):
+        CragMMSearcher.open(RetrievalOptions(source=RetrievalSource.crag_mm))
 
 
 def test_bad_queries(searcher, image_search):

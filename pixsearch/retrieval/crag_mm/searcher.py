@@ -1,18 +1,21 @@
 """The searcher of CRAG-MM's indexes: queries of any type in, passages out."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from pixsearch.config import QueryType, RegionCrop, RetrievalOptions
+from pixsearch.config import EncoderOptions, QueryType, RegionCrop, RetrievalOptions, to_dict
 from pixsearch.queries import Passage, Query
 from pixsearch.retrieval.crag_mm.collection import Collection, open_collection
 from pixsearch.retrieval.crag_mm.entities import IMAGE_COLLECTION, ImageSearch, entity_passages
 from pixsearch.retrieval.crag_mm.pages import WEB_COLLECTION, WebSearch, page_passages
+from pixsearch.retrieval.crag_mm.private_copy import installed_chromadb
 from pixsearch.retrieval.crops import region_image
 from pixsearch.retrieval.encoders import (
     ImageEncoder,
@@ -20,6 +23,11 @@ from pixsearch.retrieval.encoders import (
     open_image_encoder,
     open_text_encoder,
 )
+from pixsearch.retrieval.info import SourceInfo
+from pixsearch.retrieval.manifest import Identity, encoder_identity
+
+SETTINGS = ("num_images", "num_chunks", "min_image_score")  # of CragMMOptions
+REGION_SETTINGS = ("min_region_side", "region_margin")  # of RetrievalOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +38,14 @@ class EntitySearch:
         encode: images to unit vectors.
         num_images: asked of the index for each query.
         min_score: cosine below which an image's entities are left out.
+        identity: of index and encoder.
     """
 
     encode: Callable[[list[Image.Image]], Float32[np.ndarray, "num dimension"]]
     images: ImageSearch
     num_images: int
     min_score: float
+    identity: Identity
 
     def search(self, queries: list[Image.Image], k: int) -> list[list[Passage]]:
         """At most k entities for each image; one call of encoder and index for all."""
@@ -50,11 +60,13 @@ class PageSearch:
     Attributes:
         encode: texts to unit vectors.
         num_chunks: asked of the index for each query; the pages are fewer.
+        identity: of index and encoder.
     """
 
     encode: Callable[[list[str]], Float32[np.ndarray, "num dimension"]]
     web: WebSearch
     num_chunks: int
+    identity: Identity
 
     def search(self, queries: list[str], k: int) -> list[list[Passage]]:
         """At most k pages for each text; one call of encoder and index for all."""
@@ -87,10 +99,15 @@ class CragMMSearcher:
         """Copy the indexes if need be, open them, and load the encoders of their queries.
 
         Raises:
-            ValueError: an index that is missing, unreadable, or of another dimension than its
-                encoder.
+            ValueError: no index is asked for, or one is missing, unreadable, or of another
+                dimension than its encoder.
         """
         image_index, web_index = options.crag_mm.image_index, options.crag_mm.web_index
+        if image_index is None and web_index is None:
+            raise ValueError(
+                "retrieval.source=crag_mm without an index: set retrieval.crag_mm.image_index, "
+                "web_index or both"
+            )
         return cls(
             None if image_index is None else _open_entities(options, image_index),
             None if web_index is None else _open_pages(options, web_index),
@@ -123,6 +140,22 @@ class CragMMSearcher:
         found = dict(zip(texts, self._find_pages(list(texts.values()), k), strict=True))
         found |= zip(images, self._find_entities(list(images.values()), k), strict=True)
         return [found.get(place, []) for place in range(len(queries))]
+
+    def info(self) -> SourceInfo:
+        """What is searched."""
+        sides: dict[str, tuple[Identity, Collection]] = {}
+        if self._entities is not None:
+            sides["image"] = (self._entities.identity, self._entities.images.collection)
+        if self._pages is not None:
+            sides["text"] = (self._pages.identity, self._pages.web.collection)
+        plain = to_dict(self._options)
+        return SourceInfo(
+            manifests={name: _described(*side) for name, side in sides.items()},
+            corpus_sha256=_digest(collection.stamp.sha256 for _, collection in sides.values()),
+            num_documents=sum(len(collection) for _, collection in sides.values()),
+            settings={name: plain["crag_mm"][name] for name in SETTINGS}
+            | {name: plain[name] for name in REGION_SETTINGS},
+        )
 
     def _query_image(self, query: Query, region_crop: RegionCrop) -> Image.Image:
         assert query.image is not None
@@ -176,6 +209,7 @@ def _open_entities(options: RetrievalOptions, index: str) -> EntitySearch:
         images=ImageSearch(collection),
         num_images=source.num_images,
         min_score=source.min_image_score,
+        identity=_identity(options.image_encoder, encoder, collection),
     )
 
 
@@ -193,6 +227,7 @@ def _open_pages(options: RetrievalOptions, index: str) -> PageSearch:
         encode=lambda texts: encoder.encode_text([prefix + text for text in texts]),
         web=WebSearch(collection),
         num_chunks=source.num_chunks,
+        identity=_identity(options.text_encoder, encoder, collection),
     )
 
 
@@ -203,3 +238,29 @@ def _refuse_misfit(encoder: TextEncoder | ImageEncoder, collection: Collection, 
             f"retrieval.{role} makes {encoder.dimension}: configs/retrieval/crag_mm.yaml names the "
             "encoders of the published indexes"
         )
+
+
+def _identity(
+    options: EncoderOptions, encoder: TextEncoder | ImageEncoder, collection: Collection
+) -> Identity:
+    return encoder_identity(
+        options,
+        fingerprint=encoder.fingerprint,
+        corpus_sha256=collection.stamp.sha256,
+        factory="chroma",
+    )
+
+
+def _described(identity: Identity, collection: Collection) -> dict[str, Any]:
+    """What our own indexes say in their manifests, as far as it is known of a published one."""
+    return {
+        "identity": asdict(identity),
+        "count": len(collection),
+        "source": collection.stamp.source,
+        "revision": collection.stamp.revision,
+        "library": f"chromadb {installed_chromadb()}",
+    }
+
+
+def _digest(hashes: Iterable[str]) -> str:
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()

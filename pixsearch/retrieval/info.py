@@ -1,0 +1,74 @@
+"""What a knowledge source is, be it in this process, behind a server or spread over several."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from pixsearch.config import RetrievalOptions, to_dict
+from pixsearch.queries import AnySearcher
+from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT
+from pixsearch.retrieval.knowledge_base import KnowledgeBase
+
+SETTINGS = ("factory", "lexical", "min_region_side", "region_margin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceInfo:
+    """All that decides what a search finds, the query and the policy aside.
+
+    Attributes:
+        manifests: of each index by its name, as written beside it.
+        corpus_sha256: of the documents.
+        settings: the options (of `RetrievalOptions`) by which queries are searched with.
+    """
+
+    manifests: dict[str, Any]
+    corpus_sha256: str
+    num_documents: int
+    settings: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Any) -> "SourceInfo":
+        """What `to_json` gave; fields of other names are left out.
+
+        Raises:
+            ValueError: a field lacks, or is of another type.
+        """
+        types = {"manifests": dict, "corpus_sha256": str, "num_documents": int, "settings": dict}
+        values = record if isinstance(record, dict) else {}
+        for name, type in types.items():
+            if not isinstance(values.get(name), type):
+                raise ValueError(f"it does not say its {name}")
+        if not all(map(_is_manifest, values["manifests"].values())):
+            raise ValueError("one of its manifests is none")
+        return cls(**{name: values[name] for name in types})
+
+
+def _is_manifest(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("identity"), dict)
+
+
+@runtime_checkable
+class KnowledgeSource(AnySearcher, Protocol):
+    """A searcher that says what it searches."""
+
+    def info(self) -> SourceInfo: ...
+
+
+def local_info(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> SourceInfo:
+    """Of the indexes that `Searcher.open(options)` opens."""
+    opened = (IMAGE, LEXICAL if options.lexical else TEXT)
+    paths = {name: Path(options.index) / name / "manifest.json" for name in opened}
+    plain = to_dict(options)
+    return SourceInfo(
+        manifests={
+            name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()
+        },
+        corpus_sha256=knowledge_base.sha256,
+        num_documents=len(knowledge_base),
+        settings={name: plain[name] for name in SETTINGS},
+    )
