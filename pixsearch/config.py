@@ -105,6 +105,18 @@ class RegionCrop(StrEnum):
     masked_crop = "masked_crop"  # box of the mask, all outside the mask replaced by the mean colour
     padded_box = "padded_box"  # box of the mask with a margin, nothing replaced
     masked_fill = "masked_fill"  # the whole image, all outside the mask replaced
+    blurred_surround = "blurred_surround"  # the padded box, all outside the mask blurred
+    multi_scale = "multi_scale"  # boxes with growing margins, nothing replaced: their mean vector
+    mask_pooled = "mask_pooled"  # no crop: the encoder's own patches under the mask, their mean
+
+
+class Pooling(StrEnum):
+    """How an encoder makes one vector of its tokens (words or patches)."""
+
+    none = "none"  # no choice is made here: the encoder's own
+    cls = "cls"  # the class token
+    mean = "mean"  # of the words, or of the patches without class and register tokens
+    pooler = "pooler"  # what transformers returns as `pooler_output`
 
 
 class RetrievalSource(StrEnum):
@@ -373,10 +385,15 @@ class EncoderOptions:
 
     name: str = MISSING  # key of pixsearch.retrieval.encoders.ENCODERS
     model: str = ""  # folder or hub id
+    revision: str | None = None  # of a hub id: commit, tag or branch
     dimension: int = MISSING
     prefix: str = ""  # put before every query
-    pooling: str = "none"
+    pooling: Pooling = Pooling.none
+    normalize: bool = True  # vectors to unit length (cosine); false: their inner product counts
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "encoder", self, ("dimension", "batch_size"))
 
 
 @dataclass
@@ -430,7 +447,10 @@ class RetrievalOptions:
     factory: str = "Flat"  # FAISS index factory string
     lexical: bool = False  # text queries through BM25 instead of the text index
     min_region_side: int = 8  # pixels; a smaller box is widened
-    region_margin: float = 0.1  # of the box's side, for padded_box
+    region_margin: float = 0.1  # of the box's sides, for padded_box and blurred_surround
+    region_scales: list[float] = field(default_factory=lambda: [1.0, 1.5, 3.0])
+    """Sides of multi_scale's boxes, in sides of the mask's own box."""
+    region_blur: float = 0.1  # deviation of blurred_surround's blur, of the box's longer side
     source: RetrievalSource = RetrievalSource.index
     crag_mm: CragMMOptions = field(default_factory=CragMMOptions)
     server: str | None = None  # URL of a server that is asked instead, with options of its own
@@ -438,6 +458,13 @@ class RetrievalOptions:
     client: ClientOptions = field(default_factory=ClientOptions)
 
     def __post_init__(self) -> None:
+        _check_at_least(1, "retrieval", self, ("min_region_side",))
+        _check_at_least(0, "retrieval", self, ("region_margin", "region_blur"))
+        if not self.region_scales or min(self.region_scales) < 1:
+            raise ValueError(
+                f"retrieval.region_scales={self.region_scales}: at least one is needed, none below "
+                "1, where a box would cut its mask"
+            )
         if self.server is not None and self.fan_out:
             raise ValueError(
                 f"retrieval.server={self.server} and retrieval.fan_out={self.fan_out}: "

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from pixsearch.config import QueryType, RegionCrop, RetrievalOptions
 from pixsearch.queries import Passage, Query
 from pixsearch.retrieval.bm25 import LexicalIndex, lexical_identity
 from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT, image_identity, text_identity
-from pixsearch.retrieval.crops import region_image
 from pixsearch.retrieval.encoders import open_image_encoder, open_text_encoder
 from pixsearch.retrieval.index import EncodedIndex, Hit, Index, VectorIndex
 from pixsearch.retrieval.info import SourceInfo, local_info
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.retrieval.manifest import Identity, check_identity, read_manifest
+from pixsearch.retrieval.regions import ImageQuery, ImageQueryEncoder
 
 
 class Searcher:
@@ -65,13 +63,14 @@ class Searcher:
         without words finds nothing.
 
         Raises:
-            ValueError: k < 1, an empty mask, or an image query where there is no image index.
+            ValueError: k < 1, an empty mask, an image query where there is no image index, or
+                `mask_pooled` with an encoder whose patches are of no use (regions.py).
         """
         if k < 1:
             raise ValueError(f"k={k}: ask for at least one passage")
         texts = {place: query.text for place, query in enumerate(queries) if _has_words(query)}
         images = {
-            place: self._query_image(query, region_crop)
+            place: _image_query(query, region_crop)
             for place, query in enumerate(queries)
             if query.type is not QueryType.text
         }
@@ -83,20 +82,7 @@ class Searcher:
         """What is searched."""
         return local_info(self._options, self.knowledge_base)
 
-    def _query_image(self, query: Query, region_crop: RegionCrop) -> Image.Image:
-        assert query.image is not None
-        if query.type is QueryType.image:
-            return query.image
-        assert query.mask is not None
-        return region_image(
-            query.image,
-            query.mask,
-            crop=region_crop,
-            min_side=self._options.min_region_side,
-            margin=self._options.region_margin,
-        )
-
-    def _search_images(self, images: list[Image.Image], k: int) -> list[list[Hit]]:
+    def _search_images(self, images: list[ImageQuery], k: int) -> list[list[Hit]]:
         if not images:
             return []
         if self._image_index is None:
@@ -114,6 +100,12 @@ def _has_words(query: Query) -> bool:
     return query.type is QueryType.text and bool(query.text and query.text.strip())
 
 
+def _image_query(query: Query, region_crop: RegionCrop) -> ImageQuery:
+    assert query.image is not None
+    mask = query.mask if query.type is QueryType.region else None
+    return ImageQuery(image=query.image, mask=mask, crop=region_crop)
+
+
 def _open_text_index(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> EncodedIndex:
     encoder = open_text_encoder(options.text_encoder)
     identity = text_identity(options, encoder, knowledge_base)
@@ -128,7 +120,7 @@ def _open_image_index(options: RetrievalOptions, knowledge_base: KnowledgeBase) 
     encoder = open_image_encoder(options.image_encoder)
     identity = image_identity(options, encoder, knowledge_base)
     vectors = VectorIndex.load(_checked(Path(options.index) / IMAGE, identity))
-    return EncodedIndex(encode=encoder.encode_image, vectors=vectors)
+    return EncodedIndex(encode=ImageQueryEncoder(encoder, options).encode, vectors=vectors)
 
 
 def _open_lexical_index(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> LexicalIndex:

@@ -13,25 +13,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixsearch.config import CragMMOptions, EncoderOptions, RetrievalOptions, RetrievalSource
+from pixsearch.config import (
+    CragMMOptions,
+    EncoderOptions,
+    Pooling,
+    RegionCrop,
+    RetrievalOptions,
+    RetrievalSource,
+)
 from pixsearch.queries import Query
 from pixsearch.retrieval.crag_mm.collection import Collection, open_collection
 from pixsearch.retrieval.crag_mm.entities import IMAGE_COLLECTION, ImageSearch
 from pixsearch.retrieval.crag_mm.pages import WEB_COLLECTION, WebSearch
 from pixsearch.retrieval.crag_mm.private_copy import installed_chromadb, private_copy
 from pixsearch.retrieval.crag_mm.searcher import CragMMSearcher
+from pixsearch.retrieval.encoders import open_image_encoder, open_text_encoder
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.opening import open_searcher
+from pixsearch.retrieval.regions import ImageQuery
 from tests.golden.crag_mm.spawned import nearest_ids
 from tests.golden.crag_mm.synthetic import (
     image_metadata,
+    image_queries,
     picture,
+    text_queries,
     write_collection,
     write_image_collection,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "crag_mm"
 SCORE_TOLERANCE = 1e-6  # of Chroma's fp32 distances
+VECTOR_TOLERANCE = 1e-6  # other batches are summed in another order
 
 WITH_CHROMADB = pytest.mark.skipif(
     importlib.util.find_spec("chromadb") is None, reason="make setup EXTRAS=cpu,dev,crag_mm"
@@ -117,6 +129,65 @@ def test_pages_are_those_of_the_package(count, web_search):
         )
 
 
+def encoder_options() -> dict[str, EncoderOptions]:
+    """Those of configs/retrieval/crag_mm.yaml, with the recorded tiny models."""
+    bge, clip = str(GOLDEN / "models" / "bge"), str(GOLDEN / "models" / "clip")
+    return {
+        "text_encoder": EncoderOptions(
+            name="sentence_transformers", model=bge, pooling=Pooling.mean, dimension=32
+        ),
+        "image_encoder": EncoderOptions(name="clip", model=clip, dimension=24),
+    }
+
+
+def test_image_vectors_are_those_of_the_package():
+    vectors = open_image_encoder(encoder_options()["image_encoder"]).encode_image(image_queries())
+    np.testing.assert_allclose(vectors, vectors_of(recorded("image")), atol=VECTOR_TOLERANCE)
+
+
+@pytest.mark.slow  # the import of sentence-transformers takes seconds
+def test_text_vectors_are_those_of_the_package():
+    vectors = open_text_encoder(encoder_options()["text_encoder"]).encode_text(text_queries())
+    np.testing.assert_allclose(vectors, vectors_of(recorded("text")), atol=VECTOR_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "queries"),
+    [
+        ("image", [Query.of_image(image) for image in image_queries()]),
+        pytest.param(
+            "text", [Query.of_text(text) for text in text_queries()], marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_search_finds_what_the_package_finds(kind, queries, published, copies):
+    """From images or texts to passages, with the same number asked of the index."""
+    source = CragMMOptions(
+        image_index=str(published / "image") if kind == "image" else None,
+        web_index=str(published / "web") if kind == "text" else None,
+        copies=str(copies),
+        num_images=5,
+        num_chunks=5,
+    )
+    crag_mm = RetrievalOptions(source=RetrievalSource.crag_mm, crag_mm=source, **encoder_options())
+    found = open_searcher(crag_mm).search(queries, k=5)
+    expected = [passages_of(query["results"]["5"]) for query in recorded(kind)]
+    for passages, hits in zip(found, expected, strict=True):
+        assert [passage.id for passage in passages] == list(hits)
+        assert [passage.score for passage in passages] == pytest.approx(
+            list(hits.values()), abs=SCORE_TOLERANCE
+        )
+
+
+def passages_of(result: list[dict]) -> dict[str, float]:
+    """Id and score of the first five entities or pages in what the package returned."""
+    found: dict[str, float] = {}
+    for hit in result:
+        for id in [one["entity_name"] for one in hit.get("entities", [])] or [hit["page_url"]]:
+            found.setdefault(id, hit["score"])
+    return dict(list(found.items())[:5])
+
+
 # the searcher
 
 
@@ -183,7 +254,7 @@ def test_images_and_texts_are_encoded_once_each(searcher, monkeypatch):
 def test_an_entity_of_several_images_is_one_passage(searcher, options):
     """All seventeen entities come back, each with the score of its most similar image."""
     passages = searcher.search([Query.of_image(picture(3))], k=100)[0]
-    vector = searcher._entities.encode([picture(3)])
+    vector = searcher._entities.encode([ImageQuery(image=picture(3))])
     best: dict[str, float] = {}
     for hit in searcher._entities.images.nearest(vector, 100)[0]:
         for entity in hit.entities:
@@ -280,9 +351,12 @@ def test_a_side_that_is_not_there_is_refused(searcher, options):
 def test_bad_queries(searcher, image_search):
     with pytest.raises(ValueError, match="k=0"):
         searcher.search(queries_of_all_types(), k=0)
-    scene = picture(7)
+    mask = np.zeros((32, 40), dtype=bool)
     with pytest.raises(ValueError, match="empty mask"):
-        searcher.search([Query.of_region(scene, np.zeros((32, 40), dtype=bool))])
+        searcher.search([Query.of_region(picture(7), mask)])
+    region = Query.of_region(picture(7), ~mask)
+    with pytest.raises(ValueError, match="has no patches in the space of its images"):
+        searcher.search([region], region_crop=RegionCrop.mask_pooled)
     with pytest.raises(ValueError, match=r"query's vector \(number 1\) is not finite"):
         image_search.nearest(np.array([[1.0] * 24, [np.nan] * 24], dtype=np.float32), 5)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
-from PIL import Image
 
 from pixsearch.config import EncoderOptions, QueryType, RegionCrop, RetrievalOptions, to_dict
 from pixsearch.queries import Passage, Query
@@ -16,7 +15,6 @@ from pixsearch.retrieval.crag_mm.collection import Collection, open_collection
 from pixsearch.retrieval.crag_mm.entities import IMAGE_COLLECTION, ImageSearch, entity_passages
 from pixsearch.retrieval.crag_mm.pages import WEB_COLLECTION, WebSearch, page_passages
 from pixsearch.retrieval.crag_mm.private_copy import installed_chromadb
-from pixsearch.retrieval.crops import region_image
 from pixsearch.retrieval.encoders import (
     ImageEncoder,
     TextEncoder,
@@ -25,29 +23,31 @@ from pixsearch.retrieval.encoders import (
 )
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.manifest import Identity, encoder_identity
+from pixsearch.retrieval.regions import ImageQuery, ImageQueryEncoder
 
-SETTINGS = ("num_images", "num_chunks", "min_image_score")  # of CragMMOptions
-REGION_SETTINGS = ("min_region_side", "region_margin")  # of RetrievalOptions
+# what decides the passages beside the indexes: fields of CragMMOptions and RetrievalOptions
+SETTINGS = ("num_images", "num_chunks", "min_image_score")
+REGION_SETTINGS = ("min_region_side", "region_margin", "region_scales", "region_blur")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntitySearch:
-    """Images in, entities as passages out.
+    """Images and regions in, entities as passages out.
 
     Attributes:
-        encode: images to unit vectors.
+        encode: images and regions to unit vectors.
         num_images: asked of the index for each query.
         min_score: cosine below which an image's entities are left out.
         identity: of index and encoder.
     """
 
-    encode: Callable[[list[Image.Image]], Float32[np.ndarray, "num dimension"]]
+    encode: Callable[[list[ImageQuery]], Float32[np.ndarray, "num dimension"]]
     images: ImageSearch
     num_images: int
     min_score: float
     identity: Identity
 
-    def search(self, queries: list[Image.Image], k: int) -> list[list[Passage]]:
+    def search(self, queries: list[ImageQuery], k: int) -> list[list[Passage]]:
         """At most k entities for each image; one call of encoder and index for all."""
         hits = self.images.nearest(self.encode(queries), max(k, self.num_images))
         return [entity_passages(found, k, min_score=self.min_score) for found in hits]
@@ -127,13 +127,14 @@ class CragMMSearcher:
         without words finds nothing.
 
         Raises:
-            ValueError: k < 1, an empty mask, or a query for an index that was not given.
+            ValueError: k < 1, an empty mask, a query for an index that was not given, or
+                `mask_pooled`, which CLIP has no patches for.
         """
         if k < 1:
             raise ValueError(f"k={k}: ask for at least one passage")
         texts = {place: query.text for place, query in enumerate(queries) if _has_words(query)}
         images = {
-            place: self._query_image(query, region_crop)
+            place: _image_query(query, region_crop)
             for place, query in enumerate(queries)
             if query.type is not QueryType.text
         }
@@ -157,20 +158,7 @@ class CragMMSearcher:
             | {name: plain[name] for name in REGION_SETTINGS},
         )
 
-    def _query_image(self, query: Query, region_crop: RegionCrop) -> Image.Image:
-        assert query.image is not None
-        if query.type is QueryType.image:
-            return query.image
-        assert query.mask is not None
-        return region_image(
-            query.image,
-            query.mask,
-            crop=region_crop,
-            min_side=self._options.min_region_side,
-            margin=self._options.region_margin,
-        )
-
-    def _find_entities(self, images: list[Image.Image], k: int) -> list[list[Passage]]:
+    def _find_entities(self, images: list[ImageQuery], k: int) -> list[list[Passage]]:
         if not images:
             return []
         if self._entities is None:
@@ -195,6 +183,12 @@ def _has_words(query: Query) -> bool:
     return query.type is QueryType.text and bool(query.text and query.text.strip())
 
 
+def _image_query(query: Query, region_crop: RegionCrop) -> ImageQuery:
+    assert query.image is not None
+    mask = query.mask if query.type is QueryType.region else None
+    return ImageQuery(image=query.image, mask=mask, crop=region_crop)
+
+
 def _open_entities(options: RetrievalOptions, index: str) -> EntitySearch:
     encoder, source = open_image_encoder(options.image_encoder), options.crag_mm
     collection = open_collection(
@@ -205,7 +199,7 @@ def _open_entities(options: RetrievalOptions, index: str) -> EntitySearch:
     )
     _refuse_misfit(encoder, collection, "image_encoder")
     return EntitySearch(
-        encode=encoder.encode_image,
+        encode=ImageQueryEncoder(encoder, options).encode,
         images=ImageSearch(collection),
         num_images=source.num_images,
         min_score=source.min_image_score,
