@@ -23,7 +23,7 @@ from pixsearch.config import (
 )
 from pixsearch.queries import Query
 from pixsearch.retrieval.crag_mm.collection import Collection, open_collection
-from pixsearch.retrieval.crag_mm.entities import IMAGE_COLLECTION, ImageSearch
+from pixsearch.retrieval.crag_mm.entities import IMAGE_COLLECTION, Entity, ImageSearch
 from pixsearch.retrieval.crag_mm.pages import WEB_COLLECTION, WebSearch
 from pixsearch.retrieval.crag_mm.private_copy import installed_chromadb, private_copy
 from pixsearch.retrieval.crag_mm.searcher import CragMMSearcher
@@ -186,6 +186,30 @@ def passages_of(result: list[dict]) -> dict[str, float]:
         for id in [one["entity_name"] for one in hit.get("entities", [])] or [hit["page_url"]]:
             found.setdefault(id, hit["score"])
     return dict(list(found.items())[:5])
+
+
+@pytest.mark.slow
+def test_more_rows_than_one_read_may_have(tmp_path):
+    """chromadb 1.5 fails to read more than 32,766 rows at once; the images are some 68,000."""
+    count = 33_000
+    vectors = np.random.default_rng(0).standard_normal((count, 2), dtype=np.float32)
+    with_names = [
+        {"entities": f'"e{row}"', "info": f'{{"e{row}": {{"row": "{row}"}}}}'}
+        for row in range(count)
+    ]
+    write_collection(
+        tmp_path / "image",
+        IMAGE_COLLECTION,
+        ids=[str(row) for row in range(count)],
+        vectors=vectors,
+        metadatas=with_names,
+        rows_per_write=5000,
+    )
+    search = ImageSearch(opened(IMAGE_COLLECTION, tmp_path / "image", tmp_path / "copies"))
+    hits = [found[0] for found in search.nearest(vectors[::4000], 1)]
+    assert [hit.score for hit in hits] == pytest.approx([1.0] * len(hits))
+    for hit in hits:
+        assert hit.entities == (Entity(name=f"e{hit.id}", infobox={"row": hit.id}),)
 
 
 # the searcher
@@ -425,7 +449,7 @@ def euclidean_collection(folder):
     [
         (truncated_database, r"cannot be read \(.*malformed.*to have it copied anew"),
         (no_database, r"cannot be read \(.*not a database.*to have it copied anew"),
-        (truncated_vectors, r"data_level0.bin has 9,000 bytes and its header says 23,600"),
+        (truncated_vectors, r"data_level0.bin has 9,000 bytes, too few for 40 vectors of 236"),
         (missing_vectors, r"cannot be read \(.*hnsw index"),
         (missing_database, r"has no chroma.sqlite3: it is not an index of CRAG-MM's search"),
         (missing_folder, r"is no folder, and as a data set of the Hugging Face hub"),

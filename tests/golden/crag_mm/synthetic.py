@@ -95,23 +95,24 @@ def write_collection(
     metadatas: Sequence[dict[str, Any]],
     documents: Sequence[str] | None = None,
     space: str = "cosine",
+    rows_per_write: int = 10,
 ) -> None:
     """Write a chroma collection with the published ones' HNSW parameters.
 
-    Its file of vectors is written after every twenty rows, as the published ones' is after every
-    thousand, so that a tiny collection has one.
+    Its file of vectors is written after every second write, as the published ones' is after every
+    thousand rows, so that a tiny collection has one.
     """
     import chromadb
 
     settings = chromadb.Settings(anonymized_telemetry=False)
     client = chromadb.PersistentClient(path=str(folder), settings=settings)
     hnsw = {"M": 16, "construction_ef": 100, "search_ef": 100}
-    hnsw |= {"space": space, "batch_size": 10, "sync_threshold": 20}
+    hnsw |= {"space": space, "batch_size": rows_per_write, "sync_threshold": 2 * rows_per_write}
     collection = client.create_collection(
         name=name, metadata={f"hnsw:{key}": value for key, value in hnsw.items()}
     )
-    for start in range(0, len(ids), 10):
-        rows = slice(start, start + 10)
+    for start in range(0, len(ids), rows_per_write):
+        rows = slice(start, start + rows_per_write)
         collection.add(
             ids=list(ids[rows]),
             embeddings=vectors[rows].tolist(),
