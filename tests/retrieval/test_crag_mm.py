@@ -453,7 +453,10 @@ def euclidean_collection(folder):
         (missing_vectors, r"cannot be read \(.*hnsw index"),
         (missing_database, r"has no chroma.sqlite3: it is not an index of CRAG-MM's search"),
         (missing_folder, r"is no folder, and as a data set of the Hugging Face hub"),
-        (missing_collection, r"has no collection image_embeddings, but other: are crag_mm"),
+        (
+            missing_collection,
+            r"has no collection image_embeddings, but other: are retrieval.crag_mm",
+        ),
         (empty_collection, r"is empty: fetch it again"),
         (euclidean_collection, r"scores a vector .* CRAG-MM's collections measure by cosine"),
     ],
@@ -596,7 +599,7 @@ def older_stamp(stamp):
     ("change", "message"),
     [
         (newer_chromadb, r"chromadb 99.0 has opened .* is installed.*it is copied anew"),
-        (other_source, r"is a copy of owner/other, not of .*set another crag_mm.copies"),
+        (other_source, r"is a copy of owner/other, not of .*set another retrieval.crag_mm.copies"),
         (older_stamp, r"copied_from.json is missing or broken: delete .*it is copied anew"),
     ],
 )

@@ -144,7 +144,7 @@ def _opened(name: str, copy: PrivateCopy) -> Collection:
             present = ", ".join(sorted(one.name for one in client.list_collections()))
             raise ValueError(
                 f"{copy.folder} has no collection {name}, but {present or 'none at all'}: "
-                "are crag_mm.image_index and crag_mm.web_index the right way round?"
+                "are retrieval.crag_mm.image_index and web_index the right way round?"
             ) from error
 
 

@@ -120,7 +120,8 @@ def _located(source: str, revision: str | None) -> tuple[Path, str]:
     if Path(source).is_dir():
         if revision:
             raise ValueError(
-                f"{source} is a folder and has no revision {revision}: leave crag_mm.*_revision out"
+                f"{source} is a folder and has no revision {revision}: set "
+                "retrieval.crag_mm.image_revision or web_revision to null"
             )
         return Path(source), ""
     try:
@@ -144,7 +145,7 @@ def _copy(located: tuple[Path, str], folder: Path, source: str) -> None:
     if needed > free:
         raise ValueError(
             f"the copy of {source} takes {needed:,} bytes and {folder.parent} has {free:,}: "
-            "set crag_mm.copies to a folder with room"
+            "set retrieval.crag_mm.copies to a folder with room"
         )
     logger.info("copying %s (%d bytes) to %s", source, needed, folder)
     digest = hashlib.sha256()
@@ -169,7 +170,7 @@ def _files(place: Path) -> Iterator[Path]:
 def _refuse_misfit(stamp: Stamp, source: str, installed: str, folder: Path) -> None:
     if stamp.source != source:
         raise ValueError(
-            f"{folder} is a copy of {stamp.source}, not of {source}: set another crag_mm.copies"
+            f"{folder} is a copy of {stamp.source}, not of {source}: set another retrieval.crag_mm.copies"
         )
     if Version(stamp.chromadb) > Version(installed):
         raise ValueError(
