@@ -404,7 +404,7 @@ class CragMMOptions:
     image_revision: str | None = None  # commit or name; null: the main branch
     web_index: str | None = None  # as image_index; null: no search by text
     web_revision: str | None = None
-    copies: str = "data/crag_mm/indexes"  # folder of the private copies that are opened
+    copies: str = "data/crag_mm_search"  # folder of the private copies that are opened
     num_images: int = 30  # asked of the index; the entities that they show fold into k passages
     num_chunks: int = 50  # asked of the index; their pages fold into k passages
     min_image_score: float = -1.0  # cosine below which an image's entities are left out

@@ -455,7 +455,7 @@ def euclidean_collection(folder):
         (missing_folder, r"is no folder, and as a data set of the Hugging Face hub"),
         (
             missing_collection,
-            r"has no collection image_embeddings, but other: are retrieval.crag_mm",
+            r"has no collection image_embeddings, but other: are retrieval",
         ),
         (empty_collection, r"is empty: fetch it again"),
         (euclidean_collection, r"scores a vector .* CRAG-MM's collections measure by cosine"),

@@ -170,7 +170,8 @@ def _files(place: Path) -> Iterator[Path]:
 def _refuse_misfit(stamp: Stamp, source: str, installed: str, folder: Path) -> None:
     if stamp.source != source:
         raise ValueError(
-            f"{folder} is a copy of {stamp.source}, not of {source}: set another retrieval.crag_mm.copies"
+            f"{folder} is a copy of {stamp.source}, not of {source}: "
+            "set another retrieval.crag_mm.copies"
         )
     if Version(stamp.chromadb) > Version(installed):
         raise ValueError(
