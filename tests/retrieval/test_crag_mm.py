@@ -639,12 +639,14 @@ def told_in_a_child(search: ImageSearch, pipe) -> None:
 def test_a_forked_child_is_refused_instead_of_hanging(image_search):
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
-    child = context.Process(target=told_in_a_child, args=(image_search, there))
+    child = context.Process(target=told_in_a_child, args=(image_search, there), daemon=True)
     child.start()
-    assert here.poll(30)
-    assert "start processes by spawn and open it in each" in here.recv()
-    child.join(10)
-    child.kill()
+    try:
+        assert here.poll(30), "the child hangs"
+        assert "start processes by spawn and open it in each" in here.recv()
+    finally:
+        child.kill()
+        child.join()
 
 
 @pytest.mark.slow
