@@ -19,10 +19,12 @@ from pixsearch.config import (
     Control,
     ConvertOptions,
     DemoOptions,
+    EncoderOptions,
     EvaluateOptions,
     ForcedFirst,
     InferOptions,
     PlanOptions,
+    Pooling,
     PoolOptions,
     PretrainOptions,
     ReportOptions,
@@ -31,6 +33,7 @@ from pixsearch.config import (
 )
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import family_of
+from pixsearch.retrieval import encoders
 from tests.commands import run_script
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +68,7 @@ def composed(script: str, *overrides: str):
         return from_omegaconf(OPTIONS[script], compose(script, list(overrides)))
 
 
+ENCODERS = ("text_encoder", "image_encoder")
 REQUIRED = {
     "infer": ["question=why", "checkpoint=somewhere"],
     "convert_checkpoint": ["source=LISA", "clip=CLIP", "output_dir=converted"],
@@ -77,6 +81,8 @@ CASES = [
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
       for name in choices("experiment") for stage in choices("stage")],
     *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
+    *[("build_index", [f"retrieval/{side}={name}"]) for side in ENCODERS
+      for name in choices(f"retrieval/{side}")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
     ("report", ["benchmark=miniature"]),
     *[("evaluate", [f"policy={name}"]) for name in choices("policy")],
@@ -97,6 +103,32 @@ def test_every_script_and_every_group_is_covered():
     tested = {override.split("=")[0] for _, overrides in CASES for override in overrides}
     # read by accelerate and transformers; tests/training/test_cluster.py composes the launcher
     assert groups - tested == {"accelerate", "architecture", "hydra"}
+
+
+def test_the_papers_source():
+    retrieval = composed("build_index", "retrieval=paper").retrieval
+    text, image = retrieval.text_encoder, retrieval.image_encoder
+    assert (text.model, text.dimension) == ("sentence-transformers/all-mpnet-base-v2", 768)
+    assert (image.name, image.pooling, image.dimension) == ("dino", Pooling.cls, 1024)
+    assert not retrieval.lexical
+
+
+def test_an_encoder_of_crag_mm_replaces_another_wholly():
+    sides = ("retrieval/text_encoder=bge_large", "retrieval/image_encoder=clip_l14_336")
+    retrieval = composed("build_index", "retrieval=paper", *sides).retrieval
+    text, image = retrieval.text_encoder, retrieval.image_encoder
+    assert (text.model, text.pooling, text.prefix) == ("BAAI/bge-large-en-v1.5", Pooling.mean, "")
+    assert (image.name, image.pooling, image.dimension) == ("clip", Pooling.none, 768)
+
+
+@pytest.mark.parametrize("side", ENCODERS)
+def test_an_encoders_file_leaves_nothing_of_another(side):
+    """All values but the batch's size, which is the machine's."""
+    names = {field.name for field in dataclasses.fields(EncoderOptions)} - {"batch_size"}
+    for name in choices(f"retrieval/{side}"):
+        values = OmegaConf.load(CONFIGS / "retrieval" / side / f"{name}.yaml")
+        assert values.keys() == names, name
+        assert values.name in encoders.ENCODERS
 
 
 def test_stages_are_the_papers():
@@ -280,6 +312,9 @@ MISTAKES = {
     "train stage.optim.decay=nope": "linear, cosine, constant",
     "evaluate policy.allow=[regoin]": "text, image, region",
     "train nonsense": "nonsense",
+    "build_index retrieval.image_encoder.pooling=maen": "none, cls, mean, pooler",
+    "build_index retrieval.region_scales=[0.5]": "retrieval.region_scales=[0.5]: at least one",
+    "evaluate policy.region_crop=blured": "blurred_surround, multi_scale, mask_pooled",
     "plan plan.utilization=2": "plan.utilization=2.0: above 0 and at most 1",
     "plan plan.gpu=abacus": "a100_80gb",
     "evaluate policy=full,no_text": "--multirun",

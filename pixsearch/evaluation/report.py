@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixsearch.config import AnswerSpan, RegionCrop, RetrievalOptions, from_omegaconf
+from pixsearch.config import AnswerSpan, RegionCrop, RetrievalOptions
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.claims import Claim, claims
 from pixsearch.evaluation.paper import GROUPS, SCORES, paper_score
@@ -43,7 +43,7 @@ def write_report(
     view = TrajectoryView(
         KnowledgeBase(knowledge_base),
         crop=RegionCrop(saved.options[shown]["region_crop"]),
-        retrieval=from_omegaconf(RetrievalOptions, saved.run["retrieval"]),
+        retrieval=RetrievalOptions(**saved.run["retrieval"]),
         name=shown,
         rivals={name: saved.policies[name] for name in RIVALS if name in saved.policies},
         span=AnswerSpan(results["protocol"]["answer_span"]),

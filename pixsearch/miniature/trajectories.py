@@ -20,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
-from pixsearch.config import BuildTrajectoriesOptions, QueryType
+from pixsearch.config import BuildTrajectoriesOptions, QueryType, RetrievalSource
 from pixsearch.datasets.files import fingerprint, read_json
 from pixsearch.datasets.masks import Rle, decode_masks
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
@@ -30,6 +30,7 @@ from pixsearch.miniature.scenes import HEIGHT, WIDTH
 from pixsearch.miniature.templates import DONT_KNOW
 from pixsearch.miniature.writing_training import read_questions
 from pixsearch.queries import Passage, Query, Search, search_under
+from pixsearch.retrieval.crops import OWN_SETTINGS
 from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
@@ -121,11 +122,13 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
 def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
     """All that decides the trajectories."""
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
-    if options.retrieval.server or options.retrieval.fan_out:
+    is_own = options.retrieval.source is RetrievalSource.index
+    if options.retrieval.server or options.retrieval.fan_out or not is_own:
         raise ValueError(
-            "retrieval.server and retrieval.fan_out: trajectories are made from a local index, "
-            "of the knowledge that training may see; leave both out"
+            "retrieval.server, fan_out and source: trajectories are made from a local index, "
+            "of the knowledge that training may see; leave all three out"
         )
+    crop = options.policy.region_crop
     return {
         "version": VERSION,
         "seed": options.miniature.seed,
@@ -135,7 +138,9 @@ def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
         "min_region_side": options.retrieval.min_region_side,
         "region_margin": options.retrieval.region_margin,
         "k": options.policy.k,
-        "region_crop": str(options.policy.region_crop),
+        "region_crop": str(crop),
+        # only where it has one: folders that were made before there were others stay valid
+        **{name: getattr(options.retrieval, name) for name in OWN_SETTINGS.get(crop, ())},
     }
 
 

@@ -9,6 +9,12 @@ from pixsearch.config import RegionCrop, RetrievalOptions
 # CLIP's mean pixel (open_clip.OPENAI_DATASET_MEAN x 255): near zero once a tower has normalised.
 MEAN_COLOUR = (123, 117, 104)
 
+OWN_SETTINGS = {
+    RegionCrop.blurred_surround: ("region_blur",),
+    RegionCrop.multi_scale: ("region_scales",),
+}
+"""Fields of `RetrievalOptions` that one kind of crop alone reads."""
+
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom excluded
 Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
 

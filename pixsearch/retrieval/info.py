@@ -10,7 +10,8 @@ from pixsearch.queries import AnySearcher
 from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 
-SETTINGS = ("factory", "lexical", "min_region_side", "region_margin")
+REGION_SETTINGS = ("min_region_side", "region_margin", "region_scales", "region_blur")
+SETTINGS = ("factory", "lexical", *REGION_SETTINGS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ def test_dino_gives_the_vectors_of_transformers(kind, pooling, dinos):
     assert np.abs(found - by_transformers(dinos[kind], kind, pooling)).max() <= 2e-6
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["dinov3_vit", "dinov3_convnext"])
 def test_dinos_own_pooling_is_the_class_token(kind, dinos):
     own, cls, mean = (
         open_image_encoder(dino(dinos[kind], pooling=pooling)).encode_image(images()[:2])
@@ -221,20 +221,22 @@ def other_processor(folder):
     set_value(folder / "preprocessor_config.json", "image_mean", [0.5, 0.5, 0.5])
 
 
-@pytest.mark.parametrize("change", [other_weights, other_config, other_processor])
 @pytest.mark.parametrize("name", ["dino", "clip"])
-def test_fingerprint_follows_all_that_decides_vectors(name, change, dinos, clip, tmp_path):
+def test_fingerprint_follows_all_that_decides_vectors(name, dinos, clip, tmp_path):
     source, dimension = {"dino": (dinos["dinov2"], 48), "clip": (clip, 24)}[name]
-    shutil.copytree(source, tmp_path / "same")
-    shutil.copytree(source, tmp_path / "other")
-    change(tmp_path / "other")
-    first, same, other = (
-        open_image_encoder(
-            EncoderOptions(name=name, model=str(folder), dimension=dimension)
-        ).fingerprint
-        for folder in (source, tmp_path / "same", tmp_path / "other")
-    )
-    assert first == same != other
+
+    def fingerprint(folder):
+        options = EncoderOptions(name=name, model=str(folder), dimension=dimension)
+        return open_image_encoder(options).fingerprint
+
+    found = {fingerprint(source)}
+    for change in (other_weights, other_config, other_processor):
+        folder = tmp_path / change.__name__
+        shutil.copytree(source, folder)
+        assert fingerprint(folder) in found
+        change(folder)
+        found.add(fingerprint(folder))
+    assert len(found) == 4
 
 
 def without(name):

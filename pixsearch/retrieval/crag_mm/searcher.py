@@ -21,13 +21,11 @@ from pixsearch.retrieval.encoders import (
     open_image_encoder,
     open_text_encoder,
 )
-from pixsearch.retrieval.info import SourceInfo
+from pixsearch.retrieval.info import REGION_SETTINGS, SourceInfo
 from pixsearch.retrieval.manifest import Identity, encoder_identity
 from pixsearch.retrieval.regions import ImageQuery, ImageQueryEncoder
 
-# what decides the passages beside the indexes: fields of CragMMOptions and RetrievalOptions
-SETTINGS = ("num_images", "num_chunks", "min_image_score")
-REGION_SETTINGS = ("min_region_side", "region_margin", "region_scales", "region_blur")
+SETTINGS = ("num_images", "num_chunks", "min_image_score")  # fields of CragMMOptions
 
 
 @dataclass(frozen=True, kw_only=True)

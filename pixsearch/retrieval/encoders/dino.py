@@ -105,8 +105,7 @@ class Dino:
         """The model's output for one batch."""
         pixels = self._processor(
             [image.convert("RGB") for image in images],
-            size={"height": self._side, "width": self._side},
-            do_center_crop=False,
+            size={"height": self._side, "width": self._side},  # of which a crop takes nothing
             return_tensors="pt",
         )["pixel_values"]
         return self._model(pixels.to(self._model.device))
