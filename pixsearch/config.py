@@ -141,6 +141,13 @@ class Backend(StrEnum):
     qdrant = "qdrant"  # a collection in a Qdrant cluster; needs the extra 'qdrant'
 
 
+class RetrievalSource(StrEnum):
+    """Where passages come from."""
+
+    index = "index"  # our own indexes of a knowledge base (pixsearch/retrieval/searcher.py)
+    crag_mm = "crag_mm"  # CRAG-MM's published ones (pixsearch/retrieval/crag_mm/)
+
+
 class OnEmptyMask(StrEnum):
     """What a region query does whose mask is empty. Counted in every case."""
 
@@ -419,6 +426,23 @@ class EncoderOptions:
 
 
 @dataclass
+class CragMMOptions:
+    """CRAG-MM's published search indexes, of retrieval.source=crag_mm."""
+
+    image_index: str | None = None  # hub id of a data set, or a folder; null: no image search
+    image_revision: str | None = None  # commit or name; null: the main branch
+    web_index: str | None = None  # as image_index; null: no search by text
+    web_revision: str | None = None
+    copies: str = "data/crag_mm_search"  # folder of the private copies that are opened
+    num_images: int = 30  # asked of the index; the entities that they show fold into k passages
+    num_chunks: int = 50  # asked of the index; their pages fold into k passages
+    min_image_score: float = -1.0  # cosine below which an image's entities are left out
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "crag_mm", self, ("num_images", "num_chunks"))
+
+
+@dataclass
 class ClientOptions:
     """How a server of passages is asked (pixsearch/retrieval/connection.py)."""
 
@@ -519,6 +543,8 @@ class RetrievalOptions:
     """Sides of multi_scale's boxes, in sides of the mask's own box."""
     region_blur: float = 0.1  # deviation of blurred_surround's blur, of the box's longer side
     from_document: FromDocument = FromDocument.lead  # the chunk that an image hit brings
+    source: RetrievalSource = RetrievalSource.index
+    crag_mm: CragMMOptions = field(default_factory=CragMMOptions)
     server: str | None = None  # URL of a server that is asked instead, with options of its own
     fan_out: list[str] = field(default_factory=list)  # likewise of several, with a part each
     client: ClientOptions = field(default_factory=ClientOptions)

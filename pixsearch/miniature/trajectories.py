@@ -20,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
-from pixsearch.config import BuildTrajectoriesOptions, QueryType
+from pixsearch.config import BuildTrajectoriesOptions, QueryType, RetrievalSource
 from pixsearch.datasets.files import fingerprint, read_json
 from pixsearch.datasets.masks import Rle, decode_masks
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
@@ -122,10 +122,11 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
 def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
     """All that decides the trajectories."""
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
-    if options.retrieval.server or options.retrieval.fan_out:
+    is_own = options.retrieval.source is RetrievalSource.index
+    if options.retrieval.server or options.retrieval.fan_out or not is_own:
         raise ValueError(
-            "retrieval.server and retrieval.fan_out: trajectories are made from a local index, "
-            "of the knowledge that training may see; leave both out"
+            "retrieval.server, fan_out and source: trajectories are made from a local index, "
+            "of the knowledge that training may see; leave all three out"
         )
     return {
         "version": VERSION,

@@ -11,6 +11,7 @@ from pixsearch.queries import AnySearcher
 from pixsearch.retrieval.build import IMAGE, TEXT_INDEXES
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 
+REGION_SETTINGS = ("min_region_side", "region_margin", "region_scales", "region_blur")
 SETTINGS = (
     "factory",
     "search_parameters",
@@ -19,10 +20,7 @@ SETTINGS = (
     "fuse_question",
     "fusion",
     "reranker",
-    "min_region_side",
-    "region_margin",
-    "region_scales",
-    "region_blur",
+    *REGION_SETTINGS,
     "from_document",
 )
 

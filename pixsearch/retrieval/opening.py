@@ -2,9 +2,10 @@
 
 import logging
 
-from pixsearch.config import RetrievalOptions
+from pixsearch.config import RetrievalOptions, RetrievalSource
 from pixsearch.queries import SearchFailed
 from pixsearch.retrieval.client import RemoteSearcher
+from pixsearch.retrieval.crag_mm.searcher import CragMMSearcher
 from pixsearch.retrieval.fan_out import FanOutSearcher
 from pixsearch.retrieval.info import KnowledgeSource
 from pixsearch.retrieval.searcher import Searcher
@@ -25,6 +26,17 @@ def open_searcher(options: RetrievalOptions) -> KnowledgeSource:
     if options.fan_out:
         where = ", ".join(options.fan_out)
         return _checked(FanOutSearcher(options.fan_out, options.client), where)
+    return open_local(options)
+
+
+def open_local(options: RetrievalOptions) -> KnowledgeSource:
+    """A searcher in this process, of our own indexes or of CRAG-MM's.
+
+    Raises:
+        ValueError: an index is missing or does not fit.
+    """
+    if options.source is RetrievalSource.crag_mm:
+        return CragMMSearcher.open(options)
     return Searcher.open(options)
 
 
