@@ -33,6 +33,7 @@ from pixsearch.config import (
     PretrainOptions,
     ReportOptions,
     ServeRetrieverOptions,
+    TextSearch,
     TrainOptions,
     from_omegaconf,
 )
@@ -122,7 +123,7 @@ def test_the_papers_source():
     text, image = retrieval.text_encoder, retrieval.image_encoder
     assert (text.model, text.dimension) == ("sentence-transformers/all-mpnet-base-v2", 768)
     assert (image.name, image.pooling, image.dimension) == ("dino", Pooling.cls, 1024)
-    assert not retrieval.lexical
+    assert retrieval.text_search is TextSearch.dense
 
 
 def test_an_encoder_of_crag_mm_replaces_another_wholly():

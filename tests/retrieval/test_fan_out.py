@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixsearch.config import ClientOptions, OnMissingServer, RetrievalOptions
+from pixsearch.config import ClientOptions, OnMissingServer, RetrievalOptions, TextSearch
 from pixsearch.queries import Passage, Query, SearchFailed
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.client import RemoteSearcher
@@ -97,7 +97,7 @@ def test_equal_scores_come_by_id_whatever_a_server_leaves_out(tmp_path):
 def test_bm25_is_merged_by_score(tmp_path):
     words = [{"a": "cup red", "b": "lamp"}, {"c": "cup cup", "d": "cup of red tin", "e": "box"}]
     parts = [
-        text_world(tmp_path / str(number), texts, lexical=True)
+        text_world(tmp_path / str(number), texts, text_search=TextSearch.bm25)
         for number, texts in enumerate(words)
     ]
     query = Query.of_text("red cup")

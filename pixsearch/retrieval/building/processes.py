@@ -3,8 +3,6 @@
 import os
 from dataclasses import dataclass
 
-import torch
-
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
@@ -54,6 +52,8 @@ class Process:
 
     def take_accelerator(self) -> None:
         """Make `best_device()` mean this process's own GPU, where there are any."""
+        import torch  # a search by words alone, which imports this file, starts without it
+
         found = torch.accelerator.current_accelerator(check_available=True)
         if self.world_size > 1 and found is not None:
             torch.accelerator.set_device_index(self.local_rank % torch.accelerator.device_count())

@@ -11,6 +11,7 @@ import uvicorn
 
 from pixsearch.config import ServeRetrieverOptions, ServerOptions
 from pixsearch.retrieval.opening import open_searcher
+from pixsearch.retrieval.searcher import open_reranker
 from pixsearch.retrieval.server.app import create_app
 from pixsearch.retrieval.server.metrics import Metrics
 from pixsearch.retrieval.server.owner import Owner
@@ -31,7 +32,13 @@ def serve(options: ServeRetrieverOptions) -> None:
     token = os.environ.get(options.server.token_variable) or None
     check_reach(options.server, token)
     metrics = Metrics()
-    owner = Owner(partial(open_searcher, options.retrieval), options.server, metrics)
+    reranker = partial(open_reranker, options.retrieval)
+    owner = Owner(
+        partial(open_searcher, options.retrieval),
+        options.server,
+        metrics,
+        open_reranker=reranker if options.retrieval.reranker.model else None,
+    )
     with listen(options.server) as listener:
         app = create_app(owner, options.server, metrics, token=token)
         server = uvicorn.Server(uvicorn_config(app, options.server))
