@@ -25,7 +25,7 @@ def sizes(draw) -> tuple[int, int]:
     return words, draw(st.integers(0, (words + 1) // 2 - 1))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(texts(), sizes())
 def test_nothing_is_lost_and_the_overlap_is_exact(text, size):
     words, overlap = size
