@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 from PIL import Image, UnidentifiedImageError
 
 from pixsearch.queries import Passage
+from pixsearch.retrieval.corpus_rows import (
+    CorpusRows,
+    CorpusStamp,
+    remember_rows,
+    remembered_rows,
+)
 from pixsearch.retrieval.hits import Hit
 
 
@@ -47,7 +52,8 @@ class Document:
 class KnowledgeBase:
     """A folder with corpus.jsonl and images, memory-mapped. A document's row is its place in it.
 
-    `KnowledgeBase(folder)` reads every line once: 24 bytes per document stay in memory.
+    `KnowledgeBase(folder)` reads every line once: 24 bytes per document stay in memory. Of a corpus
+    of millions it remembers where the lines begin (`corpus_rows.py`), and opens at once thereafter.
 
     Attributes:
         sha256: of corpus.jsonl.
@@ -64,16 +70,22 @@ class KnowledgeBase:
             raise ValueError(f"{self.corpus_path} is missing: is knowledge_base the right folder?")
         if self.corpus_path.stat().st_size == 0:
             raise ValueError(f"{self.corpus_path} is empty: an index needs at least one document")
+        stamp = CorpusStamp.of(self.corpus_path)
         with self.corpus_path.open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.sha256 = hashlib.sha256(self._bytes).hexdigest()
-        self._starts, keys = self._scan()
-        self._rows_by_key = np.argsort(keys, kind="stable")
-        self._keys = keys[self._rows_by_key]
-        self._refuse_duplicates()
+        remembered = remembered_rows(self.corpus_path, stamp)
+        self._rows = self._scan() if remembered is None else remembered
+        self.sha256 = self._rows.sha256
+        if remembered is None:
+            self._refuse_duplicates()
+            remember_rows(self.corpus_path, stamp, self._rows)
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self._rows.starts)
+
+    @property
+    def has_images(self) -> bool:
+        return len(self._rows.with_images) > 0
 
     def __iter__(self) -> Iterator[Document]:
         return (self.document(row) for row in range(len(self)))
@@ -89,7 +101,7 @@ class KnowledgeBase:
 
     def document(self, row: int) -> Document:
         """The document in a row, as the index counts them."""
-        start = int(self._starts[row])
+        start = int(self._rows.starts[row])
         return _parse(self._bytes[start : self._line_end(start)])
 
     def chunk_rows(self, row: int) -> range:
@@ -108,7 +120,7 @@ class KnowledgeBase:
     def _records(self, rows: list[int]) -> list[dict[str, Any]]:
         """The lines of all rows, which were checked at the start, parsed in one call: in half the
         time that it takes one by one."""
-        starts = self._starts[rows].tolist()
+        starts = self._rows.starts[rows].tolist()
         lines = [self._bytes[start : self._line_end(start)] for start in starts]
         return json.loads(b"[" + b",".join(lines) + b"]")
 
@@ -149,24 +161,35 @@ class KnowledgeBase:
         of images then would take hours. A redrawn image practically never keeps its length.
         """
         digest = hashlib.sha256(self.sha256.encode())
-        for document in self:
+        for row in self._rows.with_images.tolist():
+            document = self.document(row)
             for path in document.images:
                 digest.update(f"{path}:{self.image_size(document, path)}\n".encode())
         return digest.hexdigest()
 
-    def _scan(self) -> tuple[Int64[np.ndarray, " num_documents"], np.ndarray]:
-        starts, keys = array("q"), array("Q")
+    def _scan(self) -> CorpusRows:
+        starts, keys, with_images = array("q"), array("Q"), array("q")
         previous: Document | None = None
         for number, (start, line) in enumerate(self._lines(), start=1):
             if line.strip():
                 document = self._parse_line(line, number)
                 self._refuse_stray_chunk(document, previous, number)
+                if document.images:
+                    with_images.append(len(starts))
                 starts.append(start)
                 keys.append(_key(document.id))
                 previous = document
         if not starts:
             raise ValueError(f"{self.corpus_path} is empty: an index needs at least one document")
-        return np.array(starts, dtype=np.int64), np.array(keys, dtype=np.uint64)
+        unsorted = np.array(keys, dtype=np.uint64)
+        rows_by_key = np.argsort(unsorted, kind="stable")
+        return CorpusRows(
+            sha256=hashlib.sha256(self._bytes).hexdigest(),
+            starts=np.array(starts, dtype=np.int64),
+            keys=unsorted[rows_by_key],
+            rows_by_key=rows_by_key,
+            with_images=np.array(with_images, dtype=np.int64),
+        )
 
     def _refuse_stray_chunk(self, chunk: Document, previous: Document | None, number: int) -> None:
         if chunk.chunk > 0 and (previous is None or not _follows(chunk, previous)):
@@ -199,14 +222,14 @@ class KnowledgeBase:
 
     def _find(self, id: str) -> int | None:
         key = np.uint64(_key(id))
-        start = np.searchsorted(self._keys, key, side="left")
-        end = np.searchsorted(self._keys, key, side="right")
-        rows = [int(row) for row in self._rows_by_key[start:end]]
+        start = np.searchsorted(self._rows.keys, key, side="left")
+        end = np.searchsorted(self._rows.keys, key, side="right")
+        rows = [int(row) for row in self._rows.rows_by_key[start:end]]
         return next((row for row in rows if self.document(row).id == id), None)
 
     def _refuse_duplicates(self) -> None:
-        for place in np.flatnonzero(self._keys[1:] == self._keys[:-1]):
-            first, second = (int(row) for row in self._rows_by_key[place : place + 2])
+        for place in np.flatnonzero(self._rows.keys[1:] == self._rows.keys[:-1]):
+            first, second = (int(row) for row in self._rows.rows_by_key[place : place + 2])
             id = self.document(first).id
             if id == self.document(second).id:
                 lines = " and ".join(str(self._line_number(row)) for row in (first, second))
@@ -215,7 +238,7 @@ class KnowledgeBase:
                 )
 
     def _line_number(self, row: int) -> int:
-        return self._bytes[: int(self._starts[row])].count(b"\n") + 1
+        return self._bytes[: int(self._rows.starts[row])].count(b"\n") + 1
 
 
 def _key(id: str) -> int:

@@ -70,7 +70,7 @@ class Searcher:
             ValueError: an index is missing, corrupt, or was built from something else.
         """
         knowledge_base = KnowledgeBase(options.knowledge_base)
-        has_images = any(document.images for document in knowledge_base)
+        has_images = knowledge_base.has_images
         return cls(
             knowledge_base,
             open_text_index(options, knowledge_base),

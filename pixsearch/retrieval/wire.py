@@ -8,7 +8,8 @@ Without `return_scores` the inner lists hold the documents themselves. Queries b
     {"modality": "region", "images": [base64], "regions": [box or RLE], "topk": 3}
 
 `modality` may be a list, one per query; `queries`, `images` and `regions` then have null in the
-places that need none.
+places that need none. `questions`, beside images and regions, is what is to be answered: it chooses
+the chunk of a document, and counts where the server fuses it (`Query.question`).
 """
 
 import base64
@@ -33,6 +34,7 @@ def query_parts(query: Query) -> dict[str, Any]:
         "queries": query.text,
         "images": image,
         "regions": region,
+        "questions": query.question,
     }
 
 
@@ -40,7 +42,7 @@ def request_of(
     parts: Sequence[dict[str, Any]], *, k: int, region_crop: RegionCrop
 ) -> dict[str, Any]:
     """The request that asks several queries, each as `query_parts` gave it."""
-    names = ("modality", "queries", "images", "regions")
+    names = ("modality", "queries", "images", "regions", "questions")
     lists = {name: [part[name] for part in parts] for name in names}
     return {**lists, "topk": k, "region_crop": region_crop.value, "return_scores": True}
 

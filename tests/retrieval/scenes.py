@@ -1,8 +1,7 @@
 """Queries of all types about the drawn world, in one list."""
 
 from pixsearch.queries import Query
-
-from .test_searcher import image_queries, region_queries, text_queries
+from tests.retrieval.test_searcher import image_queries, region_queries, text_queries
 
 
 def mixed_queries() -> list[Query]:

@@ -10,8 +10,7 @@ from pixsearch.config import TextSearch
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.convert_clip import convert_clip
 from pixsearch.retrieval.searcher import Searcher
-
-from .conftest import draw_thing, tiny_clip, write_corpus
+from tests.retrieval.conftest import draw_thing, tiny_clip, write_corpus
 
 
 def test_manifest_says_what_the_index_is(built):

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixsearch.config import ClientOptions, RegionCrop, RetrievalOptions
+from pixsearch.config import ClientOptions, RegionCrop, RetrievalOptions, ServerOptions
 from pixsearch.queries import Query, SearchFailed
 from pixsearch.retrieval.breaker import CircuitBreaker
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.connection import Connection
 from pixsearch.retrieval.opening import open_searcher
 from pixsearch.retrieval.searcher import Searcher
-
-from .scenes import mixed_queries
-from .serving import http, replying, serving
-from .test_searcher import text_queries
+from pixsearch.retrieval.server.requests import read_retrieval
+from pixsearch.retrieval.wire import query_parts, request_of
+from tests.retrieval.scenes import mixed_queries
+from tests.retrieval.serving import http, replying, serving
+from tests.retrieval.test_searcher import text_queries
 
 QUICK = ClientOptions(timeout_seconds=5.0, retries=2, backoff_seconds=0.01)
 ONE_TRY = replace(QUICK, retries=0)
@@ -66,6 +67,20 @@ def test_finds_what_a_searcher_finds(url, searcher, crop):
         assert remote.search(queries[:1], region_crop=crop) == searcher.search(
             queries[:1], region_crop=crop
         )
+
+
+def test_a_question_goes_along_with_image_and_region():
+    image, mask = Image.new("RGB", (30, 20)), np.ones((20, 30), dtype=bool)
+    queries = [
+        Query.of_text("a cup"),
+        Query.of_image(image, question="Who made it?"),
+        Query.of_region(image, mask, question="When?"),
+        Query.of_image(image),
+    ]
+    parts = [query_parts(query) for query in queries]
+    body = json.dumps(request_of(parts, k=2, region_crop=RegionCrop.masked_crop)).encode()
+    read = read_retrieval(body, ServerOptions()).queries
+    assert [query.question for query in read] == [None, "Who made it?", "When?", None]
 
 
 def test_says_what_is_searched(url, searcher):

@@ -8,8 +8,7 @@ from PIL import Image
 from pixsearch.config import EncoderOptions
 from pixsearch.retrieval.convert_clip import convert_clip
 from pixsearch.retrieval.encoders import open_image_encoder
-
-from .conftest import SIDE, tiny_clip
+from tests.retrieval.conftest import SIDE, tiny_clip
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from PIL import Image
 from pixsearch.config import EncoderOptions, Pooling
 from pixsearch.retrieval.convert_clip import convert_clip
 from pixsearch.retrieval.encoders import open_image_encoder, open_text_encoder
-
-from .conftest import tiny_clip
+from tests.retrieval.conftest import tiny_clip
 
 HASHED = EncoderOptions(name="hashed_ngrams", dimension=512)
 

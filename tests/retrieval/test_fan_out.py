@@ -18,10 +18,9 @@ from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.fan_out import FanOutSearcher, merge
 from pixsearch.retrieval.opening import open_searcher
 from pixsearch.retrieval.searcher import Searcher
-
-from .conftest import write_corpus
-from .scenes import mixed_queries
-from .serving import serving
+from tests.retrieval.conftest import write_corpus
+from tests.retrieval.scenes import mixed_queries
+from tests.retrieval.serving import serving
 
 QUICK = ClientOptions(retries=0, timeout_seconds=10.0)
 AWAY = "http://127.0.0.1:1"

@@ -13,8 +13,7 @@ from pixsearch.retrieval.crops import MEAN_COLOUR
 from pixsearch.retrieval.index import VectorIndex
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.retrieval.searcher import Searcher
-
-from .conftest import draw_thing, things, write_corpus
+from tests.retrieval.conftest import draw_thing, things, write_corpus
 
 CHUNKS = (
     "The {name} is a {shape} painted {colour}.",

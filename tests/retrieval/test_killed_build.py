@@ -12,8 +12,7 @@ import pytest
 
 from pixsearch.config import BuildIndexOptions, BuildOptions, EncoderOptions, RetrievalOptions
 from pixsearch.retrieval.build import build_indexes
-
-from .conftest import write_corpus
+from tests.retrieval.conftest import write_corpus
 
 pytestmark = pytest.mark.slow
 

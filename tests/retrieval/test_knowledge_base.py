@@ -3,8 +3,7 @@ import pytest
 from pixsearch.queries import Passage
 from pixsearch.retrieval.hits import Hit
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
-
-from .conftest import write_corpus
+from tests.retrieval.conftest import write_corpus
 
 RECORDS = [
     {"id": "b", "title": "Bé", "contents": "Second letter. ✓", "images": ["images/b.png"]},

@@ -15,8 +15,7 @@ from pixsearch.retrieval.crops import region_image
 from pixsearch.retrieval.encoders import open_image_encoder
 from pixsearch.retrieval.regions import ImageQuery, ImageQueryEncoder, masked_mean
 from pixsearch.retrieval.searcher import Searcher
-
-from .tiny import write_dino
+from tests.retrieval.tiny import write_dino
 
 WIDTH, HEIGHT, GRID = 80, 48, 4  # a patch is 20 x 12 pixels
 

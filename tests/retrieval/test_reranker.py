@@ -10,8 +10,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from pixsearch.config import RerankerOptions
 from pixsearch.queries import Passage
 from pixsearch.retrieval.reranker import Reranker
-
-from .tiny import VIT, write_plain_text_model
+from tests.retrieval.tiny import VIT, write_plain_text_model
 
 PASSAGES = [
     Passage(id="a", title="", text="the red disc"),

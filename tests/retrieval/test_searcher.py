@@ -10,8 +10,7 @@ from pixsearch.queries import Query
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.crops import MEAN_COLOUR
 from pixsearch.retrieval.searcher import Searcher
-
-from .conftest import SIDE, draw_thing, things, write_corpus
+from tests.retrieval.conftest import SIDE, draw_thing, things, write_corpus
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from pixsearch.config import EncoderOptions, Pooling
 from pixsearch.retrieval.encoders import open_text_encoder
-
-from .tiny import write_dino, write_plain_text_model, write_sentence_transformer
+from tests.retrieval.tiny import write_dino, write_plain_text_model, write_sentence_transformer
 
 TEXTS = ["who made the red tower of this town ?", "a b c", "g", "who made a b c d e f g " * 9]
 

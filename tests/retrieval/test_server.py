@@ -20,10 +20,9 @@ from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.server.serve import check_reach
-
-from .scenes import mixed_queries
-from .serving import serving, until
-from .test_searcher import image_queries, region_queries, scene_with, text_queries
+from tests.retrieval.scenes import mixed_queries
+from tests.retrieval.serving import serving, until
+from tests.retrieval.test_searcher import image_queries, region_queries, scene_with, text_queries
 
 # What Search-R1's `_batch_search` posts and what its `_passages2string` reads: byte for byte.
 GOLDEN_REQUEST = b'{"queries": ["Vexlin", "Umbelloq"], "topk": 1, "return_scores": true}'
@@ -182,6 +181,7 @@ BAD = {
     "another crop": ({"queries": ["a"], "region_crop": "oval"}, 422, "region_crop"),
     "no images": ({"modality": "image"}, 422, "images is missing"),
     "images and text at odds": ({"queries": ["a"], "images": [THING]}, 422, "is given"),
+    "a question beside a text": ({"queries": ["a"], "questions": ["b"]}, 422, "questions[0] is given"),
     "fewer images than modalities": (
         {"modality": ["image", "image"], "images": [THING]}, 422, "1 entries for 2 queries"),
     "no base64": ({"modality": "image", "images": ["§"]}, 422, "images[0]: it is no PNG"),

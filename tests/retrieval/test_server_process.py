@@ -18,7 +18,7 @@ from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.server.bench import answered_requests, measure
 from tests.commands import ROOT, run_script
 
-from . import serving
+from tests.retrieval. import serving
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,7 @@ from pixsearch.retrieval.building.processes import Process
 from pixsearch.retrieval.building.shards import Shards
 from pixsearch.retrieval.building.sources import ImageSource, TextSource, count_images
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
-
-from .conftest import write_corpus
+from tests.retrieval.conftest import write_corpus
 
 WORDS = ["amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heron", "iris", "jade"]
 

@@ -23,8 +23,7 @@ from transformers import (
 from pixsearch.config import EncoderOptions, Pooling
 from pixsearch.retrieval.crops import region_image
 from pixsearch.retrieval.encoders import open_image_encoder
-
-from .tiny import NUM_REGISTERS, write_clip, write_dino
+from tests.retrieval.tiny import NUM_REGISTERS, write_clip, write_dino
 
 KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext")
 SIZES = ((90, 60), (40, 80), (64, 64), (3, 3), (30, 1))

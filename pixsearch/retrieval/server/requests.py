@@ -19,7 +19,7 @@ from pixsearch.retrieval.wire import query_type
 
 Box = Annotated[list[float], Field(min_length=4, max_length=4)]
 
-LISTS = ("queries", "images", "regions")
+LISTS = ("queries", "images", "regions", "questions")
 NEEDS = {
     QueryType.text: ("queries",),
     QueryType.image: ("images",),
@@ -43,6 +43,7 @@ class RetrieveRequest(BaseModel):
         modality: text, image or region; a list has one for each query.
         images: base64 or data URLs.
         regions: `[left, top, right, bottom]` in pixels, right and bottom excluded, or RLE.
+        questions: what is to be answered, for images and regions; null where it is not said.
         region_crop: how regions are cut out.
     """
 
@@ -52,6 +53,7 @@ class RetrieveRequest(BaseModel):
     modality: str | list[str] = QueryType.text.value
     images: list[str | None] | None = None
     regions: list[Box | RunLengths | None] | None = None
+    questions: list[str | None] | None = None
     region_crop: RegionCrop = RegionCrop.masked_crop
 
 
@@ -108,7 +110,8 @@ def read_retrieval(body: bytes, options: ServerOptions) -> Retrieval:
     queries = []
     for place, type in enumerate(types):
         given = {name: entries[place] for name, entries in lists.items()}
-        _refuse_above(len(given["queries"] or ""), options.max_query_characters, "characters")
+        for words in (given["queries"], given["questions"]):
+            _refuse_above(len(words or ""), options.max_query_characters, "characters")
         queries.append(_query(type, given, place, budget))
     return Retrieval(
         queries=tuple(queries),
@@ -183,18 +186,23 @@ def _query(type: QueryType, given: dict[str, Any], place: int, budget: PixelBudg
     Raises:
         ValueError: one is missing, is too many, or cannot be read.
     """
+    may_ask = type is not QueryType.text
     for name, value in given.items():
+        if name == "questions" and may_ask:
+            continue
         if (value is not None) is not (name in NEEDS[type]):
             state = "missing" if value is None else "given"
             raise ValueError(
                 f"{name}[{place}] is {state}: a query by {type} is {' and '.join(NEEDS[type])}"
             )
-    if type is QueryType.text:
+    if not may_ask:
         return Query.of_text(given["queries"])
+    question = given["questions"]
     image = _named(f"images[{place}]", decode_image, given["images"], budget)
     if type is QueryType.image:
-        return Query.of_image(image)
-    return Query.of_region(image, _named(f"regions[{place}]", _mask, given["regions"], image))
+        return Query.of_image(image, question=question)
+    mask = _named(f"regions[{place}]", _mask, given["regions"], image)
+    return Query.of_region(image, mask, question=question)
 
 
 def _named(name: str, read: Callable[..., Any], *arguments: Any) -> Any:

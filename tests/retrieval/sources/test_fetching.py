@@ -114,8 +114,9 @@ def test_retry_after_is_obeyed_by_all_threads(server, fetcher):
         target=lambda: results.append(fetcher.fetch(f"{server.address}/busy/1"))
     )
     first.start()
-    while not fetcher._quiet_until:
+    while not server.answered["/busy/1"]:
         first.join(0.01)
+    first.join(0.2)  # by then the answer was read
     fetcher.fetch(f"{server.address}/ok/1")
     first.join()
     start, *others = (seconds for seconds, _ in server.times)
