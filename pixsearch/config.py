@@ -105,6 +105,47 @@ class RegionCrop(StrEnum):
     masked_crop = "masked_crop"  # box of the mask, all outside the mask replaced by the mean colour
     padded_box = "padded_box"  # box of the mask with a margin, nothing replaced
     masked_fill = "masked_fill"  # the whole image, all outside the mask replaced
+    blurred_surround = "blurred_surround"  # the padded box, all outside the mask blurred
+    multi_scale = "multi_scale"  # boxes with growing margins, nothing replaced: their mean vector
+    mask_pooled = "mask_pooled"  # no crop: the encoder's own patches under the mask, their mean
+
+
+class Pooling(StrEnum):
+    """How an encoder makes one vector of its tokens (words or patches)."""
+
+    none = "none"  # no choice is made here: the encoder's own
+    cls = "cls"  # the class token
+    mean = "mean"  # of the words, or of the patches without class and register tokens
+    pooler = "pooler"  # what transformers returns as `pooler_output`
+
+
+class FromDocument(StrEnum):
+    """Which chunk of a document that was found by its image becomes the passage."""
+
+    lead = "lead"  # its first
+    nearest = "nearest"  # the one nearest to the question; without a question the first
+
+
+class TextSearch(StrEnum):
+    """How text queries find documents."""
+
+    dense = "dense"  # by the text encoder's vectors
+    bm25 = "bm25"  # by their words alone
+    hybrid = "hybrid"  # by both, ranks fused
+
+
+class Backend(StrEnum):
+    """What holds the vectors of documents."""
+
+    faiss = "faiss"  # files beside the manifest
+    qdrant = "qdrant"  # a collection in a Qdrant cluster; needs the extra 'qdrant'
+
+
+class RetrievalSource(StrEnum):
+    """Where passages come from."""
+
+    index = "index"  # our own indexes of a knowledge base (pixsearch/retrieval/searcher.py)
+    crag_mm = "crag_mm"  # CRAG-MM's published ones (pixsearch/retrieval/crag_mm/)
 
 
 class OnEmptyMask(StrEnum):
@@ -113,6 +154,21 @@ class OnEmptyMask(StrEnum):
     whole_image = "whole_image"
     skip = "skip"
     error = "error"
+
+
+class OnSearchFailure(StrEnum):
+    """What happens when the knowledge source does not answer. Counted where the run goes on."""
+
+    error = "error"  # the run ends
+    retry = "retry"  # asked again up to `search_retries` times, then the run ends
+    answer_without = "answer_without"  # evidence without a passage; the search is marked as failed
+
+
+class OnMissingServer(StrEnum):
+    """What a search over several servers does when one of them fails."""
+
+    error = "error"  # the search fails
+    skip = "skip"  # the others' passages alone, with a warning
 
 
 class ForcedFirst(StrEnum):
@@ -327,11 +383,14 @@ class PolicyOptions:
     query_tokens: int = 32  # longest free-text payload
     forced_first: ForcedFirst = ForcedFirst.none
     on_empty_mask: OnEmptyMask = OnEmptyMask.whole_image
+    on_search_failure: OnSearchFailure = OnSearchFailure.error
+    search_retries: int = 3  # of on_search_failure=retry, beside those of retrieval.client
     region_crop: RegionCrop = RegionCrop.masked_crop
     control: Control = Control.none
 
     def __post_init__(self) -> None:
         _check_at_least(1, "policy", self, ("k", "evidence_tokens", "query_tokens"))
+        _check_at_least(0, "policy", self, ("search_retries",))
 
 
 @dataclass
@@ -355,10 +414,107 @@ class EncoderOptions:
 
     name: str = MISSING  # key of pixsearch.retrieval.encoders.ENCODERS
     model: str = ""  # folder or hub id
+    revision: str | None = None  # of a hub id: commit, tag or branch
     dimension: int = MISSING
     prefix: str = ""  # put before every query
-    pooling: str = "none"
+    pooling: Pooling = Pooling.none
+    normalize: bool = True  # vectors to unit length (cosine); false: their inner product counts
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "encoder", self, ("dimension", "batch_size"))
+
+
+@dataclass
+class CragMMOptions:
+    """CRAG-MM's published search indexes, of retrieval.source=crag_mm."""
+
+    image_index: str | None = None  # hub id of a data set, or a folder; null: no image search
+    image_revision: str | None = None  # commit or name; null: the main branch
+    web_index: str | None = None  # as image_index; null: no search by text
+    web_revision: str | None = None
+    copies: str = "data/crag_mm_search"  # folder of the private copies that are opened
+    num_images: int = 30  # asked of the index; the entities that they show fold into k passages
+    num_chunks: int = 50  # asked of the index; their pages fold into k passages
+    min_image_score: float = -1.0  # cosine below which an image's entities are left out
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "crag_mm", self, ("num_images", "num_chunks"))
+
+
+@dataclass
+class ClientOptions:
+    """How a server of passages is asked (pixsearch/retrieval/connection.py)."""
+
+    timeout_seconds: float = 60.0  # of one try, to the end of the reply
+    connect_seconds: float = 5.0
+    retries: int = 3  # behind the first try
+    backoff_seconds: float = 0.25  # longest wait before the first retry; twice as long each time
+    max_wait_seconds: float = 30.0  # before a retry, also where the server asks for more
+    breaker_failures: int = 5  # tries without an answer in a row, then the server is left alone
+    breaker_seconds: float = 10.0  # for so long; searches fail at once meanwhile
+    max_request_mib: int = 32  # more queries than that go in several requests
+    max_reply_mib: int = 64
+    token_variable: str = "PIXSEARCH_TOKEN"  # environment variable with the bearer token, if any
+    on_missing_server: OnMissingServer = OnMissingServer.error  # of fan_out
+
+    def __post_init__(self) -> None:
+        names = ("breaker_failures", "max_request_mib", "max_reply_mib")
+        _check_at_least(1, "retrieval.client", self, names)
+        _check_at_least(0, "retrieval.client", self, ("retries", "backoff_seconds"))
+        _check_positive("retrieval.client", self, ("timeout_seconds", "connect_seconds"))
+
+
+@dataclass
+class FusionOptions:
+    """Reciprocal rank fusion of several rankings: a document counts 1 / (constant + rank) in each.
+
+    Cormack, Clarke and Büttcher (SIGIR 2009), where the constant is 60.
+    """
+
+    constant: int = 60
+    candidates: int = 100  # taken from each ranking
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "retrieval.fusion", self, ("constant", "candidates"))
+
+
+@dataclass
+class RerankerOptions:
+    """A cross-encoder that reads text queries together with the passages found for them."""
+
+    model: str = ""  # folder or hub id, for sentence-transformers' CrossEncoder; "": none
+    revision: str | None = None  # of a hub id: commit, tag or branch
+    candidates: int = 50  # passages that it reads for each query
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "retrieval.reranker", self, ("candidates", "batch_size"))
+
+
+@dataclass
+class QdrantOptions:
+    """Where backend=qdrant keeps vectors: one point per document, with its text and its images."""
+
+    url: str | None = None  # of the cluster
+    path: str | None = None  # folder of an embedded one: brute force in Python, for small bases
+    collection: str = "pixsearch"  # holds one knowledge base; it is never overwritten
+    key_variable: str = "QDRANT_API_KEY"  # environment variable with the key, if any
+    shards: int = 1  # parts over the nodes, for good: a self-hosted cluster does not split them
+    replicas: int = 1
+    exact: bool = False  # compare with every vector; false: by Qdrant's HNSW graph
+    ef_search: int | None = None  # candidates of a search in the graph; null: Qdrant's own
+    batch_size: int = 256  # documents per request of an upload
+    timeout_seconds: int = 60  # of one request
+    index_seconds: float = 86400.0  # that the cluster may take to build its graph
+
+    def __post_init__(self) -> None:
+        names = ("shards", "replicas", "ef_search", "batch_size", "timeout_seconds")
+        _check_at_least(1, "retrieval.qdrant", self, names)
+        if self.url is not None and self.path is not None:
+            raise ValueError(
+                f"retrieval.qdrant.url={self.url} and path={self.path}: give one of them"
+            )
 
 
 @dataclass
@@ -374,9 +530,74 @@ class RetrievalOptions:
     device: IndexDevice = IndexDevice.cpu
     memory_map: bool = False  # leave vectors in the file, to be read as they are asked for
     verify: bool = True  # compare the files of an index with their sha256 when it is opened
-    lexical: bool = False  # text queries through BM25 instead of the text index
+    backend: Backend = Backend.faiss
+    qdrant: QdrantOptions = field(default_factory=QdrantOptions)
+    text_search: TextSearch = TextSearch.dense
+    fuse_question: bool = False  # image and region queries find by their question's words too
+    fusion: FusionOptions = field(default_factory=FusionOptions)  # of hybrid and fuse_question
+    reranker: RerankerOptions = field(default_factory=RerankerOptions)
+    cache_entries: int = 0  # results that are kept for the same query; 0: none
     min_region_side: int = 8  # pixels; a smaller box is widened
-    region_margin: float = 0.1  # of the box's side, for padded_box
+    region_margin: float = 0.1  # of the box's sides, for padded_box and blurred_surround
+    region_scales: list[float] = field(default_factory=lambda: [1.0, 1.5, 3.0])
+    """Sides of multi_scale's boxes, in sides of the mask's own box."""
+    region_blur: float = 0.1  # deviation of blurred_surround's blur, of the box's longer side
+    from_document: FromDocument = FromDocument.lead  # the chunk that an image hit brings
+    source: RetrievalSource = RetrievalSource.index
+    crag_mm: CragMMOptions = field(default_factory=CragMMOptions)
+    server: str | None = None  # URL of a server that is asked instead, with options of its own
+    fan_out: list[str] = field(default_factory=list)  # likewise of several, with a part each
+    client: ClientOptions = field(default_factory=ClientOptions)
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "retrieval", self, ("min_region_side",))
+        _check_at_least(0, "retrieval", self, ("region_margin", "region_blur", "cache_entries"))
+        self._check_backend()
+        if not self.region_scales or min(self.region_scales) < 1:
+            raise ValueError(
+                f"retrieval.region_scales={self.region_scales}: at least one is needed, none below "
+                "1, where a box would cut its mask"
+            )
+        if self.server is not None and self.fan_out:
+            raise ValueError(
+                f"retrieval.server={self.server} and retrieval.fan_out={self.fan_out}: "
+                "give one server as the first, several with a part each as the second"
+            )
+
+    def _check_backend(self) -> None:
+        if self.backend is Backend.qdrant and not (self.qdrant.url or self.qdrant.path):
+            raise ValueError("retrieval.backend=qdrant: say where, by retrieval.qdrant.url or path")
+
+
+@dataclass
+class ServerOptions:
+    """The server of passages (pixsearch/retrieval/server/)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0: any free one, told in the log
+    token_variable: str = "PIXSEARCH_TOKEN"  # environment variable with the bearer token, if any
+    allow_without_token: bool = False  # to listen beyond this machine without one
+    window_milliseconds: float = 3.0  # in which requests are gathered for one search
+    max_batch: int = 256  # queries of one search, unless one request alone has more
+    queue_size: int = 128  # requests taken on at a time; others get 429
+    timeout_seconds: float = 60.0  # of a request, from its first byte to the reply, then 504
+    drain_seconds: float = 30.0  # for requests in flight when the server is stopped
+    topk: int = 3  # passages per query where a request does not say (Search-R1's default)
+    max_topk: int = 1000
+    max_queries: int = 4096  # of one request
+    max_query_characters: int = 20_000
+    max_body_mib: int = 64
+    max_image_megapixels: float = 32.0  # of one image
+    max_request_megapixels: float = 256.0  # of all images of a request
+
+    def __post_init__(self) -> None:
+        names = ("max_batch", "queue_size", "topk", "max_topk", "max_body_mib")
+        _check_at_least(1, "server", self, (*names, "max_queries", "max_query_characters"))
+        _check_at_least(0, "server", self, ("port", "window_milliseconds", "drain_seconds"))
+        names = ("timeout_seconds", "max_image_megapixels", "max_request_megapixels")
+        _check_positive("server", self, names)
+        if self.topk > self.max_topk:
+            raise ValueError(f"server.topk={self.topk} is above server.max_topk={self.max_topk}")
 
 
 @dataclass
@@ -616,6 +837,96 @@ class BenchIndexOptions:
 
 
 @dataclass
+class ServeRetrieverOptions:
+    """scripts/serve_retriever.py"""
+
+    server: ServerOptions = field(default_factory=ServerOptions)
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class BenchServerOptions:
+    """scripts/bench_server.py: many clients at once ask a server with made-up documents."""
+
+    output: str = "outputs/bench/server.json"
+    seconds: float = 60.0
+    num_clients: int = 64
+    num_documents: int = 2000
+    num_questions: int = 200  # different ones, whose answers are known beforehand
+    queries_per_request: int = 4
+    k: int = 5
+    seed: int = 0
+    server: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
+    paths: PathOptions = field(default_factory=PathOptions)
+
+    def __post_init__(self) -> None:
+        names = ("num_clients", "num_documents", "num_questions", "queries_per_request", "k")
+        _check_at_least(1, "bench", self, names)
+
+
+@dataclass
+class ChunkOptions:
+    """How a text is cut; the paper does not say (pixsearch/retrieval/sources/chunking.py)."""
+
+    words: int = 100  # of a chunk at most
+    overlap: int = 0  # words that a chunk repeats of the one before it
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "chunks", self, ("words",))
+        _check_at_least(0, "chunks", self, ("overlap",))
+        if self.overlap >= (self.words + 1) // 2:
+            raise ValueError(
+                f"chunks.overlap={self.overlap}: less than half of chunks.words={self.words} is "
+                "needed, for a chunk may end at a sentence in its second half"
+            )
+
+
+@dataclass
+class ImageSourceOptions:
+    """Where images come from and which are taken. Limits on requests are Wikimedia's wishes."""
+
+    folder: str | None = None  # images at hand, Q806/Q806563.jpg as OVEN's tar has them
+    download: bool = True  # those that are not at hand
+    contact: str | None = None  # your e-mail address or page, said to the server
+    connections: int = 2
+    megabits_per_second: float | None = 25.0  # of all connections together; null: no limit
+    timeout: float = 60.0  # seconds for an image, and for any sign of life of the server
+    attempts: int = 5
+    back_off: float = 1.0  # seconds before the second attempt, doubled before each other one
+    longest_wait: float = 600.0  # seconds; a server that asks for more ends the run
+    max_megabytes: float = 50.0  # of a file; larger ones are quarantined, like all below
+    max_megapixels: float = 80.0
+    max_side: int | None = 1024  # pixels; larger images are stored scaled down; null: as they are
+    retry_quarantined: bool = False  # ask once more for what failed in an earlier run
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "images", self, ("connections", "attempts", "max_side"))
+        _check_at_least(0, "images", self, ("back_off", "longest_wait"))
+        for name in ("megabits_per_second", "timeout", "max_megabytes", "max_megapixels"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise ValueError(f"images.{name}={value}: more than 0 is needed")
+
+
+@dataclass
+class PrepareKnowledgeOptions:
+    """scripts/prepare_knowledge.py"""
+
+    source: str = MISSING  # key of pixsearch.retrieval.sources.READERS
+    file: str = MISSING  # the source's articles
+    output_dir: str = MISSING  # the knowledge base
+    chunks: ChunkOptions = field(default_factory=ChunkOptions)
+    images: ImageSourceOptions = field(default_factory=ImageSourceOptions)
+    limit: int | None = None  # first n articles only
+    dry_run: bool = False  # count, and write and ask for nothing
+    paths: PathOptions = field(default_factory=PathOptions)
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit={self.limit}: at least 1 is needed; null takes all")
+
+
+@dataclass
 class BuildWorldOptions:
     """scripts/build_world.py"""
 
@@ -677,6 +988,17 @@ def _check_at_least(least: int, section: str, options: Any, names: Sequence[str]
         value = getattr(options, name)
         if value not in (MISSING, None) and value < least:
             raise ValueError(f"{section}.{name}={value}: at least {least} is needed")
+
+
+def _check_positive(section: str, options: Any, names: Sequence[str]) -> None:
+    """See that numbers are above 0.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in names:
+        if getattr(options, name) <= 0:
+            raise ValueError(f"{section}.{name}={getattr(options, name)}: more than 0 is needed")
 
 
 def from_omegaconf(options: type[Options], composed: DictConfig | dict[str, Any]) -> Options:

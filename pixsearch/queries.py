@@ -14,23 +14,35 @@ from pixsearch.config import Control, PolicyOptions, QueryType, RegionCrop
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Query:
-    """One search. Build it with `Query.of_text`, `Query.of_image` or `Query.of_region`."""
+    """One search. Build it with `Query.of_text`, `Query.of_image` or `Query.of_region`.
+
+    Attributes:
+        question: what is to be answered, for image and region queries: it chooses among the chunks
+            of a document that was found (`FromDocument.nearest`) and finds nothing by itself.
+    """
 
     type: QueryType
     text: str | None = None
     image: Image.Image | None = None
     mask: Bool[np.ndarray, "height width"] | None = None
+    question: str | None = None
 
     @classmethod
     def of_text(cls, text: str) -> "Query":
         return cls(type=QueryType.text, text=text)
 
     @classmethod
-    def of_image(cls, image: Image.Image) -> "Query":
-        return cls(type=QueryType.image, image=image)
+    def of_image(cls, image: Image.Image, *, question: str | None = None) -> "Query":
+        return cls(type=QueryType.image, image=image, question=question)
 
     @classmethod
-    def of_region(cls, image: Image.Image, mask: Bool[np.ndarray, "height width"]) -> "Query":
+    def of_region(
+        cls,
+        image: Image.Image,
+        mask: Bool[np.ndarray, "height width"],
+        *,
+        question: str | None = None,
+    ) -> "Query":
         """A region of `image`; the mask has the image's own height and width in pixels.
 
         Raises:
@@ -41,7 +53,7 @@ class Query:
                 f"the mask is {mask.shape[0]}x{mask.shape[1]}, "
                 f"its image {image.height}x{image.width} (height x width)"
             )
-        return cls(type=QueryType.region, image=image, mask=mask)
+        return cls(type=QueryType.region, image=image, mask=mask, question=question)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +70,22 @@ class Passage:
     title: str
     text: str
     score: float = 0.0
+
+
+class SearchFailed(OSError):
+    """The knowledge source did not answer: it is away, too slow, busy, or its reply is no reply.
+
+    Not for what is wrong with the options or the index, which is a `ValueError`.
+
+    Attributes:
+        is_temporary: asking again may help.
+        retry_after: seconds before which it will not.
+    """
+
+    def __init__(self, reason: str, *, is_temporary: bool = True, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.is_temporary = is_temporary
+        self.retry_after = retry_after
 
 
 Search = Callable[[Sequence[Query]], list[list[Passage]]]

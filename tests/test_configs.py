@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
     BenchIndexOptions,
+    BenchServerOptions,
     BenchTrainingOptions,
     BuildIndexOptions,
     BuildTrajectoriesOptions,
@@ -20,19 +21,25 @@ from pixsearch.config import (
     Control,
     ConvertOptions,
     DemoOptions,
+    EncoderOptions,
     EvaluateOptions,
     ForcedFirst,
     ImportCorpusOptions,
     InferOptions,
     PlanOptions,
+    Pooling,
     PoolOptions,
+    PrepareKnowledgeOptions,
     PretrainOptions,
     ReportOptions,
+    ServeRetrieverOptions,
     TrainOptions,
     from_omegaconf,
 )
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import family_of
+from pixsearch.retrieval import encoders
+from pixsearch.retrieval.sources import READERS
 from tests.commands import run_script
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +52,7 @@ OPTIONS = {
     "build_index": BuildIndexOptions,
     "import_corpus": ImportCorpusOptions,
     "bench_index": BenchIndexOptions,
+    "prepare_knowledge": PrepareKnowledgeOptions,
     "infer": InferOptions,
     "build_world": BuildWorldOptions,
     "build_trajectories": BuildTrajectoriesOptions,
@@ -53,6 +61,8 @@ OPTIONS = {
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
     "convert_checkpoint": ConvertOptions,
+    "serve_retriever": ServeRetrieverOptions,
+    "bench_server": BenchServerOptions,
 }
 TYPES = ["text", "image", "region"]
 
@@ -69,6 +79,7 @@ def composed(script: str, *overrides: str):
         return from_omegaconf(OPTIONS[script], compose(script, list(overrides)))
 
 
+ENCODERS = ("text_encoder", "image_encoder")
 REQUIRED = {
     "infer": ["question=why", "checkpoint=somewhere"],
     "import_corpus": ["reader=wiki6m", "source=somewhere", "knowledge_base=there"],
@@ -82,6 +93,8 @@ CASES = [
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
       for name in choices("experiment") for stage in choices("stage")],
     *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
+    *[("build_index", [f"retrieval/{side}={name}"]) for side in ENCODERS
+      for name in choices(f"retrieval/{side}")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
     ("report", ["benchmark=miniature"]),
     *[("evaluate", [f"policy={name}"]) for name in choices("policy")],
@@ -102,6 +115,32 @@ def test_every_script_and_every_group_is_covered():
     tested = {override.split("=")[0] for _, overrides in CASES for override in overrides}
     # read by accelerate and transformers; tests/training/test_cluster.py composes the launcher
     assert groups - tested == {"accelerate", "architecture", "hydra"}
+
+
+def test_the_papers_source():
+    retrieval = composed("build_index", "retrieval=paper").retrieval
+    text, image = retrieval.text_encoder, retrieval.image_encoder
+    assert (text.model, text.dimension) == ("sentence-transformers/all-mpnet-base-v2", 768)
+    assert (image.name, image.pooling, image.dimension) == ("dino", Pooling.cls, 1024)
+    assert not retrieval.lexical
+
+
+def test_an_encoder_of_crag_mm_replaces_another_wholly():
+    sides = ("retrieval/text_encoder=bge_large", "retrieval/image_encoder=clip_l14_336")
+    retrieval = composed("build_index", "retrieval=paper", *sides).retrieval
+    text, image = retrieval.text_encoder, retrieval.image_encoder
+    assert (text.model, text.pooling, text.prefix) == ("BAAI/bge-large-en-v1.5", Pooling.mean, "")
+    assert (image.name, image.pooling, image.dimension) == ("clip", Pooling.none, 768)
+
+
+@pytest.mark.parametrize("side", ENCODERS)
+def test_an_encoders_file_leaves_nothing_of_another(side):
+    """All values but the batch's size, which is the machine's."""
+    names = {field.name for field in dataclasses.fields(EncoderOptions)} - {"batch_size"}
+    for name in choices(f"retrieval/{side}"):
+        values = OmegaConf.load(CONFIGS / "retrieval" / side / f"{name}.yaml")
+        assert values.keys() == names, name
+        assert values.name in encoders.ENCODERS
 
 
 def test_stages_are_the_papers():
@@ -263,14 +302,12 @@ def test_controls_differ_from_full_in_nothing_else(control):
 
 
 def test_the_demo_keeps_each_seed_and_preset_apart():
-    folders = {
-        composed("demo", f"miniature.seed={seed}", f"preset={preset}", foundation).paths.miniature
-        for seed in (0, 7)
-        for preset in choices("preset")
-        for foundation in ("foundation=committed", "foundation=scratch")
-    }
-    assert len(folders) == 4 * len(choices("preset"))
-    assert composed("demo").paths.miniature == composed("train").paths.miniature
+    changes = [f"preset={preset}" for preset in choices("preset") if preset != "default"]
+    changes += ["miniature.seed=7", "foundation=scratch"]
+    plain = composed("demo").paths.miniature
+    folders = {composed("demo", change).paths.miniature for change in changes}
+    assert len(folders | {plain}) == len(changes) + 1
+    assert plain == composed("train").paths.miniature
 
 
 MISTAKES = {
@@ -285,18 +322,31 @@ MISTAKES = {
     "train stage.optim.decay=nope": "linear, cosine, constant",
     "evaluate policy.allow=[regoin]": "text, image, region",
     "train nonsense": "nonsense",
+    "build_index retrieval.image_encoder.pooling=maen": "none, cls, mean, pooler",
+    "build_index retrieval.region_scales=[0.5]": "retrieval.region_scales=[0.5]: at least one",
+    "evaluate policy.region_crop=blured": "blurred_surround, multi_scale, mask_pooled",
     "plan plan.utilization=2": "plan.utilization=2.0: above 0 and at most 1",
     "plan plan.gpu=abacus": "a100_80gb",
     "evaluate policy=full,no_text": "--multirun",
     "evaluate -m policy=full +nope=1": "nope",
     "demo policy.allowed=[region]": "policy.allowed",
+    "serve_retriever server.port=0 server.host=0.0.0.0": "server.allow_without_token=true",
+    "serve_retriever server.queue_size=0": "server.queue_size=0: at least 1",
+    "evaluate retrieval.server=http://a retrieval.fan_out=[http://b]": "give one server",
+    "evaluate policy.on_search_failure=hope": "error, retry, answer_without",
     "infer image=photo.jpg": "checkpoint",
     "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",
     "infer checkpoint=x question=why image=a/object_b.jpg": "image=a/object_b.jpg: there is no",
 }
 
 
-@pytest.mark.parametrize("command", MISTAKES)
+NEEDS_TORCH = [command for command in MISTAKES if command.startswith("infer checkpoint=x")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(c, marks=[pytest.mark.slow] * (c in NEEDS_TORCH)) for c in MISTAKES],
+)
 def test_a_mistake_is_one_line(command):
     script, *overrides = command.split()
     done = run_script(script, *overrides)
@@ -311,3 +361,10 @@ def test_no_yaml_names_code():
     for path in CONFIGS.rglob("*.yaml"):
         assert "_target_" not in path.read_text(), path
         OmegaConf.load(path)
+
+
+def test_a_prepared_source_is_a_knowledge_base_of_its_name():
+    options = composed("prepare_knowledge")
+    assert options.source in READERS
+    assert options.output_dir == "data/wiki6m"
+    assert options.file.startswith("data/wiki6m/")

@@ -201,7 +201,10 @@ def _query_counts(predictions: Predictions, min_region_side: int) -> dict[str, i
     return {
         "num_empty_masks": sum(query.empty_mask is not None for query in queries),
         "num_tiny_masks": sum(_shorter_side(mask) < min_region_side for mask in regions),
-        "num_empty_evidence": sum(not query.passage_ids for query in queries),
+        "num_failed_searches": sum(query.failed is not None for query in queries),
+        "num_empty_evidence": sum(
+            not query.passage_ids and query.failed is None for query in queries
+        ),
     }
 
 

@@ -21,6 +21,7 @@ class AskedQuery:
         empty_mask: what was done because the mask is empty; None if it is not.
         num_injected: how many of the passages, from the first, the model read.
         forced: the engine wrote the query, not the model.
+        failed: why the search failed, so that there are no passages; None if it did not.
     """
 
     type: QueryType
@@ -31,6 +32,7 @@ class AskedQuery:
     passage_ids: tuple[str, ...]
     scores: tuple[float, ...]
     num_injected: int
+    failed: str | None = None  # lines of before have no such field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,7 @@ def _asked(search: SearchRecord) -> AskedQuery:
         passage_ids=tuple(passage.id for passage in search.passages),
         scores=tuple(round(float(passage.score), 6) for passage in search.passages),
         num_injected=search.num_injected,
+        failed=search.failed,
     )
 
 

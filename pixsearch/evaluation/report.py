@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixsearch.config import AnswerSpan, RegionCrop
+from pixsearch.config import AnswerSpan, RegionCrop, RetrievalOptions
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.claims import Claim, claims
 from pixsearch.evaluation.paper import GROUPS, SCORES, paper_score
@@ -43,8 +43,7 @@ def write_report(
     view = TrajectoryView(
         KnowledgeBase(knowledge_base),
         crop=RegionCrop(saved.options[shown]["region_crop"]),
-        min_region_side=saved.run["retrieval"]["min_region_side"],
-        region_margin=saved.run["retrieval"]["region_margin"],
+        retrieval=RetrievalOptions(**saved.run["retrieval"]),
         name=shown,
         rivals={name: saved.policies[name] for name in RIVALS if name in saved.policies},
         span=AnswerSpan(results["protocol"]["answer_span"]),

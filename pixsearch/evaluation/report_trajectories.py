@@ -6,12 +6,12 @@ from itertools import chain, zip_longest
 
 from PIL import Image
 
-from pixsearch.config import AnswerSpan, OnEmptyMask, QueryType, RegionCrop
+from pixsearch.config import AnswerSpan, OnEmptyMask, QueryType, RegionCrop, RetrievalOptions
 from pixsearch.evaluation.gold import Sample, decode_rle
 from pixsearch.evaluation.policy_scores import Predictions
 from pixsearch.evaluation.prediction import AskedQuery, Prediction, verdict_on
 from pixsearch.evaluation.report_html import escape, picture, text
-from pixsearch.retrieval.crops import region_image
+from pixsearch.retrieval.crops import region_views
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.training.samples import overlay
 
@@ -23,7 +23,7 @@ class TrajectoryView:
     """Shows predictions of one policy as HTML.
 
     Args:
-        crop, min_region_side, region_margin: how regions were cut out for the searcher.
+        crop, retrieval: how regions were cut out for the searcher.
         name: of the policy.
         rivals: predictions of other policies, whose answers are shown beside.
     """
@@ -33,16 +33,14 @@ class TrajectoryView:
         knowledge_base: KnowledgeBase,
         *,
         crop: RegionCrop,
-        min_region_side: int,
-        region_margin: float,
+        retrieval: RetrievalOptions,
         name: str,
         rivals: Mapping[str, Predictions],
         span: AnswerSpan,
     ) -> None:
         self._knowledge_base = knowledge_base
         self._crop = crop
-        self._min_region_side = min_region_side
-        self._region_margin = region_margin
+        self._retrieval = retrieval
         self._name = name
         self._rivals = rivals
         self._span = span
@@ -110,6 +108,7 @@ class TrajectoryView:
         notes = [
             *(["written by the engine"] if query.forced else []),
             *([f"empty mask: {query.empty_mask}"] if query.empty_mask else []),
+            *([f"search failed: {query.failed}"] if query.failed else []),
             f"{query.num_injected} of {len(query.passage_ids)} passages read",
         ]
         return (
@@ -118,21 +117,20 @@ class TrajectoryView:
         )
 
     def _searched(self, query: AskedQuery, image: Image.Image | None) -> str:
-        """The image that the searcher saw; nothing for a text query or one that was skipped."""
+        """The images that the searcher saw; nothing for a text query or one that was skipped.
+
+        Where it saw the whole image and took patches of it, all outside the mask is filled here.
+        """
         was_skipped = query.empty_mask == OnEmptyMask.skip
         if query.type is QueryType.text or image is None or was_skipped:
             return ""
         mask = decode_rle(query.mask) if query.mask else None
         if mask is None or not mask.any():
             return picture(image, "the whole image", "crop")
-        crop = region_image(
-            image,
-            mask,
-            crop=self._crop,
-            min_side=self._min_region_side,
-            margin=self._region_margin,
-        )
-        return picture(crop, "the region that was searched", "crop")
+        is_pooled = self._crop is RegionCrop.mask_pooled
+        crop = RegionCrop.masked_fill if is_pooled else self._crop
+        views = region_views(image, mask, crop=crop, options=self._retrieval)
+        return "".join(picture(view, "the region that was searched", "crop") for view in views)
 
     def _passage(self, id: str, score: float, *, is_gold: bool) -> str:
         document = self._knowledge_base[id]

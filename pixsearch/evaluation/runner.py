@@ -5,6 +5,7 @@
 - OUTPUT/results.json: scores, a pure function of the two and the gold.
 """
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -33,8 +34,8 @@ from pixsearch.generation.records import Request
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.queries import Passage, Query, Search, search_under
-from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT
-from pixsearch.retrieval.searcher import Searcher
+from pixsearch.retrieval.info import KnowledgeSource, SourceInfo
+from pixsearch.retrieval.opening import open_searcher
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Workbench:
     """What all policies of a checkpoint share: one loaded model, one searcher, encoded images."""
 
     model: PixSearch | PlainModel
-    searcher: Searcher
+    searcher: KnowledgeSource
     features: dict[str, ImageFeatures] = field(
         default_factory=lambda: RecentFeatures(SHARED_IMAGES)
     )
@@ -60,7 +61,7 @@ class Workbench:
         if key not in _opened:
             _opened.clear()
             model = open_model(options.checkpoint)
-            _opened[key] = cls(model=model, searcher=Searcher.open(options.retrieval))
+            _opened[key] = cls(model=model, searcher=open_searcher(options.retrieval))
         return _opened[key]
 
 
@@ -76,6 +77,7 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
     Raises:
         ValueError: checkpoint, index, benchmark or saved predictions are missing or do not fit, the
             checkpoint cannot answer under the policy, or another process writes to the same folder.
+        SearchFailed: a search failed, unless `policy.on_search_failure=answer_without`.
     """
     if options.score not in ("after", "only"):
         raise ValueError(f"score={options.score}: choose after or only")
@@ -147,29 +149,23 @@ def run_identity(
     options: EvaluateOptions, benchmark: Benchmark, workbench: Workbench
 ) -> dict[str, Any]:
     """All that decides the predictions of a folder, the policy aside."""
-    opened = (IMAGE, LEXICAL if options.retrieval.lexical else TEXT)
-    manifests = [Path(options.retrieval.index) / name / "manifest.json" for name in opened]
-    knowledge_base = workbench.searcher.knowledge_base
-    retrieval = to_dict(options.retrieval)
-    own_settings = (
-        "factory",
-        "search_parameters",
-        "device",
-        "lexical",
-        "min_region_side",
-        "region_margin",
-    )
+    source = workbench.searcher.info()
     return {
         "checkpoint": model_digest(options.checkpoint),
         "has_masks": isinstance(workbench.model, PixSearch),
         "benchmark": benchmark.identity(),
-        "index": digest([path.read_text() for path in sorted(manifests) if path.exists()]),
-        "knowledge_base": knowledge_base.sha256,
-        "num_documents": len(knowledge_base),
-        "retrieval": {name: retrieval[name] for name in own_settings},
+        "index": _index_digest(source),
+        "knowledge_base": source.corpus_sha256,
+        "num_documents": source.num_documents,
+        "retrieval": source.settings,
         "generation": to_dict(options.generation),
         "seed": control_seed(options, benchmark),
     }
+
+
+def _index_digest(source: SourceInfo) -> str:
+    """Of the manifests as they are written to their files."""
+    return digest([json.dumps(one, indent=2) + "\n" for _, one in sorted(source.manifests.items())])
 
 
 def control_seed(options: EvaluateOptions, benchmark: Benchmark) -> int:

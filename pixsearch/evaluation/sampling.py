@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 
 from pixsearch.chat import Text
-from pixsearch.config import GenerationOptions, PolicyOptions, RetrievalOptions
+from pixsearch.config import (
+    GenerationOptions,
+    OnSearchFailure,
+    PolicyOptions,
+    RetrievalOptions,
+)
 from pixsearch.datasets.example import Example
 from pixsearch.generation import Engine, Request, Trajectory
 from pixsearch.model import PixSearch
 from pixsearch.queries import Passage, Query, search_under
-from pixsearch.retrieval.searcher import Searcher
+from pixsearch.retrieval.opening import open_searcher
 from pixsearch.training.samples import Evaluate
 
 SAMPLE_TOKENS = 64  # per answer: a model that has learned little does not come to an end
@@ -20,8 +25,10 @@ def sampler(retrieval: RetrievalOptions | None) -> Evaluate:
     Args:
         retrieval: what is searched; with None no search is allowed.
     """
-    policy = PolicyOptions() if retrieval else PolicyOptions(name="no_search", allow=[])
-    search = search_under(policy, Searcher.open(retrieval)) if retrieval else no_passages
+    on_failure = OnSearchFailure.answer_without  # samples are to look at, no reason to end a run
+    full = PolicyOptions(on_search_failure=on_failure)
+    policy = full if retrieval else PolicyOptions(name="no_search", allow=[])
+    search = search_under(policy, open_searcher(retrieval)) if retrieval else no_passages
     options = GenerationOptions(max_new_tokens=SAMPLE_TOKENS)
 
     def evaluate(model: PixSearch, examples: Sequence[Example]) -> list[Trajectory]:

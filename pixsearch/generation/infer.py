@@ -12,7 +12,7 @@ from pixsearch.config import InferOptions
 from pixsearch.generation.opening import check_options, open_engine, open_model
 from pixsearch.generation.records import Request, SearchRecord, Trajectory
 from pixsearch.queries import refuse_control, search_under
-from pixsearch.retrieval.searcher import Searcher
+from pixsearch.retrieval.opening import open_searcher
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +23,13 @@ def infer(options: InferOptions) -> Trajectory:
     Raises:
         ValueError: image, checkpoint or index are missing or do not fit, the policy is a
             control experiment, or the checkpoint is a plain model that cannot answer under it.
+        SearchFailed: a search failed, unless `policy.on_search_failure=answer_without`.
     """
     refuse_control(options.policy)
     image = _open_image(options.image) if options.image is not None else None
     check_options(options.checkpoint, options.policy, options.generation)
     model = open_model(options.checkpoint)
-    searcher, policy = Searcher.open(options.retrieval), options.policy
+    searcher, policy = open_searcher(options.retrieval), options.policy
     engine = open_engine(model, search_under(policy, searcher), policy, options.generation)
     request = Request(id="infer", question=options.question, image=image)
     trajectory = engine.generate([request])[0]
@@ -71,4 +72,5 @@ def _search(search: SearchRecord) -> dict[str, Any]:
         "empty_mask": search.empty_mask_action and search.empty_mask_action.value,
         "passages": [{"id": found.id, "title": found.title} for found in search.passages],
         "num_injected": search.num_injected,
+        "failed": search.failed,
     }

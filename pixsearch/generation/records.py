@@ -74,6 +74,7 @@ class SearchRecord:
         empty_mask_action: what was done because `mask` is empty; None if it is not.
         passages: all that came back, nearest first.
         num_injected: how many of them, from the first, the evidence holds.
+        failed: why the search failed, so that there are no passages; None if it did not.
         forced: the engine wrote the query (`policy.forced_first`), not the model.
         step: how many tokens had been sampled when it was asked.
     """
@@ -84,6 +85,7 @@ class SearchRecord:
     empty_mask_action: OnEmptyMask | None = None
     passages: tuple[Passage, ...] = ()
     num_injected: int = 0
+    failed: str | None = None
     forced: bool = False
     step: int = 0
 
@@ -139,6 +141,7 @@ class EngineStats:
     decode_forwards: int = 0
     searches: int = 0  # queries sent
     search_calls: int = 0  # batches that they were sent in
+    failed_searches: int = 0  # queries answered without (policy.on_search_failure)
     images_encoded: int = 0
     masks_decoded: int = 0
     mask_calls: int = 0

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 from pixsearch.chat import ChatRenderer
 from pixsearch.config import OnEmptyMask, PolicyOptions, QueryType
+from pixsearch.generation.failures import Found, SearchUnderFailure
 from pixsearch.generation.masks import MaskDecoding
 from pixsearch.generation.records import EngineStats, SearchRecord
 from pixsearch.generation.row import Row
-from pixsearch.queries import Passage, Query, Search
+from pixsearch.queries import Query, Search
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,7 +36,7 @@ class Searching:
         masks: MaskDecoding,
         stats: EngineStats,
     ) -> None:
-        self._search = search
+        self._search = SearchUnderFailure(search, policy, stats)
         self._policy = policy
         self._renderer = renderer
         self._masks = masks
@@ -46,34 +47,26 @@ class Searching:
 
         Raises:
             ValueError: an empty mask under `policy.on_empty_mask=error`.
+            SearchFailed: a search failed, unless `policy.on_search_failure=answer_without`.
         """
         by_region = [row for row in rows if self._type_of(row) is QueryType.region]
         self._masks.decode(row.grounded[-1] for row in by_region)
         asked = [self._ask(row) for row in rows]
-        found = self._find([one.query for one in asked if one.query is not None])
+        found = self._search.find([one.query for one in asked if one.query is not None])
         for row, one in zip(rows, asked, strict=True):
-            passages = [] if one.query is None else found.pop(0)
+            result = Found() if one.query is None else found.pop(0)
             evidence_ids, injected = self._renderer.evidence_ids(
-                passages,
+                result.passages,
                 question=row.request.question,
                 max_tokens=self._policy.evidence_tokens,
             )
-            record = replace(one.record, passages=tuple(passages), num_injected=len(injected))
-            row.inject(evidence_ids, record)
-
-    def _find(self, queries: list[Query]) -> list[list[Passage]]:
-        """What the searcher returns, one list per query."""
-        if not queries:
-            return []
-        self._stats.search_calls += 1
-        self._stats.searches += len(queries)
-        found = list(self._search(queries))
-        if len(found) != len(queries):
-            raise ValueError(
-                f"the searcher returned {len(found)} results for {len(queries)} queries; "
-                "it must return one list of passages per query"
+            record = replace(
+                one.record,
+                passages=result.passages,
+                num_injected=len(injected),
+                failed=result.failed,
             )
-        return found
+            row.inject(evidence_ids, record)
 
     def _type_of(self, row: Row) -> QueryType:
         first = row.payload_ids[0]
@@ -89,17 +82,20 @@ class Searching:
         if query_type is QueryType.region:
             return self._ask_region(row, record)
         if query_type is QueryType.image:
-            return _Asked(record=record, query=Query.of_image(row.request.image))
+            query = Query.of_image(row.request.image, question=row.request.question)
+            return _Asked(record=record, query=query)
         text = row.request.question if record.forced else self._words(row.payload_ids)
         return _Asked(record=replace(record, text=text), query=Query.of_text(text))
 
     def _ask_region(self, row: Row, record: SearchRecord) -> _Asked:
         """A query by the mask of the last grounded phrase, or by a control's in its place."""
         image, mask = row.request.image, row.grounded[-1].mask
+        question = row.request.question
         if row.request.region_override is not None:
             mask = row.request.region_override(row.num_region_searches, mask)
         if mask.any():
-            return _Asked(record=replace(record, mask=mask), query=Query.of_region(image, mask))
+            query = Query.of_region(image, mask, question=question)
+            return _Asked(record=replace(record, mask=mask), query=query)
         action = self._policy.on_empty_mask
         self._stats.empty_masks += 1
         if action is OnEmptyMask.error:
@@ -107,7 +103,8 @@ class Searching:
                 f"request {row.request.id}: region search {row.num_region_searches + 1} has an "
                 "empty mask; set policy.on_empty_mask to whole_image or skip to go on"
             )
-        query = Query.of_image(image) if action is OnEmptyMask.whole_image else None
+        whole = Query.of_image(image, question=question)
+        query = whole if action is OnEmptyMask.whole_image else None
         return _Asked(record=replace(record, mask=mask, empty_mask_action=action), query=query)
 
     def _words(self, ids: list[int]) -> str:

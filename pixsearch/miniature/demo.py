@@ -142,6 +142,8 @@ def _refuse_dropped(options: DemoOptions) -> None:
     own = {f"policy.{name}": getattr(PolicyOptions(), name) for name in OF_ONE_POLICY} | {
         "retrieval.knowledge_base": f"{world}/knowledge_base",
         "retrieval.index": f"{options.paths.miniature}/index",
+        "retrieval.server": None,
+        "retrieval.fan_out": [],
         "miniature.root": world,
         "benchmark.root": world,
         "benchmark.name": "crag_mm_miniature",

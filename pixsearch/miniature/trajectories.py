@@ -20,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
-from pixsearch.config import BuildTrajectoriesOptions, QueryType
+from pixsearch.config import BuildTrajectoriesOptions, QueryType, RetrievalSource
 from pixsearch.datasets.files import fingerprint, read_json
 from pixsearch.datasets.masks import Rle, decode_masks
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
@@ -30,6 +30,7 @@ from pixsearch.miniature.scenes import HEIGHT, WIDTH
 from pixsearch.miniature.templates import DONT_KNOW
 from pixsearch.miniature.writing_training import read_questions
 from pixsearch.queries import Passage, Query, Search, search_under
+from pixsearch.retrieval.info import settings_of
 from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
@@ -121,14 +122,18 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
 def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
     """All that decides the trajectories."""
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
+    is_own = options.retrieval.source is RetrievalSource.index
+    if options.retrieval.server or options.retrieval.fan_out or not is_own:
+        raise ValueError(
+            "retrieval.server, fan_out and source: trajectories are made from a local index, "
+            "of the knowledge that training may see; leave all three out"
+        )
     return {
         "version": VERSION,
         "seed": options.miniature.seed,
         "questions": fingerprint((root / "questions").iterdir()),
         "index": fingerprint(index.rglob("manifest.json")),
-        "lexical": options.retrieval.lexical,
-        "min_region_side": options.retrieval.min_region_side,
-        "region_margin": options.retrieval.region_margin,
+        "retrieval": settings_of(options.retrieval),
         "k": options.policy.k,
         "region_crop": str(options.policy.region_crop),
     }

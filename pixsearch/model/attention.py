@@ -13,14 +13,11 @@ from pixsearch.config import Attention
 from pixsearch.model.pixsearch import PixSearch
 
 
-def check_attention(
-    attention: Attention, *, device: torch.device, precision: str, packs: bool = False
-) -> None:
+def check_attention(attention: Attention, *, device: torch.device, precision: str) -> None:
     """See that a run can train with a kind of attention, before anything heavy is loaded.
 
     Args:
         precision: "bf16" or "no", as `mixed_precision` says it.
-        packs: conversations share their beginning in packed rows.
 
     Raises:
         ValueError: the device, the arithmetic or the environment cannot; one line.
@@ -30,8 +27,6 @@ def check_attention(
     reason = ""
     if device.type == "cpu":
         reason = "it has no backward on a CPU"
-    elif attention is Attention.flash_attention_2 and packs:
-        reason = "it knows no masks of blocks, so that nothing can be shared; set stage.pack=false"
     elif attention is Attention.flash_attention_2:
         if precision != "bf16":
             reason = "it computes in bf16 alone, set model.precision=bf16"

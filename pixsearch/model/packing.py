@@ -7,7 +7,8 @@ are the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -24,6 +25,42 @@ SLACK = 1.02  # how much more padding shorter rows may cost: attention is cheape
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Segments:
+    """Where conversations begin and end that stand one behind the other in one row.
+
+    Attributes:
+        bounds: 0, then the end of each.
+        longest: tokens of the longest one.
+    """
+
+    bounds: Int[Tensor, " num_segments_and_one"]
+    longest: int
+
+    @classmethod
+    def of(cls, lengths: Sequence[int]) -> "Segments":
+        """
+        >>> Segments.of([3, 2]).bounds
+        tensor([0, 3, 5], dtype=torch.int32)
+        """
+        bounds = torch.tensor([0, *lengths]).cumsum(0)
+        return cls(bounds=bounds.to(torch.int32), longest=max(lengths))
+
+    def to(self, device: torch.device | str) -> "Segments":
+        """The same on another device."""
+        return Segments(bounds=self.bounds.to(device), longest=self.longest)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What transformers' flash attention calls them."""
+        return {
+            "cu_seq_lens_q": self.bounds,
+            "cu_seq_lens_k": self.bounds,
+            "max_length_q": self.longest,
+            "max_length_k": self.longest,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Packing:
     """Where the tokens of a padded batch stand in the packed rows, and which see each other.
 
@@ -33,6 +70,7 @@ class Packing:
         column: for each packed place the token's place in its own conversation.
         group: the same for conversations with a common beginning; PADDING for padding.
         conversation: the token's row of the batch, SHARED if it is of several, PADDING if none.
+        segments: of `pack_apart` alone.
     """
 
     source: Int[Tensor, "num_rows packed_length"]
@@ -40,6 +78,7 @@ class Packing:
     column: Int[Tensor, "num_rows packed_length"]
     group: Int[Tensor, "num_rows packed_length"]
     conversation: Int[Tensor, "num_rows packed_length"]
+    segments: Segments | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -48,8 +87,10 @@ class Packing:
 
     def to(self, device: torch.device | str) -> "Packing":
         """The same on another device."""
-        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
-        return Packing(**moved)
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Packing(
+            **{name: one if one is None else one.to(device) for name, one in held.items()}
+        )
 
     def pack(self, embedded: Embedded) -> Embedded:
         """What the language model is given, in packed rows."""
@@ -76,11 +117,15 @@ class Packing:
         """The states in the places of the padded batch; those of padding mean nothing."""
         return states.flatten(0, 1)[self.place]
 
-    def mask_for(self, language_model: PreTrainedModel, dtype: torch.dtype) -> Tensor | BlockMask:
-        """The mask in the form that the model's kind of attention takes."""
-        if language_model.config._attn_implementation == Attention.flex_attention:
-            return self.block_mask()
-        return self.mask(dtype)
+    def attention_arguments(self, backbone: PreTrainedModel, dtype: torch.dtype) -> dict[str, Any]:
+        """Which tokens see each other, as the language model's kind of attention takes it."""
+        kind = backbone.model.language_model.config._attn_implementation
+        if kind == Attention.flash_attention_2:
+            assert self.segments is not None, "flash attention knows no masks: pack_apart"
+            return self.segments.arguments
+        if kind == Attention.flex_attention:
+            return {"attention_mask": self.block_mask()}
+        return {"attention_mask": self.mask(dtype)}
 
     def mask(self, dtype: torch.dtype) -> Float[Tensor, "num_rows 1 packed_length packed_length"]:
         """What is added to the attention scores: 0 where a token may look, else the lowest number.
@@ -140,6 +185,17 @@ def pack(
     groups = _groups(ids, image_index, capacity)
     rows = _fill([group.length for group in groups], capacity)
     return _lay_out([[groups[i] for i in row] for row in rows], lengths, input_ids.shape[1])
+
+
+def pack_apart(input_ids: Int[Tensor, "batch length"], lengths: Sequence[int]) -> Packing:
+    """Put the conversations one behind the other into one row, nothing shared and no padding.
+
+    For flash attention, which knows where a conversation ends, but no masks. The row's length costs
+    nothing: each token is compared with those of its own conversation alone.
+    """
+    groups = [_Group(rows=(row,), shared=0, length=length) for row, length in enumerate(lengths)]
+    laid_out = _lay_out([groups], lengths, input_ids.shape[1])
+    return replace(laid_out, segments=Segments.of(lengths))
 
 
 def _groups(ids: Sequence[list[int]], image_index: Sequence[int], capacity: int) -> list[_Group]:

@@ -214,8 +214,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
             image_index: for each row its image in `image_features`, -1 without one.
             span_tags: values of `SpanTag`, negative at padding; for a model that tags phrases.
             target_masks: share that the mask covers of what is known of each pixel; one per
-                grounded phrase, row by row.
-                Without them the masks are decoded and not scored.
+                grounded phrase, row by row. Without them masks are decoded and not scored.
             mask_weights: share of each pixel that is known; all by default.
             packing: the rows as the language model is to see them; the states are the same.
         """
@@ -286,15 +285,16 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         *,
         position_ids: Int[Tensor, "*axes batch length"] | None = None,
         cache: Cache | None = None,
+        **attention_arguments: Any,
     ) -> Float[Tensor, "batch length width"]:
         """States of the last layer, after its final norm.
 
         Args:
-            attention_mask: [batch, all positions], or [batch, 1, queries, keys] as transformers
-                takes it; None where every position may see all before it.
-            position_ids: of rows that go on (`position_ids` in backbone.py); `embedded` has those
-                of rows that begin here.
+            attention_mask: [batch, all positions] or [batch, 1, queries, keys] of transformers;
+                None where every position may see all before it.
+            position_ids: of rows that go on (see backbone.py); `embedded` has those that begin.
             cache: keys and values of the positions before; the new ones are appended.
+            attention_arguments: what a kind of attention takes in place of a mask.
         """
         return self.backbone.model.language_model(
             inputs_embeds=embedded.embeddings,
@@ -303,6 +303,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
             past_key_values=cache,
             use_cache=cache is not None,
             **embedded.deepstack_arguments,
+            **attention_arguments,
         ).last_hidden_state
 
     def next_logits(
@@ -328,8 +329,8 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         """States of whole rows, through packed ones if there is a packing."""
         if packing is None:
             return self.language_states(embedded)
-        mask = packing.mask_for(self.backbone.model.language_model, embedded.embeddings.dtype)
-        return packing.unpack(self.language_states(packing.pack(embedded), mask))
+        arguments = packing.attention_arguments(self.backbone, embedded.embeddings.dtype)
+        return packing.unpack(self.language_states(packing.pack(embedded), **arguments))
 
     def _teach(
         self,
@@ -338,10 +339,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
         packing: Packing | None,
         options: LossOptions,
     ) -> Float[Tensor, ""]:
-        """How far the states of grounded words have gone from those without LoRA.
-
-        The teacher is the model itself without its adapters, given the same embeddings.
-        """
+        """How far the states of grounded words have gone from those of the model without LoRA."""
         if not options.teacher:
             return embedded.embeddings.new_zeros(())
         with torch.no_grad(), without_lora(self.backbone):

@@ -7,6 +7,7 @@ from pathlib import Path
 import bm25s
 import numpy as np
 import Stemmer
+from jaxtyping import Float64
 
 from pixsearch.retrieval.index import Hit
 from pixsearch.retrieval.manifest import REMEDY, Identity, Manifest
@@ -33,6 +34,19 @@ class LexicalIndex:
         """At most k documents for each query, all of which share a word with it."""
         assert k > 0
         return [self._best(words, k) for words in _words(queries)]
+
+    def scores(
+        self, queries: Sequence[str], rows: Sequence[Sequence[int]]
+    ) -> list[Float64[np.ndarray, " num_rows"]]:
+        """See `TextIndex`; 0 where no word is shared."""
+        if not queries:
+            return []
+        return [self._scores_of(*each) for each in zip(_words(queries), rows, strict=True)]
+
+    def _scores_of(self, words: list[str], rows: Sequence[int]) -> Float64[np.ndarray, " num_rows"]:
+        if not words:
+            return np.zeros(len(rows))
+        return self._scorer.get_scores(words)[list(rows)].astype(np.float64)
 
     def _best(self, words: list[str], k: int) -> list[Hit]:
         if not words:

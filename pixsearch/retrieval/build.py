@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int64
 from tqdm import tqdm
 
-from pixsearch.config import BuildOptions, EncoderOptions, RetrievalOptions
+from pixsearch.config import Backend, BuildOptions, EncoderOptions, RetrievalOptions, TextSearch
 from pixsearch.retrieval.bm25 import LexicalIndex, lexical_identity, lexical_manifest
 from pixsearch.retrieval.building.encoding import Encode, Encoding
 from pixsearch.retrieval.building.finishing import alone, write_vector_index
@@ -45,6 +45,11 @@ from pixsearch.retrieval.manifest import (
 logger = logging.getLogger(__name__)
 
 TEXT, IMAGE, LEXICAL = "text", "image", "bm25"  # folders under RetrievalOptions.index
+TEXT_INDEXES: dict[TextSearch, tuple[str, ...]] = {
+    TextSearch.dense: (TEXT,),
+    TextSearch.bm25: (LEXICAL,),
+    TextSearch.hybrid: (TEXT, LEXICAL),
+}
 SHARDS = "vectors"  # likewise; shards of TEXT and IMAGE are in folders of these names
 
 
@@ -82,7 +87,7 @@ def text_identity(
         options.text_encoder,
         fingerprint=encoder.fingerprint,
         corpus_sha256=knowledge_base.sha256,
-        factory=options.factory,
+        factory=_engine(options),
     )
 
 
@@ -94,8 +99,12 @@ def image_identity(
         options.image_encoder,
         fingerprint=encoder.fingerprint,
         corpus_sha256=knowledge_base.images_sha256(),
-        factory=options.factory,
+        factory=_engine(options),
     )
+
+
+def _engine(options: RetrievalOptions) -> str:
+    return "qdrant" if options.backend is Backend.qdrant else options.factory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +127,7 @@ class _Build:
     ) -> None:
         self._options = options
         self._build = build
+        self._text_indexes = TEXT_INDEXES[options.text_search]
         self._process = Process.from_environment()
         self._disable_bar = None if progress is None else not progress
         self._knowledge_base = KnowledgeBase(options.knowledge_base)
@@ -128,14 +138,14 @@ class _Build:
         if not self._process.is_main:
             return {}
         with alone(Path(self._options.index) / SHARDS):
-            manifests = {LEXICAL: self._lexical()} if self._options.lexical else {}
+            manifests = {LEXICAL: self._lexical()} if LEXICAL in self._text_indexes else {}
             return manifests | {job.name: job.found or self._finish(job) for job in jobs}
 
     def _encode_all(self) -> list[_Job]:
         """Shards first, of texts and of images: no process waits while it could encode."""
         limit = self._build.max_document_characters
         num_images = count_images(self._knowledge_base, max_characters=limit)
-        jobs = [] if self._options.lexical else [self._encode_texts()]
+        jobs = [self._encode_texts()] if TEXT in self._text_indexes else []
         if num_images.any():
             jobs.append(self._encode_images(num_images))
         else:

@@ -10,34 +10,26 @@ from typing import Any, Protocol, runtime_checkable
 
 import faiss
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from pixsearch.config import BuildOptions, IndexDevice
-from pixsearch.retrieval.building.filling import fill_index, set_search_parameters
-from pixsearch.retrieval.gpu_flat import GpuFlat
+from pixsearch.retrieval.building.filling import faiss_reason, fill_index, set_search_parameters
+from pixsearch.retrieval.gpu_flat import MOST_NEIGHBOURS, GpuFlat
+from pixsearch.retrieval.hits import (
+    MISS,
+    SCORE_DECIMALS,
+    Hit,
+    VectorCounts,
+    refuse_dimension,
+    refuse_not_finite,
+    search_documents,
+)
 from pixsearch.retrieval.manifest import REMEDY, Manifest, read_manifest
 from pixsearch.retrieval.vectors import Vectors
 
 logger = logging.getLogger(__name__)
 
 VECTORS, ROWS = "vectors.faiss", "rows.npy"  # files in the folder of an index
-# Scores are rounded before they are compared: FAISS sums in another order for large batches, and
-# the order of near-equal hits must not depend on what else is asked in the same call.
-SCORE_DECIMALS = 5
-SPARE_VECTORS = 8  # fetched beyond those that are needed, to see whether the last one is tied
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hit:
-    """A document that was found.
-
-    Attributes:
-        row: its place in the knowledge base.
-        score: cosine similarity (of its best image), or BM25's score.
-    """
-
-    row: int
-    score: float
 
 
 @runtime_checkable
@@ -47,19 +39,43 @@ class Index(Protocol):
     def search(self, queries: Sequence[Any], k: int) -> list[list[Hit]]: ...
 
 
+@runtime_checkable
+class TextIndex(Index, Protocol):
+    """An index of texts that also compares a text with documents of the caller's choice."""
+
+    def scores(
+        self, queries: Sequence[str], rows: Sequence[Sequence[int]]
+    ) -> list[Float64[np.ndarray, " num_rows"]]:
+        """For each query, its similarity to the documents in its rows, as a search measures it."""
+        ...
+
+
+@runtime_checkable
+class VectorSearch(Protocol):
+    """An index that is asked by vectors; `VectorIndex` says what its methods owe."""
+
+    def search(self, vectors: Float32[np.ndarray, "num dimension"], k: int) -> list[list[Hit]]: ...
+
+    def scores(
+        self, vector: Float32[np.ndarray, " dimension"], rows: Sequence[int]
+    ) -> Float64[np.ndarray, " num_rows"]: ...
+
+
 class VectorIndex:
     """Unit vectors and the row of the document that each belongs to.
 
-    Several vectors of one document fold into one hit, its best. Documents with the same score come
-    in the order of the knowledge base.
+    Several vectors of one document fold into one hit, its best.
     """
 
     def __init__(self, index: faiss.Index | GpuFlat, rows: Int64[np.ndarray, " count"]) -> None:
         assert index.ntotal == len(rows) > 0
         self._index = index
         self._rows = rows
-        # The best k documents are among the best k x most vectors, whatever the folding.
-        self._most_per_document = int(np.unique(rows, return_counts=True)[1].max())
+        self._counts = VectorCounts(
+            total=index.ntotal,
+            most_per_document=int(np.unique(rows, return_counts=True)[1].max()),
+            most_fetched=MOST_NEIGHBOURS if isinstance(index, GpuFlat) else index.ntotal,
+        )
 
     @classmethod
     def build(
@@ -85,56 +101,48 @@ class VectorIndex:
         return self._index.ntotal
 
     def search(self, vectors: Float32[np.ndarray, "num dimension"], k: int) -> list[list[Hit]]:
-        """At most k documents for each vector; fewer if there are not as many, or ANN missed.
-
-        A zero vector (a text without words) is near to nothing: no hits.
+        """At most k documents for each vector, as `search_documents` orders them.
 
         Raises:
-            ValueError: a vector that is not finite.
+            ValueError: a vector that is not finite, or of another dimension than the index.
         """
-        assert k > 0
-        if len(vectors) == 0:
-            return []
-        refuse_not_finite(vectors, what="a query's vector")
-        has_words = vectors.any(axis=1)
-        found = iter(self._search_beyond_ties(vectors[has_words], k))
-        return [next(found) if each else [] for each in has_words]
+        refuse_dimension(vectors, self.dimension)
+        return search_documents(self._fetch, vectors, k, self._counts)
 
-    def _search_beyond_ties(
-        self, vectors: Float32[np.ndarray, "num dimension"], k: int
-    ) -> list[list[Hit]]:
-        """The best k of so many that none of those left out scores as the last of them does.
+    def _fetch(
+        self, vectors: Float32[np.ndarray, "num dimension"], fetched: int
+    ) -> tuple[Float32[np.ndarray, "num fetched"], Int64[np.ndarray, "num fetched"]]:
+        scores, places = self._index.search(vectors, fetched)
+        # FAISS fills up with -1; as a place that would be the last vector.
+        return scores, np.where(places < 0, MISS, self._rows[places])
 
-        FAISS keeps any of several equal ones; which of them come first is the knowledge base's say.
-        Queries that are not tied are not asked again: an approximate index finds more the more it
-        is asked for, and what it finds must not hang on the other queries.
+    def scores(
+        self, vector: Float32[np.ndarray, " dimension"], rows: Sequence[int]
+    ) -> Float64[np.ndarray, " num_rows"]:
+        """Similarity of a vector to the documents in `rows`, each of which must have one vector.
+
+        It is compared with what the index keeps of them, as exact as its factory is.
+
+        Raises:
+            ValueError: the index cannot give its vectors back.
         """
-        hits: list[list[Hit]] = [[] for _ in vectors]
-        open_rows = np.arange(len(vectors))
-        fetched = min(k * self._most_per_document + SPARE_VECTORS, len(self))
-        while len(open_rows):
-            scores, places = self._index.search(vectors[open_rows], fetched)
-            for row, *found in zip(open_rows.tolist(), scores, places, strict=True):
-                hits[row] = self._fold(*found, k)
-            last_scores = np.round(scores[:, -1].astype(np.float64), SCORE_DECIMALS)
-            is_cut = [
-                fetched < len(self) and len(hits[row]) == k and hits[row][-1].score <= last
-                for row, last in zip(open_rows.tolist(), last_scores.tolist(), strict=True)
-            ]
-            open_rows = open_rows[is_cut]
-            fetched = min(2 * fetched, len(self))
-        return hits
+        places = np.searchsorted(self._rows, rows)
+        assert (self._rows[places] == rows).all(), "vectors stand in the knowledge base's order"
+        try:
+            self._prepare_to_reconstruct()
+            documents = self._index.reconstruct_batch(places)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the index does not give its vectors back ({faiss_reason(error)}): set "
+                "retrieval.from_document=lead, or end the factory in ',Refine(SQ8)' and rebuild"
+            ) from error
+        return np.round((documents @ vector).astype(np.float64), SCORE_DECIMALS)
 
-    def _fold(
-        self, scores: Float32[np.ndarray, " fetched"], places: Int64[np.ndarray, " fetched"], k: int
-    ) -> list[Hit]:
-        found = places >= 0  # FAISS fills up with -1; as a row that would be the last document
-        best: dict[int, float] = {}
-        rounded = np.round(scores[found].astype(np.float64), SCORE_DECIMALS)
-        for row, score in zip(self._rows[places[found]].tolist(), rounded.tolist(), strict=True):
-            best[row] = max(score, best.get(row, score))
-        ordered = sorted(best.items(), key=lambda item: (-item[1], item[0]))
-        return [Hit(row=row, score=score) for row, score in ordered[:k]]
+    def _prepare_to_reconstruct(self) -> None:
+        """An inverted file finds a vector by its number only with a map, 8 bytes per vector."""
+        inverted = faiss.try_extract_index_ivf(self._index)
+        if inverted is not None and inverted.direct_map.no():
+            inverted.make_direct_map()
 
     def nearest(
         self, vectors: Float32[np.ndarray, "num dimension"], k: int
@@ -196,18 +204,21 @@ class EncodedIndex:
     """
 
     encode: Callable[[Sequence[Any]], Float32[np.ndarray, "num dimension"]]
-    vectors: VectorIndex
+    vectors: VectorSearch
 
     def search(self, queries: Sequence[Any], k: int) -> list[list[Hit]]:
         """All queries in one call of the encoder, then one of the index."""
         return self.vectors.search(self.encode(queries), k) if queries else []
 
-
-def refuse_not_finite(vectors: Float32[np.ndarray, "num dimension"], *, what: str) -> None:
-    """Raises ValueError if a vector holds NaN or infinity."""
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if bad.size:
-        raise ValueError(f"{what} (number {bad[0]}) is not finite: check the encoder's weights")
+    def scores(
+        self, queries: Sequence[str], rows: Sequence[Sequence[int]]
+    ) -> list[Float64[np.ndarray, " num_rows"]]:
+        """See `TextIndex`. All queries in one call of the encoder."""
+        if not queries:
+            return []
+        vectors = self.encode(queries)
+        refuse_not_finite(vectors, what="a query's vector")
+        return [self.vectors.scores(*each) for each in zip(vectors, rows, strict=True)]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ class Identity:
     Attributes:
         encoder: key of ENCODERS, or "bm25".
         fingerprint: sha256 of the encoder's weights and configuration.
-        metric: "cosine", or "bm25".
+        metric: "cosine", "inner_product" of vectors that keep their length, or "bm25".
         prefix: put before every query.
         corpus_sha256: of the documents, for images with the lengths of their files.
         factory: FAISS index factory string, or "bm25s".
@@ -79,9 +79,9 @@ def encoder_identity(
         encoder=options.name,
         fingerprint=fingerprint,
         dimension=options.dimension,
-        metric="cosine",
+        metric="cosine" if options.normalize else "inner_product",
         prefix=options.prefix,
-        pooling=options.pooling,
+        pooling=str(options.pooling),
         corpus_sha256=corpus_sha256,
         factory=factory,
     )

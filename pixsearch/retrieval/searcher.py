@@ -1,42 +1,66 @@
 """The searcher: queries of any type in, passages out."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from PIL import Image
-
-from pixsearch.config import QueryType, RegionCrop, RetrievalOptions
+from pixsearch.config import FromDocument, QueryType, RegionCrop, RetrievalOptions
 from pixsearch.queries import Passage, Query
-from pixsearch.retrieval.bm25 import LexicalIndex, lexical_identity
-from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT, image_identity, text_identity
-from pixsearch.retrieval.crops import region_image
-from pixsearch.retrieval.encoders import open_image_encoder, open_text_encoder
-from pixsearch.retrieval.index import EncodedIndex, Hit, Index, VectorIndex
+from pixsearch.retrieval.cache import ResultCache
+from pixsearch.retrieval.from_document import nearest_chunks
+from pixsearch.retrieval.fusion import fused
+from pixsearch.retrieval.hits import Hit
+from pixsearch.retrieval.index import Index, TextIndex
+from pixsearch.retrieval.info import SourceInfo, digest_of, local_info
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
-from pixsearch.retrieval.manifest import Identity, check_files, check_identity, read_manifest
+from pixsearch.retrieval.local_indexes import open_image_index, open_text_index
+from pixsearch.retrieval.regions import ImageQuery
+
+
+@runtime_checkable
+class AnyReranker(Protocol):
+    """Puts passages in a new order; pixsearch/retrieval/reranker.py has one.
+
+    Attributes:
+        fingerprint: sha256 of all that decides the order.
+    """
+
+    fingerprint: str
+
+    def rerank(
+        self, queries: Sequence[str], found: Sequence[Sequence[Passage]], k: int
+    ) -> list[list[Passage]]: ...
 
 
 class Searcher:
     """Finds passages for text, image and region queries in one knowledge base.
 
     `Searcher.open(options)` loads what `build_indexes(options)` built. For one thread at a time.
+
+    Attributes:
+        cache: of results, None without one.
     """
 
     def __init__(
         self,
         knowledge_base: KnowledgeBase,
-        text_index: Index,
+        text_index: TextIndex,
         image_index: Index | None,
         options: RetrievalOptions,
+        *,
+        reranker: AnyReranker | None = None,
     ) -> None:
         """
         Args:
             image_index: None for a knowledge base without images.
+            reranker: of text queries.
         """
         self.knowledge_base = knowledge_base
         self._text_index = text_index
         self._image_index = image_index
         self._options = options
+        self._reranker = reranker
+        entries = options.cache_entries
+        self.cache = ResultCache(entries, index=digest_of(self.info())) if entries else None
 
     @classmethod
     def open(cls, options: RetrievalOptions) -> "Searcher":
@@ -46,10 +70,14 @@ class Searcher:
             ValueError: an index is missing, corrupt, or was built from something else.
         """
         knowledge_base = KnowledgeBase(options.knowledge_base)
-        open_texts = _open_lexical_index if options.lexical else _open_text_index
         has_images = any(document.images for document in knowledge_base)
-        image_index = _open_image_index(options, knowledge_base) if has_images else None
-        return cls(knowledge_base, open_texts(options, knowledge_base), image_index, options)
+        return cls(
+            knowledge_base,
+            open_text_index(options, knowledge_base),
+            open_image_index(options, knowledge_base) if has_images else None,
+            options,
+            reranker=open_reranker(options) if options.reranker.model else None,
+        )
 
     def search(
         self,
@@ -61,37 +89,67 @@ class Searcher:
         """The k nearest passages of each query, nearest first; fewer if there are not as many.
 
         All texts are encoded together, and so are all whole images and regions. A text query
-        without words finds nothing.
+        without words finds nothing. What an image or region finds is a document; which chunk of it
+        is returned, `RetrievalOptions.from_document` says.
+
+        Scores are those of the index that was asked (cosine, BM25), of the fusion where two were,
+        or of the reranker.
 
         Raises:
-            ValueError: k < 1, an empty mask, or an image query where there is no image index.
+            ValueError: k < 1, an empty mask, an image query where there is no image index, or
+                `mask_pooled` with an encoder whose patches are of no use (regions.py).
         """
         if k < 1:
             raise ValueError(f"k={k}: ask for at least one passage")
-        texts = {place: query.text for place, query in enumerate(queries) if _has_words(query)}
-        images = {
-            place: self._query_image(query, region_crop)
-            for place, query in enumerate(queries)
-            if query.type is not QueryType.text
-        }
-        hits = dict(zip(texts, self._text_index.search(list(texts.values()), k), strict=True))
-        hits |= zip(images, self._search_images(list(images.values()), k), strict=True)
-        return [self._passages(hits.get(place, [])) for place in range(len(queries))]
-
-    def _query_image(self, query: Query, region_crop: RegionCrop) -> Image.Image:
-        assert query.image is not None
-        if query.type is QueryType.image:
-            return query.image
-        assert query.mask is not None
-        return region_image(
-            query.image,
-            query.mask,
-            crop=region_crop,
-            min_side=self._options.min_region_side,
-            margin=self._options.region_margin,
+        if self.cache is None:
+            return self._find(queries, k, region_crop)
+        return self.cache.search(
+            queries, k, region_crop, lambda missing: self._find(missing, k, region_crop)
         )
 
-    def _search_images(self, images: list[Image.Image], k: int) -> list[list[Hit]]:
+    def info(self) -> SourceInfo:
+        """What is searched."""
+        reranker = self._reranker and self._reranker.fingerprint
+        return local_info(self._options, self.knowledge_base, reranker=reranker)
+
+    def _find(
+        self, queries: Sequence[Query], k: int, region_crop: RegionCrop
+    ) -> list[list[Passage]]:
+        texts = [query for query in queries if query.type is QueryType.text]
+        images = [query for query in queries if query.type is not QueryType.text]
+        by_text = iter(self._find_by_text(texts, k))
+        by_image = iter(self._find_by_image(images, k, region_crop))
+        return [next(by_text if query.type is QueryType.text else by_image) for query in queries]
+
+    def _find_by_text(self, queries: list[Query], k: int) -> list[list[Passage]]:
+        texts = [query.text for query in queries]
+        if self._reranker is None:
+            return self.knowledge_base.passages(self._search_texts(texts, k))
+        hits = self._search_texts(texts, max(k, self._options.reranker.candidates))
+        passages = self.knowledge_base.passages(hits)
+        return self._reranker.rerank([text or "" for text in texts], passages, k)
+
+    def _find_by_image(
+        self, queries: list[Query], k: int, region_crop: RegionCrop
+    ) -> list[list[Passage]]:
+        images = [_image_query(query, region_crop) for query in queries]
+        questions = [query.question for query in queries]
+        if not self._options.fuse_question:
+            hits = self._chunks_of(self._search_images(images, k), questions)
+            return self.knowledge_base.passages(hits)
+        depth = max(k, self._options.fusion.candidates)
+        hits = self._chunks_of(self._search_images(images, depth), questions)
+        both = zip(hits, self._search_texts(questions, depth), strict=True)
+        constant = self._options.fusion.constant
+        return self.knowledge_base.passages([fused(each, k, constant=constant) for each in both])
+
+    def _search_texts(self, texts: Sequence[str | None], k: int) -> list[list[Hit]]:
+        """Hits of each text; none of one without words."""
+        worded = [text for text in texts if _has_words(text)]
+        hits = iter(self._text_index.search(worded, k) if worded else [])
+        return [next(hits) if _has_words(text) else [] for text in texts]
+
+    def _search_images(self, images: list[ImageQuery], k: int) -> list[list[Hit]]:
         if not images:
             return []
         if self._image_index is None:
@@ -101,50 +159,31 @@ class Searcher:
             )
         return self._image_index.search(images, k)
 
-    def _passages(self, hits: list[Hit]) -> list[Passage]:
-        return [self.knowledge_base.passage(hit.row, hit.score) for hit in hits]
+    def _chunks_of(
+        self, found: list[list[Hit]], questions: Sequence[str | None]
+    ) -> list[list[Hit]]:
+        """Hits in documents become hits in their chunks; images belong to the lead as it is."""
+        if self._options.from_document is FromDocument.lead:
+            return found
+        return nearest_chunks(self.knowledge_base, self._text_index, found, questions)
 
 
-def _has_words(query: Query) -> bool:
-    return query.type is QueryType.text and bool(query.text and query.text.strip())
+def open_reranker(options: RetrievalOptions) -> AnyReranker:
+    """The cross-encoder that `options.reranker` names.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from pixsearch.retrieval.reranker import Reranker  # torch, for which a search needs not wait
+
+    return Reranker(options.reranker)
 
 
-def _open_text_index(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> EncodedIndex:
-    encoder = open_text_encoder(options.text_encoder)
-    identity = text_identity(options, encoder, knowledge_base)
-    prefix = options.text_encoder.prefix
-    return EncodedIndex(
-        encode=lambda texts: encoder.encode_text([prefix + text for text in texts]),
-        vectors=_open_vectors(options, TEXT, identity),
-    )
+def _has_words(text: str | None) -> bool:
+    return bool(text and text.strip())
 
 
-def _open_image_index(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> EncodedIndex:
-    encoder = open_image_encoder(options.image_encoder)
-    identity = image_identity(options, encoder, knowledge_base)
-    vectors = _open_vectors(options, IMAGE, identity)
-    return EncodedIndex(encode=encoder.encode_image, vectors=vectors)
-
-
-def _open_lexical_index(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> LexicalIndex:
-    identity = lexical_identity(knowledge_base.sha256)
-    return LexicalIndex.load(_checked(options, LEXICAL, identity))
-
-
-def _open_vectors(options: RetrievalOptions, name: str, identity: Identity) -> VectorIndex:
-    folder = _checked(options, name, identity)
-    return VectorIndex.load(
-        folder,
-        memory_map=options.memory_map,
-        device=options.device,
-        search_parameters=options.search_parameters,
-    )
-
-
-def _checked(options: RetrievalOptions, name: str, identity: Identity) -> Path:
-    """The folder of an index that fits and whose files are those that were built."""
-    folder = Path(options.index) / name
-    manifest = read_manifest(folder)
-    check_identity(manifest.identity, identity, folder)
-    check_files(manifest, folder, verify=options.verify)
-    return folder
+def _image_query(query: Query, region_crop: RegionCrop) -> ImageQuery:
+    assert query.image is not None
+    mask = query.mask if query.type is QueryType.region else None
+    return ImageQuery(image=query.image, mask=mask, crop=region_crop)

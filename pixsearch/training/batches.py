@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from pixsearch.config import TrainOptions
+from pixsearch.config import Attention, TrainOptions
 from pixsearch.datasets.batch import Batch, collate
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.features import ImageFeatures
-from pixsearch.model.packing import Packing, pack
+from pixsearch.model.packing import Packing, pack, pack_apart
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.training.ahead import Ahead
 from pixsearch.training.engines.frozen import encoder_tensors
@@ -127,12 +127,16 @@ class BatchSource:
     def _packing(self, batch: Batch) -> Packing | None:
         if not self._options.stage.pack:
             return None
-        packing = pack(
-            batch.input_ids,
-            batch.attention_mask.sum(dim=1).tolist(),
-            batch.image_rows.tolist(),
-            capacity=self._options.stage.max_length,
-        )
+        lengths = batch.attention_mask.sum(dim=1).tolist()
+        if self._options.model.attention is Attention.flash_attention_2:
+            packing = pack_apart(batch.input_ids, lengths)
+        else:
+            packing = pack(
+                batch.input_ids,
+                lengths,
+                batch.image_rows.tolist(),
+                capacity=self._options.stage.max_length,
+            )
         return packing.to(self._model.device)
 
     def _collate(self, examples: Sequence[Example]) -> Batch:

@@ -8,12 +8,15 @@ import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -102,10 +105,10 @@ class Checkpoints:
         Args:
             weights: of a model that is split; by default its own.
         """
-        aside = self._aside(f"step-{step:06d}")
-        model.save_pretrained(aside, state_dict=weights)
-        torch.save(optimizer_state, aside / OPTIMIZER_FILE)
-        folder = self._finish(aside, {"step": step, "position": position})
+        folder = self.output_dir / f"step-{step:06d}"
+        with self._written(folder, {"step": step, "position": position}) as aside:
+            model.save_pretrained(aside, state_dict=weights)
+            torch.save(optimizer_state, aside / OPTIMIZER_FILE)
         if self.keep:
             for old in self._steps()[: -self.keep]:
                 shutil.rmtree(old)
@@ -115,24 +118,35 @@ class Checkpoints:
         self, step: int, model: PreTrainedModel, *, weights: dict[str, Tensor] | None = None
     ) -> Path:
         """Write `final/`: weights alone."""
-        aside = self._aside(FINAL)
-        model.save_pretrained(aside, state_dict=weights)
-        return self._finish(aside, {"step": step})
+        with self._written(self.final, {"step": step}) as aside:
+            model.save_pretrained(aside, state_dict=weights)
+        return self.final
 
     def _steps(self) -> list[Path]:
         folders = self.output_dir.glob("step-*")
         return sorted(folder for folder in folders if folder.name[len("step-") :].isdigit())
 
-    def _aside(self, name: str) -> Path:
-        aside = self.output_dir / f"{name}.partial"
-        shutil.rmtree(aside, ignore_errors=True)  # left by a run that was killed here
-        aside.mkdir(parents=True)
-        return aside
+    @contextmanager
+    def _written(self, folder: Path, state: dict[str, Any]) -> Iterator[Path]:
+        """A folder beside `folder`, whose place it takes when all is in it.
 
-    def _finish(self, aside: Path, state: dict[str, Any]) -> Path:
-        (aside / OPTIONS_FILE).write_text(json.dumps(self.resolved, indent=2))
-        (aside / STATE_FILE).write_text(json.dumps(state))
-        return aside.rename(aside.with_suffix(""))
+        Raises:
+            OSError: it cannot be written, for one thing because the disk is full; one line.
+        """
+        aside = folder.with_suffix(".partial")
+        shutil.rmtree(aside, ignore_errors=True)  # left by a run that was killed here
+        try:
+            aside.mkdir(parents=True)
+            yield aside
+            (aside / OPTIONS_FILE).write_text(json.dumps(self.resolved, indent=2))
+            (aside / STATE_FILE).write_text(json.dumps(state))
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch.save's is a RuntimeError
+            shutil.rmtree(aside, ignore_errors=True)
+            raise OSError(
+                f"the checkpoint {folder} cannot be written ({str(error).splitlines()[0]}); what "
+                "was saved before is whole: see to the disk, then give the same command again"
+            ) from error
+        aside.rename(folder)
 
     def _check(self, folder: Path) -> None:
         saved = flatten(json.loads((folder / OPTIONS_FILE).read_text()))

@@ -42,12 +42,7 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
     """
     processes = join_processes()
     precision = mixed_precision(options.model.precision, processes.device)
-    check_attention(
-        options.model.attention,
-        device=processes.device,
-        precision=precision,
-        packs=options.stage.pack,
-    )
+    check_attention(options.model.attention, device=processes.device, precision=precision)
     check_frozen_in_bf16(options.model, precision)
     make_engine = engine_of(processes)
     check_quantization(options, is_split=make_engine.is_split)

@@ -39,6 +39,8 @@ class SampledSearch(Protocol):
     def type(self) -> QueryType: ...
     @property
     def text(self) -> str | None: ...
+    @property
+    def failed(self) -> str | None: ...
 
 
 @runtime_checkable
@@ -102,7 +104,7 @@ def _line(example: Example, sample: Sampled, picture: str | None) -> dict[str, o
         "picture": picture,
         "conversation": _written(example.conversation),
         "generated": sample.all_text,
-        "searches": [_query(search.type, search.text) for search in sample.searches],
+        "searches": [_asked(search) for search in sample.searches],
         "phrases": [each.phrase for each in sample.grounded],
     }
 
@@ -123,6 +125,11 @@ def _words(part: Part) -> str:
             return f"[{phrase}]"
         case Searched(type=query_type, text=text):
             return _query(query_type, text)
+
+
+def _asked(search: SampledSearch) -> str:
+    failed = f" [failed: {search.failed}]" if search.failed else ""
+    return _query(search.type, search.text) + failed
 
 
 def _query(query_type: QueryType, text: str | None) -> str:

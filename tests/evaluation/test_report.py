@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pixsearch.config import QueryType, RegionCrop
+from pixsearch.config import QueryType, RegionCrop, RetrievalOptions
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation.prediction import GroundedPhrase
 from pixsearch.evaluation.report import write_report
@@ -84,8 +84,7 @@ def test_places_are_kept_for_answers_with_masks_and_crops(tmp_path):
     view = TrajectoryView(
         KnowledgeBase(str(tmp_path)),
         crop=RegionCrop.masked_crop,
-        min_region_side=8,
-        region_margin=0.1,
+        retrieval=RetrievalOptions(),
         name="full",
         rivals={},
         span=AFTER,

@@ -8,7 +8,7 @@ from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation.prediction import Prediction
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, RUNTIME, SCENES, write_results
 from pixsearch.evaluation.store import LineStore
-from tests.evaluation.worlds import benchmark, box, prediction, query
+from tests.evaluation.worlds import benchmark, box, prediction, query, sample
 
 AFTER = AnswerSpan.after_last_search
 IMAGE = QueryType.image
@@ -167,7 +167,16 @@ def test_what_was_done_to_queries_is_counted(tmp_path):
     world = benchmark()
     tiny = replace(query("e1"), type=QueryType.region, mask=encode_rle(box(2, 2, 20, 3)))
     wide = replace(tiny, mask=encode_rle(box(2, 2, 20, 8)), passage_ids=())
-    answers = [prediction(each, "Tarn", tiny, wide) for each in world.samples]
+    failed = replace(wide, failed="no answer")
+    answers = [prediction(each, "Tarn", tiny, wide, failed) for each in world.samples]
     save(tmp_path, world, {"full": answers}, masks=[])
     found = write_results(tmp_path, world, span=AFTER)["policies"]["full"]
     assert found["num_tiny_masks"] == found["num_empty_evidence"] == len(world.samples)
+    assert found["num_failed_searches"] == len(world.samples)
+
+
+def test_a_failed_search_is_kept_in_its_line_and_older_lines_have_none():
+    line = prediction(sample("a"), "Tarn", replace(query(), failed="no answer")).to_json()
+    assert Prediction.from_json(line).queries[0].failed == "no answer"
+    del line["queries"][0]["failed"]
+    assert Prediction.from_json(line).queries[0].failed is None

@@ -45,6 +45,7 @@ def test_a_region_search_asks_with_the_mask_of_the_last_phrase(model: PixSearch)
     trajectory = run_script(model, "A box", ":seg", *REGION_SEARCH, search=search)
     (query,), (record,) = search.queries, trajectory.searches
     assert query.type is record.type is QueryType.region
+    assert query.question == QUESTION
     assert np.array_equal(query.mask, trajectory.grounded[1].mask)
     assert record.passages[1].text == "Another passage."
     assert record.num_injected == 2
@@ -144,6 +145,8 @@ def test_only_allowed_and_possible_types_are_asked(
     image = picture() if has_image else None
     engine.generate([Request(id="one", question=QUESTION, image=image)])
     assert {query.type for query in search.queries} == expected
+    is_text = {query.question: query.type is QueryType.text for query in search.queries}
+    assert is_text in ({None: True, QUESTION: False}, {None: True}, {QUESTION: False}, {})
 
 
 def test_an_unknown_type_is_an_error(model: PixSearch) -> None:
@@ -225,6 +228,7 @@ def test_an_empty_mask_is_handled_as_the_policy_says(
     )
     (record,) = trajectory.searches
     assert [query.type for query in search.queries] == asked
+    assert all(query.question for query in search.queries)
     assert record.type is QueryType.region
     assert record.empty_mask_action is action
     assert bool(record.passages) is bool(asked)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from pixsearch.config import TextSearch
 from pixsearch.miniature.demo import DATASETS, plan
 from pixsearch.miniature.overrides import to_overrides
 from tests.test_configs import composed
@@ -59,11 +60,11 @@ def test_the_demo_knows_the_datasets_of_the_miniature():
 
 
 def test_retrieval_is_the_same_in_every_step():
-    options = composed("demo", "retrieval.lexical=true", "retrieval.factory=HNSW32")
+    options = composed("demo", "retrieval.text_search=bm25", "retrieval.factory=HNSW32")
     for step in plan(options):
         if step.name in ("indexes", "trajectories", "stage 1: ground", "evaluation", "report"):
             found = taken(step).retrieval
-            assert found.lexical
+            assert found.text_search is TextSearch.bm25
             assert found.factory == "HNSW32"
 
 

@@ -39,8 +39,6 @@ def test_flash_attention_is_refused_where_it_cannot_run(monkeypatch: pytest.Monk
         check_attention(flash, device=GPU, precision="bf16")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     check_attention(flash, device=GPU, precision="bf16")
-    with pytest.raises(ValueError, match=r"set stage\.pack=false"):
-        check_attention(flash, device=GPU, precision="bf16", packs=True)
 
 
 def test_the_language_model_alone_attends_otherwise() -> None:

@@ -1,13 +1,23 @@
 """Packed rows hold every token once, and give the states of the padded ones."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from pixsearch.config import Attention, LossOptions
 from pixsearch.model.attention import attending
-from pixsearch.model.packing import PADDING, SHARED, Packing, common_beginning, pack
+from pixsearch.model.packing import (
+    PADDING,
+    SHARED,
+    Packing,
+    common_beginning,
+    pack,
+    pack_apart,
+)
 from tests.families import ALL_FAMILIES, family_model
 from tests.model.examples import batch
 from tests.tiny import tiny_model
@@ -104,6 +114,61 @@ def test_a_common_beginning_may_be_all_of_a_conversation() -> None:
     packing = pack(input_ids, [2, 2], [0, 0], capacity=10)
     assert packing.num_tokens == 2
     assert torch.equal(packing.place[0], packing.place[1])
+
+
+def attend_by_segments(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    cu_seq_lens_q: torch.Tensor,
+    cu_seq_lens_k: torch.Tensor,
+    max_length_q: int,
+    max_length_k: int,
+    scaling: float | None = None,
+    **others: object,
+) -> tuple[torch.Tensor, None]:
+    """What flash attention's kernel computes, which no CPU has: each segment by itself."""
+    assert attention_mask is None
+    assert len(query) == 1
+    assert torch.equal(cu_seq_lens_q, cu_seq_lens_k)
+    lengths = cu_seq_lens_q.diff().tolist()
+    assert max_length_q == max_length_k == max(lengths)
+    attended = [
+        torch.nn.functional.scaled_dot_product_attention(
+            *parts, is_causal=True, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+        )
+        for parts in zip(*(each.split(lengths, dim=2) for each in (query, key, value)), strict=True)
+    ]
+    return torch.cat(attended, dim=2).transpose(1, 2), None
+
+
+@pytest.fixture
+def flash_attention_in_plain_torch() -> Iterator[None]:
+    ALL_ATTENTION_FUNCTIONS["flash_attention_2"] = attend_by_segments
+    yield
+    del ALL_ATTENTION_FUNCTIONS["flash_attention_2"]
+
+
+@pytest.mark.usefixtures("flash_attention_in_plain_torch")
+@pytest.mark.parametrize("family", ALL_FAMILIES)
+def test_flash_attention_is_told_where_conversations_end(family: str) -> None:
+    """Its kernel is another here, the way to it is transformers' and ours."""
+    model = family_model(family)
+    inputs = batch(model, (0, 1, 2, 3, 0, 2))
+    lengths = (inputs["span_tags"] != -100).sum(dim=1).tolist()
+    packing = pack_apart(inputs["input_ids"], lengths)
+    assert packing.source.shape == (1, sum(lengths))
+    plain, masked = model(**inputs), model(**inputs, packing=packing)
+    config = model.backbone.model.language_model.config
+    before, config._attn_implementation = config._attn_implementation, "flash_attention_2"
+    flash = model(**inputs, packing=packing)
+    config._attn_implementation = before
+    for found in (masked, flash):
+        torch.testing.assert_close(found.logits, plain.logits, atol=TOLERANCE, rtol=0)
+        torch.testing.assert_close(found.mask_logits, plain.mask_logits, atol=TOLERANCE, rtol=1e-5)
 
 
 @pytest.mark.slow  # it compiles

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pixsearch.config import TextSearch
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.convert_clip import convert_clip
 from pixsearch.retrieval.searcher import Searcher
@@ -64,8 +65,8 @@ def misfit_image(options, tmp_path):
     return options
 
 
-def misfit_lexical(options, tmp_path):
-    return replace(options, lexical=True)
+def misfit_text_search(options, tmp_path):
+    return replace(options, text_search=TextSearch.bm25)
 
 
 def truncated_vectors(options, tmp_path):
@@ -106,7 +107,7 @@ def corrupt_manifest(options, tmp_path):
         (misfit_weights, "image does not fit: fingerprint is '"),
         (misfit_corpus, "corpus_sha256 is '"),
         (misfit_image, "image does not fit: corpus_sha256 is '"),
-        (misfit_lexical, "bm25/manifest.json is missing"),
+        (misfit_text_search, "bm25/manifest.json is missing"),
         (truncated_vectors, "text/vectors.faiss has 100 bytes, its manifest says "),
         (flipped_vectors, "text/vectors.faiss is corrupt"),
         (missing_rows, "text lacks rows.npy"),

@@ -1,11 +1,13 @@
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pixsearch.config import EncoderOptions
+from pixsearch.config import EncoderOptions, Pooling
 from pixsearch.retrieval.convert_clip import convert_clip
 from pixsearch.retrieval.encoders import open_image_encoder, open_text_encoder
 
@@ -73,9 +75,13 @@ def test_fingerprint_follows_weights_and_preprocessing(clip_folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "word2vec"}, "'word2vec' is unknown: choose from hashed_ngrams, open_clip"),
+        (
+            {"name": "word2vec"},
+            "'word2vec' is unknown: choose from clip, dino, hashed_ngrams, ",
+        ),
         ({"name": "open_clip"}, "open_clip_config.json is missing"),
-        ({"pooling": "mean"}, "set 'none'"),
+        ({"pooling": Pooling.mean}, "hashed_ngrams.pooling=mean: its pooling is part of it, set"),
+        ({"normalize": False}, "hashed_ngrams.normalize=false"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(changes, message):
@@ -93,6 +99,16 @@ def test_modality_dimension_and_prefix_are_checked(clip_folder):
         open_image_encoder(replace(image, dimension=25))
     with pytest.raises(ValueError, match="prefix='query: '"):
         open_image_encoder(replace(image, prefix="query: "))
+
+
+def test_libraries_are_imported_with_their_encoder():
+    """A search by words alone starts without torch."""
+    heavy = {"torch", "transformers", "open_clip", "sentence_transformers"}
+    program = "import sys, pixsearch.retrieval.searcher; sys.stdout.write(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "pixsearch.retrieval.build" in done.stdout.split()
+    assert not heavy & set(done.stdout.split())
 
 
 def test_missing_weights_are_not_replaced_by_random_ones(clip_folder, tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 
 from pixsearch.queries import Passage
+from pixsearch.retrieval.hits import Hit
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 
 from .conftest import write_corpus
@@ -20,7 +21,8 @@ def test_ids_rows_and_passages(tmp_path):
     assert "c" not in knowledge_base
     assert knowledge_base.document(1).title == ""
     expected = Passage(id="b", title="Bé", text="Second letter. ✓", score=0.5)
-    assert knowledge_base.passage(0, 0.5) == expected
+    found = knowledge_base.passages([[Hit(row=0, score=0.5)], [], [Hit(row=0, score=0.5)]])
+    assert found == [[expected], [], [expected]]
     with pytest.raises(KeyError, match="no document 'c'"):
         knowledge_base["c"]
 
@@ -30,6 +32,13 @@ def test_blank_lines_and_a_missing_last_newline_do_no_harm(tmp_path):
     path = tmp_path / "corpus.jsonl"
     path.write_text("\n" + path.read_text().replace("\n", "\n\n").rstrip())
     assert KnowledgeBase(tmp_path)["a"].contents == "First letter."
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_document(tmp_path):
+    path = write_corpus(tmp_path, RECORDS) / "corpus.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    hits = [Hit(row=row, score=1.0) for row in (1, 0)]
+    assert [one.id for one in KnowledgeBase(tmp_path).passages([hits])[0]] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

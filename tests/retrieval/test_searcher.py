@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixsearch.config import RegionCrop
+from pixsearch.config import FusionOptions, RegionCrop, RerankerOptions, TextSearch
 from pixsearch.queries import Query
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.crops import MEAN_COLOUR
@@ -85,8 +85,11 @@ def test_images_and_regions_are_encoded_in_one_call(searcher, monkeypatch):
 
 def test_region_crops_differ(searcher):
     query = region_queries()[4]
-    scores = [searcher.search([query], k=1, region_crop=crop)[0][0].score for crop in RegionCrop]
-    assert len(set(scores)) == 3
+    crops = [crop for crop in RegionCrop if crop is not RegionCrop.mask_pooled]
+    scores = [searcher.search([query], k=1, region_crop=crop)[0][0].score for crop in crops]
+    assert len(set(scores)) == len(crops)
+    with pytest.raises(ValueError, match=r"image_encoder\.name=open_clip has no patches"):
+        searcher.search([query], region_crop=RegionCrop.mask_pooled)
 
 
 def test_no_queries_and_queries_without_words(searcher):
@@ -125,7 +128,7 @@ def test_knowledge_base_without_images(own):
 
 
 def test_bm25_stems_both_sides(own):
-    options = replace(own, lexical=True)
+    options = replace(own, text_search=TextSearch.bm25)
     manifests = build_indexes(options, progress=False)
     assert list(manifests) == ["bm25", "image"]
     searcher = Searcher.open(options)
@@ -134,6 +137,66 @@ def test_bm25_stems_both_sides(own):
     assert [passage.id for passage in found[12]] == ["e0", "e1", "e2", "e3", "e4"]  # all tie
     assert found[13] == []  # a document that shares no word is no evidence
     assert searcher.search(region_queries()[:1])[0][0].id == "e0"
+
+
+def test_hybrid_finds_what_words_or_vectors_find(own):
+    options = replace(own, text_search=TextSearch.hybrid)
+    assert list(build_indexes(options, progress=False)) == ["bm25", "text", "image"]
+    searcher = Searcher.open(options)
+    found = searcher.search([*text_queries(), Query.of_text("Vexlinn"), Query.of_text("")])
+    assert [passages[0].id for passages in found[:12]] == [f"e{number}" for number in range(12)]
+    assert found[12][0].id == "e0"  # misspelt: no word is shared, n-grams are
+    assert found[13] == []
+    assert found[0][0].score == pytest.approx(2 / 61, abs=1e-6)  # first in both
+    assert set(searcher.info().manifests) == {"bm25", "text", "image"}
+
+
+def test_a_question_beside_an_image_counts_only_if_it_is_fused(own, searcher):
+    """The picture of e0, a question about e7: both stand first in one of the rankings."""
+    query = Query.of_image(draw_thing(*things()[0][1:], (66, 66, 66)), question="the Ilmarin?")
+    assert searcher.search([query])[0][1].id != "e7"
+    fusion = FusionOptions(candidates=2)
+    fusing = Searcher.open(replace(own, fuse_question=True, fusion=fusion))
+    found = fusing.search([query, *image_queries()], k=2)
+    assert {passage.id for passage in found[0]} == {"e0", "e7"}
+    assert [passages[0].id for passages in found[1:]] == [f"e{number}" for number in range(12)]
+    region, mask = scene_with(0, 0, 0)
+    found = fusing.search([Query.of_region(region, mask, question="the Ilmarin?")], k=2)
+    assert {passage.id for passage in found[0]} == {"e0", "e7"}
+
+
+class Backwards:
+    """Puts passages in the opposite order."""
+
+    fingerprint = "backwards"
+
+    def rerank(self, queries, found, k):
+        return [list(reversed(passages))[:k] for passages in found]
+
+
+def test_text_queries_are_reranked_from_the_candidates(own, searcher):
+    options = replace(own, reranker=RerankerOptions(candidates=7))
+    parts = (searcher.knowledge_base, searcher._text_index, searcher._image_index, options)
+    reranking = Searcher(*parts, reranker=Backwards())
+    queries = [text_queries()[0], image_queries()[0], Query.of_text("")]
+    by_text, by_image, nothing = reranking.search(queries, k=2)
+    first_seven = searcher.search(queries[:1], k=7)[0]
+    assert [one.id for one in by_text] == [one.id for one in first_seven[::-1][:2]]
+    assert [one.id for one in by_image] == [one.id for one in searcher.search(queries[1:2], k=2)[0]]
+    assert nothing == []
+    assert reranking.info() != searcher.info()
+
+
+def test_results_are_cached_and_are_those_of_a_search(own, searcher):
+    cached = Searcher.open(replace(own, cache_entries=100))
+    queries = [*text_queries(), *image_queries(), *region_queries()]
+    for crop in (RegionCrop.masked_crop, RegionCrop.padded_box):
+        expected = searcher.search(queries, k=3, region_crop=crop)
+        for _ in range(2):
+            assert cached.search(queries, k=3, region_crop=crop) == expected
+    assert cached.cache.counts().hits == 72
+    with pytest.raises(ValueError, match="empty mask"):
+        cached.search([Query.of_region(queries[12].image, np.zeros((SIDE, SIDE), dtype=bool))])
 
 
 @pytest.mark.parametrize("factory", ["Flat", "HNSW8,SQ8", "IVF2,SQ8"])

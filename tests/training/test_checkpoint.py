@@ -1,4 +1,7 @@
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +76,36 @@ def test_the_newest_stay_and_what_was_cut_short_is_not_seen(
     assert checkpoints.save_final(8, model) == checkpoints.latest() == checkpoints.final
     checkpoints.clear()
     assert checkpoints.latest() is None
+
+
+@contextmanager
+def disk_of(num_bytes: int) -> Iterator[None]:
+    """No file may grow beyond this: what a write meets on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("full_at", ["weights", "optimizer"])
+def test_a_full_disk_leaves_the_checkpoint_before_whole(
+    model: PixSearch, options: TrainOptions, full_at: str
+) -> None:
+    checkpoints = checkpoints_of(options)
+    first = checkpoints.save(2, model, {}, position=0)
+    largest = max(file.stat().st_size for file in first.iterdir())
+    room, moments = (100, 0) if full_at == "weights" else (largest, largest)
+    with (
+        disk_of(room),
+        pytest.raises(OSError, match=r"step-000004 cannot be written .* same command") as caught,
+    ):
+        checkpoints.save(4, model, {"moments": torch.zeros(moments)}, position=0)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in checkpoints.output_dir.iterdir()] == ["step-000002"]
+    assert checkpoints.latest() == first
+    PixSearch.from_pretrained(first)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_by_name(

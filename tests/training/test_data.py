@@ -1,4 +1,7 @@
+import json
 from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +55,21 @@ def test_what_is_held_out_is_not_drawn(tmp_path) -> None:
     assert len(drawn) == 22
     assert not drawn & {example.id for example in data.held_out}
     assert len(data.held_out) == 2
+
+
+def test_the_examples_of_an_image_come_together_if_the_stage_asks(tmp_path) -> None:
+    options = tiny_options(tmp_path, by_image=True)
+    options.run.held_out = 0
+    file = Path(options.data["squares"].root) / "train.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    shared = {line["id"]: f"{row % 4 * 3}.png" for row, line in enumerate(lines) if line["image"]}
+    lines = [line | {"image": shared.get(line["id"])} for line in lines]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    mixture = open_training_data(options).mixture
+    drawn = [mixture[place].image_id for place in range(24)]
+    seen = [image_id for image_id in drawn if image_id is not None]
+    assert len(set(seen)) < len(seen)
+    assert len(list(groupby(seen))) == len(set(seen))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ class Grounding:
 class Search:
     type: QueryType
     text: str | None
+    failed: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,10 @@ def test_samples_are_written_with_and_without_an_image(tmp_path: Path) -> None:
             request_id="a",
             all_text="the cup",
             grounded=(Grounding(phrase="the cup", mask=LEFT),),
-            searches=(Search(type=QueryType.text, text="cup"),),
+            searches=(
+                Search(type=QueryType.text, text="cup"),
+                Search(type=QueryType.image, text=None, failed="no answer"),
+            ),
         ),
         Answer(request_id="b", all_text="I don't know."),
     ]
@@ -65,7 +69,7 @@ def test_samples_are_written_with_and_without_an_image(tmp_path: Path) -> None:
     written = (tmp_path / "step" / "samples.jsonl").read_text()
     lines = [json.loads(line) for line in written.splitlines()]
     assert [line["picture"] for line in lines] == ["000.png", None]
-    assert lines[0]["searches"] == ["[search text: cup]"]
+    assert lines[0]["searches"] == ["[search text: cup]", "[search image] [failed: no answer]"]
     assert lines[0]["conversation"] == ["user: What is this?"]
     assert (tmp_path / "step" / "000.png").exists()
 

@@ -17,6 +17,7 @@ from pixsearch.generation.baseline.prompt import (
     make_prompt,
     render_prompt,
 )
+from pixsearch.generation.failures import SearchUnderFailure
 from pixsearch.generation.limits import max_length
 from pixsearch.generation.records import (
     EngineStats,
@@ -25,7 +26,7 @@ from pixsearch.generation.records import (
     SearchRecord,
     Trajectory,
 )
-from pixsearch.queries import Passage, Query, Search
+from pixsearch.queries import Query, Search
 from pixsearch.rendering import Rendered, TokenKind
 
 FORCED = {ForcedFirst.text_query: QueryType.text, ForcedFirst.whole_image: QueryType.image}
@@ -76,6 +77,8 @@ class PlainEngine(AnyEngine):
     Raises:
         ValueError: the policy is none for a plain model.
         FloatingPointError: (when it answers) a logit is not a number.
+        SearchFailed: (when it answers) a search failed, unless
+            `policy.on_search_failure=answer_without`.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class PlainEngine(AnyEngine):
         refuse_policy(policy, plain.model.config.model_type)
         self.stats = EngineStats()
         self._plain = plain
-        self._search = search
+        self._search = SearchUnderFailure(search, policy, self.stats)
         self._policy = policy
         self._options = options
 
@@ -121,15 +124,20 @@ class PlainEngine(AnyEngine):
             return [None] * len(requests)
         by_text = query_type is QueryType.text
         queries = [
-            Query.of_text(one.question) if by_text else Query.of_image(one.image)
+            Query.of_text(one.question)
+            if by_text
+            else Query.of_image(one.image, question=one.question)
             for one in requests
         ]
-        self.stats.search_calls += 1
-        self.stats.searches += len(queries)
-        found: list[list[Passage]] = self._search(queries)
         return [
-            SearchRecord(type=query_type, text=query.text, passages=tuple(passages), forced=True)
-            for query, passages in zip(queries, found, strict=True)
+            SearchRecord(
+                type=query_type,
+                text=query.text,
+                passages=found.passages,
+                failed=found.failed,
+                forced=True,
+            )
+            for query, found in zip(queries, self._search.find(queries), strict=True)
         ]
 
     def _process(self, prompts: Sequence[PlainPrompt]) -> BatchFeature:

@@ -32,6 +32,10 @@ class HashedNgrams:
     """
 
     def __init__(self, options: EncoderOptions) -> None:
+        if not options.normalize:
+            raise ValueError(
+                "hashed_ngrams.normalize=false: its vectors have unit length, set true"
+            )
         self.dimension = options.dimension
         described = ["crc32", options.dimension, NGRAM_LENGTHS, NGRAM_WEIGHT, sorted(STOP_WORDS)]
         self.fingerprint = hashlib.sha256(json.dumps(described).encode()).hexdigest()

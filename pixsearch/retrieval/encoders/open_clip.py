@@ -1,7 +1,5 @@
 """Image encoder: any open_clip model, from a folder or from the hub."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,9 +8,12 @@ import open_clip
 import torch
 from jaxtyping import Float
 from PIL import Image
+from safetensors import SafetensorError
 
 from pixsearch.config import EncoderOptions
 from pixsearch.precision import best_device
+from pixsearch.retrieval.encoders.fingerprint import fingerprint
+from pixsearch.retrieval.encoders.loading import IMAGE_ENCODER, unreadable
 
 
 class OpenClip:
@@ -23,12 +24,21 @@ class OpenClip:
     """
 
     def __init__(self, options: EncoderOptions) -> None:
+        if options.revision is not None:
+            raise ValueError(
+                f"image_encoder.revision={options.revision}: open_clip takes the hub's newest; "
+                "download the revision and give its folder as image_encoder.model"
+            )
         name = _open_clip_name(options.model)
         self._device = best_device()
-        self._model, self._preprocess = open_clip.create_model_from_pretrained(
-            name, device=self._device
-        )
+        try:
+            self._model, self._preprocess = open_clip.create_model_from_pretrained(
+                name, device=self._device
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise unreadable(options, role=IMAGE_ENCODER, what="model", reason=error) from error
         self._model.eval().requires_grad_(False)
+        self._normalize = options.normalize
         self._batch_size = options.batch_size
         self.dimension: int = self._model.visual.output_dim
         self.fingerprint = _fingerprint(self._model, open_clip.get_model_config(name))
@@ -43,7 +53,7 @@ class OpenClip:
             pixels = torch.stack(
                 [self._preprocess(image.convert("RGB")) for image in images[batch]]
             )
-            encoded = self._model.encode_image(pixels.to(self._device), normalize=True)
+            encoded = self._model.encode_image(pixels.to(self._device), normalize=self._normalize)
             vectors[batch] = encoded.float().cpu().numpy()
         return vectors
 
@@ -79,8 +89,4 @@ def _fingerprint(model: torch.nn.Module, model_config: dict) -> str:
         "vision_cfg": model_config["vision_cfg"],
         "preprocess_cfg": open_clip.get_model_preprocess_cfg(model),
     }
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
-    for name, tensor in sorted(model.visual.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return fingerprint(described, model.visual.state_dict())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from pixsearch.config import PlanOptions
+from pixsearch.config import Attention, PlanOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +29,15 @@ def sample_tokens(options: PlanOptions, *, num_image_tokens: int) -> SampleToken
 
     Packed, conversations of one micro-batch about one image share its tokens, where they stand in
     one row: as many as `stage.max_length` has room for. Equally long ones make no longer rows than
-    these. What a template has before the image is not counted as shared.
+    these. With flash attention nothing is shared. What a template has before the image is not
+    counted as shared.
     """
     stage = options.stage
     whole = options.plan.mean_tokens or stage.max_length
     shared = min(num_image_tokens, whole)
     own = whole - shared
     together = 1.0
-    if stage.pack:
+    if stage.pack and options.model.attention is not Attention.flash_attention_2:
         room = max(1, (stage.max_length - shared) // max(1, own))
         met = that_meet(conversations_in_turn(options), stage.batch_size, [1.0])
         together = met / ceil(met / room)

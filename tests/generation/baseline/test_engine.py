@@ -154,6 +154,7 @@ def test_searches_are_recorded_as_forced() -> None:
     assert [one.type for one in by_text + by_image] == [QueryType.text, QueryType.image]
     assert all(one.forced and one.num_injected == 2 for one in by_text + by_image)
     assert search.queries[0].text == by_text[0].text == requests()[0].question
+    assert search.queries[1].question == requests()[0].question
 
 
 def test_the_whole_image_is_not_searched_where_there_is_none() -> None:

@@ -1,0 +1,58 @@
+"""The searcher that the options ask for: here, behind a server, or spread over several."""
+
+import logging
+
+from pixsearch.config import RetrievalOptions, RetrievalSource
+from pixsearch.queries import SearchFailed
+from pixsearch.retrieval.client import RemoteSearcher
+from pixsearch.retrieval.crag_mm.searcher import CragMMSearcher
+from pixsearch.retrieval.fan_out import FanOutSearcher
+from pixsearch.retrieval.info import KnowledgeSource
+from pixsearch.retrieval.searcher import Searcher
+
+logger = logging.getLogger(__name__)
+
+
+def open_searcher(options: RetrievalOptions) -> KnowledgeSource:
+    """A searcher that is ready to be asked.
+
+    Raises:
+        ValueError: an index is missing or does not fit, a URL is none, or servers with a part each
+            do not fit each other.
+        SearchFailed: a server does not answer.
+    """
+    if options.server is not None:
+        return _checked(RemoteSearcher(options.server, options.client), options.server)
+    if options.fan_out:
+        where = ", ".join(options.fan_out)
+        return _checked(FanOutSearcher(options.fan_out, options.client), where)
+    return open_local(options)
+
+
+def open_local(options: RetrievalOptions) -> KnowledgeSource:
+    """A searcher in this process, of our own indexes or of CRAG-MM's.
+
+    Raises:
+        ValueError: an index is missing or does not fit.
+    """
+    if options.source is RetrievalSource.crag_mm:
+        return CragMMSearcher.open(options)
+    return Searcher.open(options)
+
+
+def close_searcher(searcher: KnowledgeSource) -> None:
+    """Let go of a remote searcher's connections; a local one has none."""
+    if isinstance(searcher, RemoteSearcher | FanOutSearcher):
+        searcher.close()
+
+
+def _checked(searcher: KnowledgeSource, where: str) -> KnowledgeSource:
+    """A remote searcher whose servers answer and fit each other; else it is closed."""
+    try:
+        info = searcher.info()
+    except (SearchFailed, ValueError):
+        close_searcher(searcher)
+        raise
+    names = ", ".join(info.manifests)
+    logger.info("searching %d documents (%s) behind %s", info.num_documents, names, where)
+    return searcher

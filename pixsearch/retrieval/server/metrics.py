@@ -1,0 +1,50 @@
+"""What the server counts, in a registry of its own: two servers in a process do not share it."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """Counters of one server, for Prometheus."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "pixsearch_requests",
+            "Requests by path and status of the reply",
+            ["path", "status"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "pixsearch_request_seconds",
+            "Seconds from a request to its reply",
+            ["path"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.queries = Counter(
+            "pixsearch_queries", "Queries searched, by type", ["type"], registry=self.registry
+        )
+        self.batch_queries = Histogram(
+            "pixsearch_batch_queries",
+            "Queries that were searched in one call",
+            buckets=QUERIES,
+            registry=self.registry,
+        )
+        self.search_seconds = Histogram(
+            "pixsearch_search_seconds",
+            "Seconds that one call of the searcher took",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.queue = Gauge(
+            "pixsearch_queue_requests",
+            "Requests taken on and not done with",
+            registry=self.registry,
+        )
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self.registry)

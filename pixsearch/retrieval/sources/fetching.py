@@ -1,0 +1,217 @@
+"""Asks servers for images the way Wikimedia wants to be asked.
+
+https://foundation.wikimedia.org/wiki/Policy:Wikimedia_Foundation_User-Agent_Policy wants a
+`User-Agent` that names the program and a person to write to; the robot policy (w.wiki/4wJS) at most
+two connections to upload.wikimedia.org and 25 Mbit/s together, and that `Retry-After` is obeyed.
+"""
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+
+import httpx
+
+from pixsearch.config import ImageSourceOptions
+from pixsearch.retrieval.sources.image_files import UnusableImageError
+
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another attempt
+CONTENT_TYPES = frozenset(
+    f"image/{name}" for name in ("jpeg", "jpg", "png", "gif", "webp", "tiff", "bmp", "x-ms-bmp")
+)
+UNUSABLE = (  # addresses and answers that another attempt would not mend
+    httpx.InvalidURL,
+    httpx.UnsupportedProtocol,
+    httpx.TooManyRedirects,
+    httpx.DecodingError,
+)
+MAX_REDIRECTS = 5
+BITS, MEGA = 8, 1_000_000
+
+
+class UnreachableError(UnusableImageError):
+    """No server answered, in any of the attempts."""
+
+
+class StoppedError(ValueError):
+    """Another thread ended the run."""
+
+
+class ServerBusyError(ValueError):
+    """A server asks for more patience than `images.longest_wait`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A file from the network and the requests that it took."""
+
+    data: bytes
+    attempts: int
+
+
+class _Transient(Exception):
+    """An attempt that failed and may be repeated, after `wait` seconds if the server said so."""
+
+    def __init__(self, reason: str, *, wait: float | None = None, answered: bool = True) -> None:
+        super().__init__(reason)
+        self.wait = wait
+        self.answered = answered
+
+
+class Fetcher:
+    """Fetches images, from several threads; limits hold for all of them together. Close it."""
+
+    def __init__(self, options: ImageSourceOptions) -> None:
+        """
+        Raises:
+            ValueError: `options.contact` is not given.
+        """
+        self._options = options
+        self._client = httpx.Client(
+            headers={"User-Agent": user_agent(options.contact), "Accept-Encoding": "identity"},
+            timeout=options.timeout,
+            follow_redirects=True,
+            max_redirects=MAX_REDIRECTS,
+            limits=httpx.Limits(max_connections=options.connections),
+        )
+        self._bandwidth = _Bandwidth(options.megabits_per_second)
+        self._stopped = threading.Event()
+        self._quiet_until = 0.0  # by time.monotonic(), for all threads
+
+    def stop(self) -> None:
+        """Give up what is being waited for, in all threads."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        self._client.close()
+
+    def fetch(self, url: str) -> Fetched:
+        """The file at an address; transient failures are tried again after a growing while.
+
+        Raises:
+            UnusableImageError: it is not there, no image, too large, or all attempts failed.
+            ServerBusyError: the server asks to wait for longer than `longest_wait`.
+        """
+        attempts = self._options.attempts
+        for attempt in range(1, attempts + 1):
+            self._sleep(self._quiet_until - time.monotonic())
+            try:
+                return Fetched(data=self._attempt(url), attempts=attempt)
+            except _Transient as failure:
+                if attempt == attempts:
+                    kind = UnusableImageError if failure.answered else UnreachableError
+                    raise kind(f"{failure}, {attempts} times") from failure
+                self._wait(attempt, failure.wait, url)
+        raise AssertionError("at least one attempt is made")
+
+    def _wait(self, attempt: int, asked: float | None, url: str) -> None:
+        """What the server asks for holds for all threads, for it is they together that it means."""
+        if asked is None:
+            longest = self._options.back_off * 2 ** (attempt - 1)
+            self._sleep(longest * random.uniform(0.5, 1))
+        elif asked > self._options.longest_wait:
+            raise ServerBusyError(
+                f"{url}: the server asks to wait for {asked:.0f} s, images.longest_wait is "
+                f"{self._options.longest_wait:.0f}; run the same command later, it goes on"
+            )
+        else:
+            self._quiet_until = max(self._quiet_until, time.monotonic() + asked)
+
+    def _sleep(self, seconds: float) -> None:
+        if seconds > 0 and self._stopped.wait(seconds):
+            raise StoppedError("the run was stopped")
+
+    def _attempt(self, url: str) -> bytes:
+        try:
+            with self._client.stream("GET", url) as response:
+                _refuse_status(response)
+                _refuse_type(response)
+                return self._body(response)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise _Transient(f"no answer ({type(error).__name__})", answered=False) from error
+        except UNUSABLE as error:
+            raise UnusableImageError(f"{type(error).__name__}: {error}") from error
+        except httpx.TransportError as error:
+            raise _Transient(f"broken off ({type(error).__name__})") from error
+
+    def _body(self, response: httpx.Response) -> bytes:
+        most = self._options.max_megabytes * MEGA
+        deadline = time.monotonic() + self._options.timeout
+        if int(response.headers.get("Content-Length", "0")) > most:
+            raise UnusableImageError(f"larger than {self._options.max_megabytes:g} MB")
+        body = bytearray()
+        for part in response.iter_bytes():
+            body += part
+            if len(body) > most:
+                raise UnusableImageError(f"larger than {self._options.max_megabytes:g} MB")
+            if time.monotonic() > deadline:
+                raise _Transient(f"slower than {self._options.timeout:g} s")
+            pause = self._bandwidth.wait_for(len(part))
+            self._sleep(pause)
+            deadline += pause  # the server is not to blame for it
+        return bytes(body)
+
+
+class _Bandwidth:
+    """Spreads bytes over time, for several threads."""
+
+    def __init__(self, megabits_per_second: float | None) -> None:
+        self._rate = None if megabits_per_second is None else megabits_per_second * MEGA / BITS
+        self._lock = threading.Lock()
+        self._free = 0.0  # when all that was asked for has passed, by time.monotonic()
+
+    def wait_for(self, num_bytes: int) -> float:
+        """Seconds to wait after so many bytes were read."""
+        if self._rate is None:
+            return 0.0
+        with self._lock:
+            now = time.monotonic()
+            self._free = max(now, self._free) + num_bytes / self._rate
+            return self._free - now
+
+
+def user_agent(contact: str | None) -> str:
+    """Name, version, contact and library, in the form that Wikimedia asks for.
+
+    Raises:
+        ValueError: no contact.
+    """
+    if contact is None or not contact.strip():
+        raise ValueError(
+            "images.contact is missing: Wikimedia refuses programs that name nobody to write to; "
+            "set images.contact=you@example.org, or images.download=false"
+        )
+    return f"PixSearch/{version('pixsearch')} ({contact.strip()}) httpx/{httpx.__version__}"
+
+
+def _refuse_status(response: httpx.Response) -> None:
+    status = response.status_code
+    if status in TRANSIENT:
+        wait = _retry_after(response.headers.get("Retry-After"))
+        raise _Transient(f"HTTP {status}", wait=wait)
+    if status != httpx.codes.OK:
+        raise UnusableImageError(f"HTTP {status}")
+
+
+def _refuse_type(response: httpx.Response) -> None:
+    content_type = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
+    if content_type not in CONTENT_TYPES:
+        raise UnusableImageError(f"content of type {content_type or 'unknown'}")
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, whether the header has a number or a date; None if it has neither."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,11 @@
+from collections.abc import Iterator
+
+import pytest
+
+from .image_server import ImageServer, running
+
+
+@pytest.fixture
+def server() -> Iterator[ImageServer]:
+    with running(ImageServer()) as started:
+        yield started
