@@ -224,7 +224,7 @@ class _Build:
                 job.shards.vectors(),
                 job.rows,
                 job.identity,
-                model=job.encoder.model,
+                model=_weights(job.encoder),
                 search_parameters=self._options.search_parameters,
                 options=self._build,
                 progress=None if self._disable_bar is None else not self._disable_bar,
@@ -244,6 +244,10 @@ class _Build:
 
     def _folder(self, name: str) -> Path:
         return Path(self._options.index) / name
+
+
+def _weights(options: EncoderOptions) -> str:
+    return f"{options.model}@{options.revision}" if options.revision else options.model
 
 
 def _fitting(folder: Path, identity: Identity, load: Callable[[Path], Any]) -> Manifest | None:

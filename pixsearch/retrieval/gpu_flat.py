@@ -54,6 +54,12 @@ class GpuFlat:
             )
         return self._owner.submit(self._index.search, vectors, k).result()
 
+    def reconstruct_batch(
+        self, places: Int64[np.ndarray, " num"]
+    ) -> Float32[np.ndarray, "num dimension"]:
+        """As `faiss.Index.reconstruct_batch`; rounded to fp16."""
+        return self._owner.submit(self._index.reconstruct_batch, places).result()
+
 
 def refuse_without_gpu() -> None:
     """Raises ValueError if this FAISS cannot search on a GPU here."""

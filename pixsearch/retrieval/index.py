@@ -140,6 +140,8 @@ class VectorIndex:
 
     def _prepare_to_reconstruct(self) -> None:
         """An inverted file finds a vector by its number only with a map, 8 bytes per vector."""
+        if isinstance(self._index, GpuFlat):
+            return
         inverted = faiss.try_extract_index_ivf(self._index)
         if inverted is not None and inverted.direct_map.no():
             inverted.make_direct_map()

@@ -54,8 +54,8 @@ class Manifest:
         num_recall_queries: over which that was measured; 0 if `exact`.
         search_parameters: FAISS's, with which it was; they are in the index.
         library: version of the library that wrote it.
-        model: folder or hub id of the encoder's weights; `identity.fingerprint` says which they
-            are, wherever they lie.
+        model: of the encoder's weights the folder, or hub id and revision ("owner/name@main");
+            `identity.fingerprint` says which they are, wherever they lie.
         files: name -> sha256 and length in bytes of every file of the index.
     """
 

@@ -108,7 +108,12 @@ def test_wiki6m_plain_and_gzip(tmp_path):
             "wikipedia_summary": "Its lead.",
             "wikipedia_image_url": "https://upload.example/1.jpg",
         },
-        {"wikidata_id": "Q2", "wikipedia_title": "B", "wikipedia_summary": "A lead alone."},
+        {
+            "wikidata_id": "Q2",
+            "wikipedia_title": "B",
+            "wikipedia_content": None,
+            "wikipedia_summary": "A lead alone.",
+        },
         {"wikidata_id": "Q3", "wikipedia_title": "C", "wikipedia_content": None},
     ]
     plain = write_lines(tmp_path / "Wiki6M_ver_1_0.jsonl", *articles)
@@ -122,7 +127,7 @@ def test_wiki6m_plain_and_gzip(tmp_path):
     ]
     assert read("wiki6m", packed) == found
     packed.write_bytes(packed.read_bytes()[:-20])
-    with pytest.raises(ValueError, match=r"jsonl\.gz:\d: .*fetch the file again"):
+    with pytest.raises(ValueError, match=r"jsonl\.gz is cut off or corrupt"):
         read("wiki6m", packed)
 
 
@@ -218,7 +223,7 @@ def test_parquet_that_is_cut_off(tmp_path):
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_source_that_is_missing(reader, tmp_path):
-    with pytest.raises(ValueError, match="no such file"):
+    with pytest.raises(ValueError, match=r"no such file|is missing"):
         read(reader, tmp_path / "missing.jsonl")
 
 

@@ -1,24 +1,17 @@
-"""InfoSeek's Wikipedia (`Wiki6M_ver_1_0.jsonl.gz`): an article per line, its lead and all of it."""
+"""InfoSeek's Wikipedia (`Wiki6M_ver_1_0.jsonl.gz`), whole articles by their Wikidata id."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from pixsearch.retrieval.corpora.document import CorpusDocument
-from pixsearch.retrieval.corpora.lines import read_records, text_of
+from pixsearch.retrieval.sources.wiki6m import read_wiki6m
 
 
-def read_wiki6m(path: Path) -> Iterator[CorpusDocument]:
-    """Whole articles by their Wikidata id; of one without content the summary.
-
-    Images are addresses there (`wikipedia_image_url`) and do not come along.
+def read_wiki6m_articles(path: Path) -> Iterator[CorpusDocument]:
+    """Articles as they are; `scripts/prepare_knowledge.py` cuts them and fetches their images.
 
     Raises:
         ValueError: a line is no article; names file and line.
     """
-    for where, record in read_records(path):
-        filled = [name for name in ("wikipedia_content", "wikipedia_summary") if record.get(name)]
-        yield CorpusDocument(
-            id=text_of(record, "wikidata_id", where),
-            title=text_of(record, "wikipedia_title", where),
-            contents=text_of(record, filled[0], where) if filled else "",
-        )
+    for article in read_wiki6m(path):
+        yield CorpusDocument(id=article.id, title=article.title, contents=article.text)
