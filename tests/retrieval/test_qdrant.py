@@ -1,6 +1,7 @@
 """A run with backend=qdrant, in the client's embedded mode: built, searched, refused."""
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
