@@ -129,6 +129,7 @@ class _Build:
         self._build = build
         self._text_indexes = TEXT_INDEXES[options.text_search]
         self._process = Process.from_environment()
+        self._progress = progress
         self._disable_bar = None if progress is None else not progress
         self._knowledge_base = KnowledgeBase(options.knowledge_base)
 
@@ -139,7 +140,10 @@ class _Build:
             return {}
         with alone(Path(self._options.index) / SHARDS):
             manifests = {LEXICAL: self._lexical()} if LEXICAL in self._text_indexes else {}
-            return manifests | {job.name: job.found or self._finish(job) for job in jobs}
+            dimensions = {job.name: job.identity.dimension for job in jobs}
+            return manifests | {
+                job.name: job.found or self._finish(job, dimensions) for job in jobs
+            }
 
     def _encode_all(self) -> list[_Job]:
         """Shards first, of texts and of images: no process waits while it could encode."""
@@ -191,6 +195,8 @@ class _Build:
 
     def _found(self, name: str, identity: Identity) -> Manifest | None:
         """The manifest of an index that fits and was measured as it is to be searched."""
+        if self._options.backend is Backend.qdrant:
+            return _fitting(self._folder(name), identity, lambda _: self._in_qdrant(name, identity))
         found = _fitting(self._folder(name), identity, partial(VectorIndex.load, memory_map=True))
         wanted = self._options.search_parameters
         return found if found and wanted in ("", found.search_parameters) else None
@@ -215,10 +221,17 @@ class _Build:
             *(self._process, count, len(job.rows), job.name, job.encoder.name, seconds),
         )
 
-    def _finish(self, job: _Job) -> Manifest:
+    def _finish(self, job: _Job, dimensions: dict[str, int]) -> Manifest:
+        """Make an index of its shards.
+
+        Args:
+            dimensions: of all vector indexes by their names.
+        """
         job.shards.wait(self._build.wait_seconds)
         job.shards.remove_others()
         with replaced_folder(self._folder(job.name)) as aside:
+            if self._options.backend is Backend.qdrant:
+                return self._upload(job, dimensions, aside)
             return write_vector_index(
                 aside,
                 job.shards.vectors(),
@@ -227,8 +240,36 @@ class _Build:
                 model=_weights(job.encoder),
                 search_parameters=self._options.search_parameters,
                 options=self._build,
-                progress=None if self._disable_bar is None else not self._disable_bar,
+                progress=self._progress,
             )
+
+    def _upload(self, job: _Job, dimensions: dict[str, int], folder: Path) -> Manifest:
+        from pixsearch.retrieval.building.uploading import upload_vector_index  # needs an extra
+        from pixsearch.retrieval.qdrant import open_collection
+
+        collection = open_collection(self._options.qdrant)
+        collection.prepare(
+            corpus_sha256=self._knowledge_base.sha256,
+            num_documents=len(self._knowledge_base),
+            dimensions=dimensions,
+        )
+        return upload_vector_index(
+            folder,
+            collection,
+            job.name,
+            job.shards.vectors(),
+            job.rows,
+            job.identity,
+            model=job.encoder.model,
+            batch_size=self._options.qdrant.batch_size,
+            progress=self._progress,
+        )
+
+    def _in_qdrant(self, name: str, identity: Identity) -> None:
+        """See that a collection has the vectors that a manifest says it has."""
+        from pixsearch.retrieval.qdrant import open_collection  # needs an extra
+
+        open_collection(self._options.qdrant).index(name, identity)
 
     def _lexical(self) -> Manifest:
         identity = lexical_identity(self._knowledge_base.sha256)

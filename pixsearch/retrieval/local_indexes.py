@@ -4,14 +4,19 @@ from pathlib import Path
 
 from pixsearch.config import Backend, RetrievalOptions, TextSearch
 from pixsearch.retrieval.bm25 import LexicalIndex, lexical_identity
-from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT, image_identity, text_identity
+from pixsearch.retrieval.build import (
+    IMAGE,
+    LEXICAL,
+    TEXT,
+    image_identity,
+    text_identity,
+)
 from pixsearch.retrieval.encoders import open_image_encoder, open_text_encoder
 from pixsearch.retrieval.fusion import HybridIndex
 from pixsearch.retrieval.index import EncodedIndex, TextIndex, VectorIndex, VectorSearch
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.retrieval.manifest import (
     Identity,
-    Manifest,
     check_files,
     check_identity,
     read_manifest,
@@ -63,11 +68,11 @@ def _open_words(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> Lex
 
 def _open_vectors(options: RetrievalOptions, name: str, identity: Identity) -> VectorSearch:
     folder = Path(options.index) / name
-    manifest = _checked(folder, identity, options)
+    _checked(folder, identity, options)
     if options.backend is Backend.qdrant:
-        from pixsearch.retrieval.qdrant import open_collection  # an extra
+        from pixsearch.retrieval.qdrant import open_collection  # needs an extra
 
-        return open_collection(options.qdrant).index(name, manifest)
+        return open_collection(options.qdrant).index(name, identity)
     return VectorIndex.load(
         folder,
         memory_map=options.memory_map,
@@ -76,9 +81,8 @@ def _open_vectors(options: RetrievalOptions, name: str, identity: Identity) -> V
     )
 
 
-def _checked(folder: Path, identity: Identity, options: RetrievalOptions) -> Manifest:
-    """The manifest of an index that fits and whose files are those that were built."""
+def _checked(folder: Path, identity: Identity, options: RetrievalOptions) -> None:
+    """See that an index fits and that its files are those that were built."""
     manifest = read_manifest(folder)
     check_identity(manifest.identity, identity, folder)
     check_files(manifest, folder, verify=options.verify)
-    return manifest

@@ -181,7 +181,8 @@ BAD = {
     "another crop": ({"queries": ["a"], "region_crop": "oval"}, 422, "region_crop"),
     "no images": ({"modality": "image"}, 422, "images is missing"),
     "images and text at odds": ({"queries": ["a"], "images": [THING]}, 422, "is given"),
-    "a question beside a text": ({"queries": ["a"], "questions": ["b"]}, 422, "questions[0] is given"),
+    "a question beside a text": (
+        {"queries": ["a"], "questions": ["b"]}, 422, "questions[0] is given"),
     "fewer images than modalities": (
         {"modality": ["image", "image"], "images": [THING]}, 422, "1 entries for 2 queries"),
     "no base64": ({"modality": "image", "images": ["§"]}, 422, "images[0]: it is no PNG"),

@@ -17,8 +17,7 @@ from pixsearch.queries import Query, SearchFailed
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.server.bench import answered_requests, measure
 from tests.commands import ROOT, run_script
-
-from tests.retrieval. import serving
+from tests.retrieval import serving
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .image_server import ImageServer, running
+from tests.retrieval.sources.image_server import ImageServer, running
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ from pixsearch.config import ImageSourceOptions
 from pixsearch.retrieval.sources.article import Article
 from pixsearch.retrieval.sources.downloading import collect_images
 from pixsearch.retrieval.sources.image_manifest import ImageManifest, Status, image_path
-
-from .image_server import picture
-from .test_fetching import OPTIONS
+from tests.retrieval.sources.image_server import picture
+from tests.retrieval.sources.test_fetching import OPTIONS
 
 BAD = {
     "/status/404": "HTTP 404",

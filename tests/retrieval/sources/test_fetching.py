@@ -21,8 +21,7 @@ from pixsearch.retrieval.sources.fetching import (
     user_agent,
 )
 from pixsearch.retrieval.sources.image_files import UnusableImageError
-
-from .image_server import picture
+from tests.retrieval.sources.image_server import picture
 
 OPTIONS = ImageSourceOptions(
     contact="tests@example.org",

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from pixsearch.retrieval.sources.image_files import ImageFile, UnusableImageError, image_file
-
-from .image_server import picture
+from tests.retrieval.sources.image_server import picture
 
 LIMITS = {"max_pixels": 1e6, "max_side": 64}
 

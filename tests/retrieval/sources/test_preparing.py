@@ -26,10 +26,10 @@ from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.sources.image_manifest import image_path
 from pixsearch.retrieval.sources.preparing import prepare_knowledge
 from tests.commands import ROOT
+from tests.retrieval.sources.image_server import ImageServer, running
+from tests.retrieval.sources.test_downloading import files, lines
+from tests.retrieval.sources.test_fetching import OPTIONS as IMAGES
 
-from .image_server import ImageServer, running
-from .test_downloading import files, lines
-from .test_fetching import OPTIONS as IMAGES
 from .wiki6m_files import article, write_wiki6m
 
 BAD = ("status/404", "halved/1", "svg/1")

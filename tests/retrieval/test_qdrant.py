@@ -1,0 +1,171 @@
+"""A run with backend=qdrant, in the client's embedded mode: built, searched, refused."""
+
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+
+from pixsearch.config import Backend, FromDocument, QdrantOptions, RetrievalOptions
+from pixsearch.queries import Query, SearchFailed
+from pixsearch.retrieval import qdrant
+from pixsearch.retrieval.build import build_indexes
+from pixsearch.retrieval.building.uploading import by_document
+from pixsearch.retrieval.manifest import read_manifest
+from pixsearch.retrieval.qdrant import QdrantCollection, open_collection
+from pixsearch.retrieval.searcher import Searcher
+from pixsearch.retrieval.vectors import Vectors
+
+from .conftest import draw_thing, things
+
+
+@pytest.fixture
+def options(own, tmp_path) -> RetrievalOptions:
+    """The drawn world, to be built into an embedded collection."""
+    where = QdrantOptions(path=str(tmp_path / "qdrant"), batch_size=5)
+    return replace(own, backend=Backend.qdrant, index=str(tmp_path / "qdrant_index"), qdrant=where)
+
+
+def queries():
+    texts = [Query.of_text(f"when was the {name} first made?") for name, _, _ in things()]
+    pictures = [draw_thing(colour, shape, (66, 66, 66)) for _, colour, shape in things()]
+    return [*texts, *map(Query.of_image, pictures), Query.of_text(""), Query.of_text("disc")]
+
+
+def test_it_finds_what_faiss_finds(own, options):
+    manifests = build_indexes(options, progress=False)
+    assert [one.identity.factory for one in manifests.values()] == ["qdrant"] * 2
+    assert [one.count for one in manifests.values()] == [12, 24]
+    ours, theirs = (Searcher.open(each).search(queries(), k=4) for each in (options, own))
+    assert [[one.id for one in each] for each in ours] == [
+        [one.id for one in each] for each in theirs
+    ]
+    for one, other in zip(chain(*ours), chain(*theirs), strict=True):
+        assert one.score == pytest.approx(other.score, abs=2e-5)
+
+
+def test_a_document_is_one_point_with_its_text_and_all_its_images(options):
+    build_indexes(options, progress=False)
+    collection = open_collection(options.qdrant)
+    client = collection._client
+    assert client.count("pixsearch").count == 12
+    point = client.retrieve("pixsearch", [7], with_vectors=True)[0]
+    assert np.shape(point.vector["text"]) == (256,)
+    assert np.shape(point.vector["image"]) == (2, 24)
+
+
+def test_what_is_there_and_fits_is_not_uploaded_again(options, monkeypatch):
+    build_indexes(options, progress=False)
+    monkeypatch.setattr(QdrantCollection, "put", lambda *_: 1 / 0)
+    build_indexes(options, progress=False)
+
+
+def test_a_broken_off_upload_is_never_searched_and_goes_on(options, monkeypatch):
+    put, calls = QdrantCollection.put, []
+
+    def break_off(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:  # in the images
+            raise KeyboardInterrupt
+        put(*arguments)
+
+    monkeypatch.setattr(QdrantCollection, "put", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        build_indexes(options, progress=False)
+    with pytest.raises(ValueError, match=r"rebuild with scripts/build_index\.py"):
+        Searcher.open(options)
+    with pytest.raises(ValueError, match="has no finished image vectors"):
+        open_collection(options.qdrant).index("image", read_manifest_of(options, "text").identity)
+    build_indexes(options, progress=False)
+    assert len(calls) == 5 + 3  # the text was finished
+    assert Searcher.open(options).search(queries()[12:13])[0][0].id == "e0"
+
+
+def read_manifest_of(options, name):
+    return read_manifest(Path(options.index) / name)
+
+
+def test_a_collection_of_something_else_is_never_written_over(options, tmp_path):
+    build_indexes(options, progress=False)
+    path = Path(options.knowledge_base) / "corpus.jsonl"
+    path.write_text(path.read_text().replace("painted", "coloured"))
+    with pytest.raises(ValueError, match=r"holds something else: its corpus_sha256") as caught:
+        build_indexes(options, progress=False)
+    assert "\n" not in str(caught.value)
+    other = replace(options, qdrant=replace(options.qdrant, collection="other"))
+    build_indexes(other, progress=False)
+    assert Searcher.open(other).search(queries()[:1])[0][0].id == "e0"
+
+
+def test_vectors_of_another_encoder_are_refused(options):
+    build_indexes(options, progress=False)
+    wider = replace(options, text_encoder=replace(options.text_encoder, dimension=128))
+    with pytest.raises(ValueError, match="dimension is 256 there, 128 here"):
+        Searcher.open(wider)
+    with pytest.raises(ValueError, match="text vectors have 256 dimensions, not 128"):
+        build_indexes(wider, progress=False)
+    prefixed = replace(options, text_encoder=replace(options.text_encoder, prefix="query: "))
+    with pytest.raises(ValueError, match=r"were made otherwise \(prefix\)"):
+        build_indexes(prefixed, progress=False)
+
+
+def test_the_nearest_chunk_is_chosen_by_vectors_in_qdrant(options):
+    build_indexes(options, progress=False)
+    searcher = Searcher.open(replace(options, from_document=FromDocument.nearest))
+    vector = searcher._text_index.encode(["Vexlin"])[0]
+    scores = searcher._text_index.vectors.scores(vector, [3, 0, 5])
+    assert np.argmax(scores) == 1
+    hits = searcher._text_index.search(["Vexlin"], 12)[0]
+    assert {hit.row: hit.score for hit in hits if hit.row in (3, 0, 5)} == pytest.approx(
+        dict(zip([3, 0, 5], scores.tolist(), strict=True)), abs=2e-5
+    )
+
+
+def test_a_cluster_that_does_not_answer(options):
+    away = replace(options, qdrant=QdrantOptions(url="http://127.0.0.1:9", timeout_seconds=1))
+    with pytest.raises(SearchFailed, match=r"Qdrant at http://127\.0\.0\.1:9 does not answer"):
+        build_indexes(away, progress=False)
+
+
+def test_a_cluster_is_asked_as_the_options_say():
+    where = QdrantOptions(url="http://127.0.0.1:9", exact=True, ef_search=200)
+    asked = QdrantCollection(QdrantClient(":memory:"), where)._search_params(None)
+    assert (asked.exact, asked.hnsw_ef) == (True, 200)
+
+
+def test_where_it_is_must_be_said():
+    with pytest.raises(ValueError, match=r"say where, by retrieval\.qdrant\.url or path"):
+        RetrievalOptions(backend=Backend.qdrant)
+    with pytest.raises(ValueError, match="give one of them"):
+        QdrantOptions(url="http://a", path="b")
+
+
+def test_documents_come_with_all_of_their_vectors():
+    vectors = np.arange(14, dtype=np.float32).reshape(7, 2)
+    rows = np.array([4, 1, 4, 0, 9, 1, 4])
+    found = [
+        (document, part[:, 0].tolist())
+        for documents, parts in by_document(Vectors([vectors[:3], vectors[3:]]), rows, 2)
+        for document, part in zip(documents, parts, strict=True)
+    ]
+    assert found == [(0, [6.0]), (1, [2.0, 10.0]), (4, [0.0, 4.0, 12.0]), (9, [8.0])]
+
+
+def test_recall_is_measured_against_brute_force_in_qdrant(options, monkeypatch):
+    """As of a cluster whose graph misses half of what it is asked for."""
+    build_indexes(options, progress=False)
+    index = open_collection(options.qdrant).index(
+        "text", read_manifest_of(options, "text").identity
+    )
+    nearest = QdrantCollection.nearest
+
+    def half(self, name, vectors, fetched, *, exact=None):
+        scores, rows = nearest(self, name, vectors, fetched)
+        return (scores, rows) if exact else (scores, np.where(np.arange(fetched) % 2, -1, rows))
+
+    queries = np.eye(256, dtype=np.float32)[:3]
+    assert index.recall_at_10(queries) == 1.0
+    monkeypatch.setattr(qdrant.QdrantCollection, "nearest", half)
+    assert index.recall_at_10(queries) == 0.5
