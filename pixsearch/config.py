@@ -889,6 +889,24 @@ class BenchRetrievalOptions:
 
 
 @dataclass
+class ScaleOptions:
+    """scripts/scale_table.py: what large knowledge bases need, from what was measured."""
+
+    retrieval: str = "outputs/bench/retrieval.json"  # of scripts/bench_retrieval.py
+    index: str = "outputs/bench/index.json"  # of scripts/bench_index.py
+    document: str = "docs/scale.md"  # whose tables are written anew
+    counts: list[int] = field(default_factory=lambda: [6_000_000, 100_000_000, 1_000_000_000])
+    machine_gib: int = 256  # memory of one machine
+    machine_cores: int = 32
+    usable: float = 0.8  # share of a machine's memory that an index may fill
+    paths: PathOptions = field(default_factory=PathOptions)
+
+    def __post_init__(self) -> None:
+        _check_at_least(1, "scale", self, ("machine_gib", "machine_cores"))
+        _check_positive("scale", self, ("usable",))
+
+
+@dataclass
 class BenchServerOptions:
     """scripts/bench_server.py: many clients at once ask a server with made-up documents."""
 

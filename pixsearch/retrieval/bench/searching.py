@@ -26,7 +26,7 @@ from pixsearch.retrieval.vectors import Vectors
 
 logger = logging.getLogger(__name__)
 
-Matrix = Float32[np.ndarray, "num dimension"]
+Matrix = Float32[np.ndarray, "_ dimension"]
 
 
 @dataclass(frozen=True, kw_only=True)
