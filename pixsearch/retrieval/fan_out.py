@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from pixsearch.config import ClientOptions, OnMissingServer, RegionCrop
+from pixsearch.config import ClientOptions, OnMissingServer, RegionCrop, TextSearch
 from pixsearch.queries import Passage, Query, SearchFailed
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.info import SourceInfo
@@ -83,12 +83,14 @@ class FanOutSearcher:
         """What is searched, all parts together.
 
         Raises:
-            ValueError: the parts were not made alike, so that their scores cannot be compared.
+            ValueError: the parts were not made alike, or score by ranks, so that their scores
+                cannot be compared.
             SearchFailed: a server does not answer.
         """
         infos = [server.info() for server in self._servers]
         for server, info in zip(self._servers[1:], infos[1:], strict=True):
             _check_alike(infos[0], info, f"{self._servers[0].url} and {server.url}")
+        _refuse_ranks(infos[0])
         infos.sort(key=lambda info: info.corpus_sha256)  # whatever the order of the URLs
         hashes = " ".join(info.corpus_sha256 for info in infos)
         return SourceInfo(
@@ -186,6 +188,21 @@ def _check_alike(first: SourceInfo, other: SourceInfo, names: str) -> None:
         differing += [f"{name}: {key}" for name, a, b in pairs for key in a if a[key] != b.get(key)]
     if differing:
         raise ValueError(f"{names} differ in {'; '.join(differing)}: {REMEDY} for each alike")
+
+
+def _refuse_ranks(info: SourceInfo) -> None:
+    """See that scores are no sums of ranks: the first of a part has rank 1 however far it is.
+
+    Raises:
+        ValueError: they are.
+    """
+    fused = {"text_search": TextSearch.hybrid.value, "fuse_question": True}
+    for name, value in fused.items():
+        if info.settings.get(name) == value:
+            raise ValueError(
+                f"retrieval.fan_out: the servers search with retrieval.{name}={value}, whose ranks "
+                "in parts cannot be compared: serve them without it, or one server over all"
+            )
 
 
 def _identity(info: SourceInfo, name: str) -> dict[str, Any]:

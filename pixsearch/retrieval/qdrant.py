@@ -34,6 +34,8 @@ from pixsearch.retrieval.manifest import Identity
 try:
     from qdrant_client import QdrantClient, models
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+    from pixsearch.retrieval.qdrant_points import as_query, as_vector, vector_params
 except ModuleNotFoundError as error:
     raise ValueError(
         f"retrieval.backend=qdrant: {error.name} is missing; install the extra 'qdrant'"
@@ -112,7 +114,7 @@ class QdrantCollection:
             SearchFailed: Qdrant does not answer.
         """
         points = [
-            models.PointVectors(id=row, vector={name: _as_vector(name, part)})
+            models.PointVectors(id=row, vector={name: as_vector(name, part)})
             for row, part in zip(documents, parts, strict=True)
         ]
         with self._answering():
@@ -164,7 +166,7 @@ class QdrantCollection:
         """
         requests = [
             models.QueryRequest(
-                query=_as_query(name, vector),
+                query=as_query(name, vector),
                 using=name,
                 limit=fetched,
                 params=self._search_params(exact),
@@ -192,7 +194,7 @@ class QdrantCollection:
     def _create(self, dimensions: dict[str, int]) -> None:
         self._client.create_collection(
             self._name,
-            vectors_config={name: _params(name, size) for name, size in dimensions.items()},
+            vectors_config={name: vector_params(name, size) for name, size in dimensions.items()},
             shard_number=self._options.shards,
             replication_factor=self._options.replicas,
             metadata={},
@@ -322,31 +324,6 @@ class QdrantIndex:
         self, vectors: Float32[np.ndarray, "num dimension"], fetched: int
     ) -> tuple[Float32[np.ndarray, "num fetched"], Int64[np.ndarray, "num fetched"]]:
         return self._collection.nearest(self._name, vectors, fetched)
-
-
-def _as_vector(name: str, part: Float32[np.ndarray, "num dimension"]) -> list[Any]:
-    if _is_multiple(name):
-        return part.tolist()
-    assert len(part) == 1, f"a document has one {name} vector"
-    return part[0].tolist()
-
-
-def _as_query(name: str, vector: Float32[np.ndarray, " dimension"]) -> list[Any]:
-    return [vector.tolist()] if _is_multiple(name) else vector.tolist()
-
-
-def _params(name: str, size: int) -> models.VectorParams:
-    """Inner products: vectors have their length already."""
-    best = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
-    return models.VectorParams(
-        size=size,
-        distance=models.Distance.DOT,
-        multivector_config=best if _is_multiple(name) else None,
-    )
-
-
-def _is_multiple(name: str) -> bool:
-    return name == "image"
 
 
 def _new_client(options: QdrantOptions) -> QdrantClient:

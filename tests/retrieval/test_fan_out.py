@@ -180,6 +180,17 @@ def test_parts_that_were_made_otherwise_are_refused(urls, tmp_path, built):
         open_searcher(replace(built, fan_out=[urls[0], url], client=QUICK))
 
 
+@pytest.mark.parametrize("changes", [{"text_search": TextSearch.hybrid}, {"fuse_question": True}])
+def test_ranks_in_parts_are_refused(tmp_path, changes):
+    parts = [text_world(tmp_path / name, {name: "a disc"}, **changes) for name in "ab"]
+    with (
+        fan_out(*parts) as searcher,
+        pytest.raises(ValueError, match=f"{next(iter(changes))}=.*ranks in parts") as caught,
+    ):
+        searcher.info()
+    assert "\n" not in str(caught.value)
+
+
 def test_a_server_over_servers(built, urls):
     """The front of several servers is one more server; generation knows no difference."""
     front = replace(built, fan_out=urls, client=QUICK)

@@ -1,5 +1,7 @@
 """A run with backend=qdrant, in the client's embedded mode: built, searched, refused."""
 
+import gc
+import sys
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -133,6 +135,23 @@ def test_a_cluster_is_asked_as_the_options_say():
     where = QdrantOptions(url="http://127.0.0.1:9", exact=True, ef_search=200)
     asked = QdrantCollection(QdrantClient(":memory:"), where)._search_params(None)
     assert (asked.exact, asked.hnsw_ef) == (True, 200)
+
+
+def test_without_the_extra(options, monkeypatch):
+    monkeypatch.delitem(sys.modules, "pixsearch.retrieval.qdrant")
+    monkeypatch.setitem(sys.modules, "qdrant_client", None)
+    with pytest.raises(ValueError, match="qdrant_client is missing; install the extra 'qdrant'"):
+        build_indexes(options, progress=False)
+
+
+def test_a_client_is_let_go_of_with_its_last_user(options):
+    """So that another process may open the folder, or this one again."""
+    path = str(options.qdrant.path)
+    collection = open_collection(options.qdrant)
+    assert open_collection(options.qdrant)._client is collection._client
+    del collection
+    gc.collect()
+    QdrantClient(path=path).close()
 
 
 def test_where_it_is_must_be_said():
