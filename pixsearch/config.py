@@ -846,6 +846,49 @@ class ServeRetrieverOptions:
 
 
 @dataclass
+class BenchRetrievalOptions:
+    """scripts/bench_retrieval.py: speed and recall of index types, and what our call adds to them.
+
+    An index is written as its factory, a blank and its search parameters, if it has any.
+    """
+
+    output: str = "outputs/bench/retrieval.json"
+    count: int = 200_000  # documents, each with one vector
+    dimension: int = 768
+    documents_per_topic: int = 1000  # they lie about one point
+    words: int = 100  # of a passage
+    num_queries: int = 1000  # over which recall and speed are measured
+    batch: int = 64  # queries of one call
+    k: int = 5  # passages of one query; recall is that of the ten nearest
+    repeats: int = 51  # calls by which an overhead is measured, each with other queries
+    indexes: list[str] = field(
+        default_factory=lambda: [
+            "Flat",
+            "SQfp16",
+            "SQ8",
+            "HNSW32 efSearch=64",
+            "HNSW32,SQ8 efSearch=64",
+            "HNSW32,SQ8 efSearch=128",
+            "IVF1024,Flat nprobe=32",
+            "IVF1024,SQ8 nprobe=32",
+            "IVF1024,SQ8 nprobe=64",
+            "IVF1024,PQ96x4fs,Refine(SQ8) nprobe=64,k_factor_rf=20",
+            "IVF1024,RaBitQfs,Refine(SQ8) nprobe=32,k_factor_rf=4",
+            "IVF1024,RaBitQfs,Refine(SQ8) nprobe=64,k_factor_rf=10",
+            "IVF1024,RaBitQfs4 nprobe=64",
+        ]
+    )
+    overhead: list[str] = field(default_factory=lambda: ["Flat", "HNSW32,SQ8 efSearch=64"])
+    build: BuildOptions = field(default_factory=lambda: BuildOptions(threads=2))
+    folder: str = "outputs/bench/passages"  # for documents and indexes, emptied behind the run
+    paths: PathOptions = field(default_factory=PathOptions)
+
+    def __post_init__(self) -> None:
+        names = ("count", "dimension", "documents_per_topic", "words", "num_queries")
+        _check_at_least(1, "bench", self, (*names, "batch", "k", "repeats"))
+
+
+@dataclass
 class BenchServerOptions:
     """scripts/bench_server.py: many clients at once ask a server with made-up documents."""
 

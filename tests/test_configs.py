@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
     BenchIndexOptions,
+    BenchRetrievalOptions,
     BenchServerOptions,
     BenchTrainingOptions,
     BuildIndexOptions,
@@ -49,6 +50,7 @@ OPTIONS = {
     "train": TrainOptions,
     "plan": PlanOptions,
     "bench_training": BenchTrainingOptions,
+    "bench_retrieval": BenchRetrievalOptions,
     "evaluate": EvaluateOptions,
     "build_index": BuildIndexOptions,
     "import_corpus": ImportCorpusOptions,
