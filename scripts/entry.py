@@ -32,7 +32,7 @@ def one_line_errors(options: type) -> Iterator[None]:
         if os.environ.get("PIXSEARCH_TRACEBACK") == "1":
             raise
         of_config = isinstance(error, CONFIG_ERRORS)
-        remedy = "options: pixsearch/config.py" if of_config else "PIXSEARCH_TRACEBACK=1: where"
+        remedy = "options: pixsearch/config/" if of_config else "PIXSEARCH_TRACEBACK=1: where"
         text = f"{error}\n{error.__cause__ or ''}\n" if of_config else f"{error}\n"
         lines = (line.strip() for line in f"error: {text}{remedy}".splitlines())
         kept = [line for line in lines if line and not (of_config and NOISE.match(line))]

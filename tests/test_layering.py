@@ -19,7 +19,7 @@ PACKAGE = ROOT / "pixsearch"
 EXCEPTIONS = {
     # `model.answer(image, question, searcher)` in Python is worth one import inside the function
     ("model", "generation"),
-    # the options, `ImageFit` and `ChatStyle` among them, are all defined in config.py
+    # the options, `ImageFit` and `ChatStyle` among them, are all defined in config/
     ("images", "config"),
     ("chat_templates", "config"),
     # a search in a conversation names its `QueryType`

@@ -15,6 +15,7 @@ from pixsearch.evaluation.report_html import escape, page, table, text
 from pixsearch.evaluation.report_trajectories import RIVALS, TrajectoryView
 from pixsearch.evaluation.score import read_saved
 from pixsearch.evaluation.tables import VERDICTS, claims_table, is_pixsearch, percent, policy_table
+from pixsearch.retrieval.info import REGION_SETTINGS
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 
 logger = logging.getLogger(__name__)
@@ -39,11 +40,11 @@ def write_report(
         training: name of each stage → the output folder of its run, for the loss curves.
     """
     saved = read_saved(output_dir, benchmark)
-    shown = saved.shown
+    shown, settings = saved.shown, saved.run["retrieval"]
     view = TrajectoryView(
         KnowledgeBase(knowledge_base),
         crop=RegionCrop(saved.options[shown]["region_crop"]),
-        retrieval=RetrievalOptions(**saved.run["retrieval"]),
+        retrieval=RetrievalOptions(**{name: settings[name] for name in REGION_SETTINGS}),
         name=shown,
         rivals={name: saved.policies[name] for name in RIVALS if name in saved.policies},
         span=AnswerSpan(results["protocol"]["answer_span"]),

@@ -1,0 +1,67 @@
+"""Options of benchmarks, reports and single questions."""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from pixsearch.config.choices import AnswerSpan
+from pixsearch.config.generation import GenerationOptions, PolicyOptions
+from pixsearch.config.paths import PathOptions
+from pixsearch.config.retrieval import RetrievalOptions
+
+
+@dataclass
+class BenchmarkOptions:
+    """`configs/benchmark/`: what is asked and how it is scored."""
+
+    name: str = MISSING  # key of pixsearch.evaluation.BENCHMARKS
+    root: str = MISSING
+    split: str = "validation"
+    limit: int | None = None  # first n samples only
+
+
+@dataclass
+class EvaluateOptions:
+    """scripts/evaluate.py"""
+
+    checkpoint: str = MISSING
+    output_dir: str = MISSING
+    benchmark: BenchmarkOptions = field(default_factory=BenchmarkOptions)
+    policy: PolicyOptions = field(default_factory=PolicyOptions)
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    answer: AnswerSpan = AnswerSpan.after_last_search
+    score: str = "after"  # after | only (no generation: results from the saved predictions)
+    seed: int | None = None  # of the control experiments; null: the benchmark's own
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class ReportOptions(EvaluateOptions):
+    """scripts/report.py: scores what was predicted and writes the report."""
+
+    training: dict[str, str] = field(default_factory=dict)  # stage -> its run's folder, for curves
+
+
+@dataclass
+class PoolOptions:
+    """scripts/pool.py: one figure over several finished demos."""
+
+    runs: list[str] = MISSING  # their folders, each with world/ and evaluation/
+    output: str = "outputs/miniature/pooled.json"
+    answer: AnswerSpan = AnswerSpan.after_last_search
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class InferOptions:
+    """scripts/infer.py"""
+
+    checkpoint: str = MISSING
+    question: str = MISSING
+    image: str | None = None
+    output_dir: str = "outputs/infer"
+    policy: PolicyOptions = field(default_factory=PolicyOptions)
+    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    paths: PathOptions = field(default_factory=PathOptions)

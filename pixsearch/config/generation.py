@@ -1,0 +1,53 @@
+"""Options of answering: what a policy allows, and the engine's limits."""
+
+from dataclasses import dataclass, field
+
+from pixsearch.config.checks import check_at_least
+from pixsearch.config.choices import (
+    Control,
+    ForcedFirst,
+    OnEmptyMask,
+    OnSearchFailure,
+    QueryType,
+    RegionCrop,
+)
+
+OF_ONE_POLICY = ("name", "allow", "max_searches", "forced_first", "control")
+"""Fields of `PolicyOptions` in which the paper's policies differ; the others they share."""
+
+
+@dataclass
+class PolicyOptions:
+    """`configs/policy/`: constraints on the next-token choice (design, decision 7)."""
+
+    name: str = "full"
+    allow: list[QueryType] = field(default_factory=lambda: list(QueryType))
+    max_searches: int = 5
+    k: int = 5  # passages per search
+    evidence_tokens: int = 320  # of passages per search; whole ones are dropped from the end
+    query_tokens: int = 32  # longest free-text payload
+    forced_first: ForcedFirst = ForcedFirst.none
+    on_empty_mask: OnEmptyMask = OnEmptyMask.whole_image
+    on_search_failure: OnSearchFailure = OnSearchFailure.error
+    search_retries: int = 3  # of on_search_failure=retry, beside those of retrieval.client
+    region_crop: RegionCrop = RegionCrop.masked_crop
+    control: Control = Control.none
+
+    def __post_init__(self) -> None:
+        check_at_least(1, "policy", self, ("k", "evidence_tokens", "query_tokens"))
+        check_at_least(0, "policy", self, ("search_retries",))
+
+
+@dataclass
+class GenerationOptions:
+    """The engine's limits."""
+
+    max_new_tokens: int = 128  # sampled tokens per answer, evidence not counted
+    answer_tokens: int = 32  # kept back for the forced final answer
+    batch_size: int = 32  # rows decoded together
+    max_length: int | None = None  # of all tokens; null: 2048 beside the image's (limits.py)
+    instruction: str = ""  # plain models alone: said behind the question, e.g. how short to answer
+
+    def __post_init__(self) -> None:
+        names = ("max_new_tokens", "answer_tokens", "batch_size", "max_length")
+        check_at_least(1, "generation", self, names)

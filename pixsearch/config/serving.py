@@ -1,0 +1,67 @@
+"""Options of the server of passages."""
+
+from dataclasses import dataclass, field
+
+from pixsearch.config.checks import check_at_least, check_positive
+from pixsearch.config.paths import PathOptions
+from pixsearch.config.retrieval import RetrievalOptions
+
+
+@dataclass
+class ServerOptions:
+    """The server of passages (pixsearch/retrieval/server/)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000  # 0: any free one, told in the log
+    token_variable: str = "PIXSEARCH_TOKEN"  # environment variable with the bearer token, if any
+    allow_without_token: bool = False  # to listen beyond this machine without one
+    window_milliseconds: float = 3.0  # in which requests are gathered for one search
+    max_batch: int = 256  # queries of one search, unless one request alone has more
+    queue_size: int = 128  # requests taken on at a time; others get 429
+    timeout_seconds: float = 60.0  # of a request, from its first byte to the reply, then 504
+    drain_seconds: float = 30.0  # for requests in flight when the server is stopped
+    topk: int = 3  # passages per query where a request does not say (Search-R1's default)
+    max_topk: int = 1000
+    max_queries: int = 4096  # of one request
+    max_query_characters: int = 20_000
+    max_body_mib: int = 64
+    max_image_megapixels: float = 32.0  # of one image
+    max_request_megapixels: float = 256.0  # of all images of a request
+
+    def __post_init__(self) -> None:
+        names = ("max_batch", "queue_size", "topk", "max_topk", "max_body_mib")
+        check_at_least(1, "server", self, (*names, "max_queries", "max_query_characters"))
+        check_at_least(0, "server", self, ("port", "window_milliseconds", "drain_seconds"))
+        names = ("timeout_seconds", "max_image_megapixels", "max_request_megapixels")
+        check_positive("server", self, names)
+        if self.topk > self.max_topk:
+            raise ValueError(f"server.topk={self.topk} is above server.max_topk={self.max_topk}")
+
+
+@dataclass
+class ServeRetrieverOptions:
+    """scripts/serve_retriever.py"""
+
+    server: ServerOptions = field(default_factory=ServerOptions)
+    retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class BenchServerOptions:
+    """scripts/bench_server.py: many clients at once ask a server with made-up documents."""
+
+    output: str = "outputs/bench/server.json"
+    seconds: float = 60.0
+    num_clients: int = 64
+    num_documents: int = 2000
+    num_questions: int = 200  # different ones, whose answers are known beforehand
+    queries_per_request: int = 4
+    k: int = 5
+    seed: int = 0
+    server: ServerOptions = field(default_factory=lambda: ServerOptions(port=0))
+    paths: PathOptions = field(default_factory=PathOptions)
+
+    def __post_init__(self) -> None:
+        names = ("num_clients", "num_documents", "num_questions", "queries_per_request", "k")
+        check_at_least(1, "bench", self, names)
