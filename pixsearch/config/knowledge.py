@@ -113,8 +113,8 @@ class BenchRetrievalOptions:
 class ScaleOptions:
     """scripts/scale_table.py: what large knowledge bases need, from what was measured."""
 
-    retrieval: str = "outputs/bench/retrieval.json"  # of scripts/bench_retrieval.py
-    index: str = "outputs/bench/index.json"  # of scripts/bench_index.py
+    searching: str = "outputs/bench/retrieval.json"  # of scripts/bench_retrieval.py
+    building: str = "outputs/bench/index.json"  # of scripts/bench_index.py
     document: str = "docs/scale.md"  # whose tables are written anew
     counts: list[int] = field(default_factory=lambda: [6_000_000, 100_000_000, 1_000_000_000])
     machine_gib: int = 256  # memory of one machine

@@ -134,8 +134,12 @@ def scale(tmp_path: Path) -> ScaleOptions:
     (tmp_path / "retrieval.json").write_text(json.dumps(RETRIEVAL))
     (tmp_path / "index.json").write_text(json.dumps(INDEX))
     (tmp_path / "scale.md").write_text(f"before\n{BEGIN}\nold\n{END}\nbehind\n")
-    names = {name: str(tmp_path / f"{name}.json") for name in ("retrieval", "index")}
-    return ScaleOptions(document=str(tmp_path / "scale.md"), counts=[6_000_000], **names)
+    return ScaleOptions(
+        document=str(tmp_path / "scale.md"),
+        counts=[6_000_000],
+        searching=str(tmp_path / "retrieval.json"),
+        building=str(tmp_path / "index.json"),
+    )
 
 
 def test_tables_are_written_between_the_marks_as_often_as_one_likes(scale):
@@ -151,7 +155,7 @@ def test_tables_are_written_between_the_marks_as_often_as_one_likes(scale):
 
 
 def test_what_is_missing_is_named(scale):
-    Path(scale.index).unlink()
+    Path(scale.building).unlink()
     with pytest.raises(ValueError, match=r"index\.json is missing: run scripts/bench_index\.py"):
         write_tables(scale)
     Path(scale.document).write_text("no marks")

@@ -71,8 +71,8 @@ def write_tables(options: ScaleOptions) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{path} has no lines {BEGIN} and {END}, between which the tables go")
-    retrieval = _read(options.retrieval, "bench_retrieval")
-    index = _read(options.index, "bench_index")
+    retrieval = _read(options.searching, "bench_retrieval")
+    index = _read(options.building, "bench_index")
     tables = "\n".join(tables_of(retrieval, index, options))
     path.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
     logger.info("%s: %d index types", path, len(retrieval["rows"]))
