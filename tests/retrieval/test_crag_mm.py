@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import tarfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -285,11 +286,22 @@ def test_an_entity_of_several_images_is_one_passage(searcher, options):
             best.setdefault(entity.name, hit.score)
     assert {passage.id: passage.score for passage in passages} == best
     assert len(passages) == 17
-    few = CragMMSearcher(
-        replace(searcher._entities, num_images=2), replace(searcher._pages, num_chunks=2), options
-    )
-    assert len(few.search([Query.of_text("river bridge")], k=1)[0]) == 1
     assert searcher.search([Query.of_image(picture(3))], k=2)[0] == passages[:2]
+
+
+def test_more_is_asked_of_the_index_than_passages_are_returned(searcher, options):
+    """Fifteen images show fewer than fifteen entities, and fifteen chunks are of fewer pages."""
+    queries = [
+        *(Query.of_image(picture(number)) for number in range(6)),
+        *(Query.of_text(word) for word in ("river", "bridge", "lamp")),
+    ]
+    narrow = CragMMSearcher(
+        replace(searcher._entities, num_images=1), replace(searcher._pages, num_chunks=1), options
+    )
+    assert [len(found) for found in searcher.search(queries, k=15)] == [15] * 9
+    few = [len(found) for found in narrow.search(queries, k=15)]
+    assert min(few[:6]) < 15
+    assert min(few[6:]) < 15
 
 
 def test_images_below_the_least_score_are_left_out(searcher, options):
@@ -649,9 +661,24 @@ def test_a_forked_child_is_refused_instead_of_hanging(image_search):
         child.join()
 
 
+def test_one_at_a_time_copies_and_opens(published, tmp_path):
+    """Two would copy to one place, or fail at changing the same old database."""
+    source, entered = str(published / "image"), threading.Event()
+
+    def enter():
+        with private_copy(source, None, tmp_path):
+            entered.set()
+
+    other = threading.Thread(target=enter)
+    with private_copy(source, None, tmp_path):
+        other.start()
+        assert not entered.wait(0.3)
+    assert entered.wait(30)
+    other.join()
+
+
 @pytest.mark.slow
 def test_spawned_processes_may_all_be_the_first_to_open(published, tmp_path):
-    """Without the lock two of three would copy to one place, or change the same old database."""
     context = multiprocessing.get_context("spawn")
     vectors = vectors_of(recorded("image"))
     with context.Pool(3) as pool:
