@@ -19,7 +19,12 @@ def run_of(world):
         "benchmark": world.identity(),
         "seed": 5,
         "num_documents": 50,
-        "retrieval": {"min_region_side": 8, "region_margin": 0.1},
+        "retrieval": {
+            "min_region_side": 8,
+            "region_margin": 0.1,
+            "region_scales": [1.0],
+            "region_blur": 0.1,
+        },
     }
 
 
