@@ -43,7 +43,7 @@ from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import family_of
 from pixsearch.retrieval import encoders
 from pixsearch.retrieval.sources import READERS
-from tests.commands import run_script
+from tests.commands import run_script, run_script_here
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -348,16 +348,18 @@ MISTAKES = {
 }
 
 
-NEEDS_TORCH = [command for command in MISTAKES if command.startswith("infer checkpoint=x")]
-
-
-@pytest.mark.parametrize(
-    "command",
-    [pytest.param(c, marks=[pytest.mark.slow] * (c in NEEDS_TORCH)) for c in MISTAKES],
-)
+@pytest.mark.parametrize("command", MISTAKES)
 def test_a_mistake_is_one_line(command):
+    check_mistake(command, run_script_here)
+
+
+def test_a_mistake_is_one_line_where_users_make_it():
+    check_mistake("train stage.stps=3", run_script)
+
+
+def check_mistake(command, run):
     script, *overrides = command.split()
-    done = run_script(script, *overrides)
+    done = run(script, *overrides)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
