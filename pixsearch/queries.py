@@ -101,6 +101,21 @@ class AnySearcher(Protocol):
     ) -> list[list[Passage]]: ...
 
 
+def check_k(k: int) -> None:
+    """See that a search asks for something.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if k < 1:
+        raise ValueError(f"k={k}: ask for at least one passage")
+
+
+def has_words(text: str | None) -> bool:
+    """Whether there is anything to search by."""
+    return bool(text and text.strip())
+
+
 def refuse_control(policy: PolicyOptions) -> None:
     """See that a policy asks for no control experiment, which needs a benchmark's gold.
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from pixsearch.config import ClientOptions, RegionCrop
-from pixsearch.queries import Passage, Query, SearchFailed
+from pixsearch.queries import Passage, Query, SearchFailed, check_k
 from pixsearch.retrieval.connection import MEBI, Connection
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.wire import passages_of, query_parts, request_of
@@ -45,8 +45,7 @@ class RemoteSearcher:
             ValueError: k < 1.
             SearchFailed: the server does not answer, or refuses a query.
         """
-        if k < 1:
-            raise ValueError(f"k={k}: ask for at least one passage")
+        check_k(k)
         found: list[list[Passage]] = []
         for parts in self._by_size([query_parts(query) for query in queries]):
             body = json.dumps(request_of(parts, k=k, region_crop=region_crop)).encode()
@@ -97,4 +96,5 @@ class RemoteSearcher:
 def _most_bytes(part: dict[str, Any]) -> int:
     """Of a query in JSON, at most."""
     counts = part["regions"]["counts"] if part["regions"] else ()
-    return len(part["images"] or "") + 6 * len(part["queries"] or "") + 12 * len(counts) + 100
+    words = len(part["queries"] or "") + len(part["questions"] or "")
+    return len(part["images"] or "") + 6 * words + 12 * len(counts) + 100

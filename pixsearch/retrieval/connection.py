@@ -5,8 +5,6 @@ import os
 import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -14,6 +12,7 @@ import httpx
 from pixsearch.config import ClientOptions
 from pixsearch.queries import SearchFailed
 from pixsearch.retrieval.breaker import CircuitBreaker
+from pixsearch.retrieval.retry_after import seconds_to_wait
 
 Reply = TypeVar("Reply")
 
@@ -171,20 +170,5 @@ def _refused(status: int, headers: httpx.Headers, content: bytes) -> SearchFaile
     return SearchFailed(
         f"status {status}: {detail}",
         is_temporary=is_temporary,
-        retry_after=_retry_after(headers.get("Retry-After", "")) if status in BUSY else 0.0,
+        retry_after=(seconds_to_wait(headers.get("Retry-After")) or 0.0) if status in BUSY else 0.0,
     )
-
-
-def _retry_after(value: str) -> float:
-    """Seconds of the header, be it a number of them or a date; 0 if it is neither.
-
-    >>> _retry_after("3"), _retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), _retry_after("soon")
-    (3.0, 0.0, 0.0)
-    """
-    if value.isdecimal():
-        return float(value)
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())

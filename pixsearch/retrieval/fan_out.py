@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Any
 
 from pixsearch.config import ClientOptions, OnMissingServer, RegionCrop, TextSearch
-from pixsearch.queries import Passage, Query, SearchFailed
+from pixsearch.queries import Passage, Query, SearchFailed, check_k
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.manifest import REMEDY
@@ -60,8 +60,7 @@ class FanOutSearcher:
             ValueError: k < 1, or two servers have different documents of one id.
             SearchFailed: a server does not answer; with `skip`, none does.
         """
-        if k < 1:
-            raise ValueError(f"k={k}: ask for at least one passage")
+        check_k(k)
         found: Results = [[] for _ in queries]
         places, asked = list(range(len(queries))), max(k, min(k + SPARE_PASSAGES, MOST_PASSAGES))
         while places:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pixsearch.queries import has_words
 from pixsearch.retrieval.index import Hit, TextIndex
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 
@@ -25,7 +26,7 @@ def nearest_chunks(
         questions: of each query, None if it has none.
     """
     documents = [
-        [knowledge_base.chunk_rows(hit.row) for hit in hits] if _has_words(question) else []
+        [knowledge_base.chunk_rows(hit.row) for hit in hits] if has_words(question) else []
         for hits, question in zip(found, questions, strict=True)
     ]
     # questions about documents of one chunk each need no encoding
@@ -43,7 +44,3 @@ def nearest_chunks(
             for hit, rows, near in zip(found[place], documents[place], by_document, strict=True)
         ]
     return chosen
-
-
-def _has_words(question: str | None) -> bool:
-    return bool(question and question.strip())

@@ -1,4 +1,4 @@
-"""Vectors -> rows of the knowledge base, through FAISS. Cosine similarity throughout."""
+"""Vectors -> rows of the knowledge base, through FAISS."""
 
 import logging
 import shutil

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 from PIL import Image
 
-from pixsearch.config import RegionCrop, RetrievalOptions
+from pixsearch.config import QueryType, RegionCrop, RetrievalOptions
+from pixsearch.queries import Query
 from pixsearch.retrieval.crops import MEAN_COLOUR, check_mask, region_views
 from pixsearch.retrieval.encoders import DenseEncoder, ImageEncoder
 
@@ -24,6 +25,13 @@ class ImageQuery:
     image: Image.Image
     mask: Bool[np.ndarray, "height width"] | None = None
     crop: RegionCrop = RegionCrop.masked_crop
+
+    @classmethod
+    def of(cls, query: Query, crop: RegionCrop) -> "ImageQuery":
+        """What an image or region query is searched by."""
+        assert query.image is not None
+        mask = query.mask if query.type is QueryType.region else None
+        return cls(image=query.image, mask=mask, crop=crop)
 
     @property
     def is_pooled(self) -> bool:

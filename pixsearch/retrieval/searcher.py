@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from pixsearch.config import FromDocument, QueryType, RegionCrop, RetrievalOptions
-from pixsearch.queries import Passage, Query
+from pixsearch.queries import Passage, Query, check_k, has_words
 from pixsearch.retrieval.cache import ResultCache
 from pixsearch.retrieval.from_document import nearest_chunks
 from pixsearch.retrieval.fusion import fused
@@ -70,11 +70,10 @@ class Searcher:
             ValueError: an index is missing, corrupt, or was built from something else.
         """
         knowledge_base = KnowledgeBase(options.knowledge_base)
-        has_images = knowledge_base.has_images
         return cls(
             knowledge_base,
             open_text_index(options, knowledge_base),
-            open_image_index(options, knowledge_base) if has_images else None,
+            open_image_index(options, knowledge_base) if knowledge_base.has_images else None,
             options,
             reranker=open_reranker(options) if options.reranker.model else None,
         )
@@ -99,8 +98,7 @@ class Searcher:
             ValueError: k < 1, an empty mask, an image query where there is no image index, or
                 `mask_pooled` with an encoder whose patches are of no use (regions.py).
         """
-        if k < 1:
-            raise ValueError(f"k={k}: ask for at least one passage")
+        check_k(k)
         if self.cache is None:
             return self._find(queries, k, region_crop)
         return self.cache.search(
@@ -132,7 +130,7 @@ class Searcher:
     def _find_by_image(
         self, queries: list[Query], k: int, region_crop: RegionCrop
     ) -> list[list[Passage]]:
-        images = [_image_query(query, region_crop) for query in queries]
+        images = [ImageQuery.of(query, region_crop) for query in queries]
         questions = [query.question for query in queries]
         if not self._options.fuse_question:
             hits = self._chunks_of(self._search_images(images, k), questions)
@@ -145,9 +143,9 @@ class Searcher:
 
     def _search_texts(self, texts: Sequence[str | None], k: int) -> list[list[Hit]]:
         """Hits of each text; none of one without words."""
-        worded = [text for text in texts if _has_words(text)]
+        worded = [text for text in texts if has_words(text)]
         hits = iter(self._text_index.search(worded, k) if worded else [])
-        return [next(hits) if _has_words(text) else [] for text in texts]
+        return [next(hits) if has_words(text) else [] for text in texts]
 
     def _search_images(self, images: list[ImageQuery], k: int) -> list[list[Hit]]:
         if not images:
@@ -177,13 +175,3 @@ def open_reranker(options: RetrievalOptions) -> AnyReranker:
     from pixsearch.retrieval.reranker import Reranker  # torch, for which a search needs not wait
 
     return Reranker(options.reranker)
-
-
-def _has_words(text: str | None) -> bool:
-    return bool(text and text.strip())
-
-
-def _image_query(query: Query, region_crop: RegionCrop) -> ImageQuery:
-    assert query.image is not None
-    mask = query.mask if query.type is QueryType.region else None
-    return ImageQuery(image=query.image, mask=mask, crop=region_crop)

@@ -115,6 +115,9 @@ def test_many_queries_go_in_several_requests(url, searcher):
         large = Query.of_image(Image.fromarray(np.tile(noise[0], (3, 1, 1))))
         with pytest.raises(SearchFailed, match=r"query 1 takes 1\.\d MiB, .*max_request_mib=1"):
             remote.search([queries[0], large], k=2)
+        long = Query.of_image(queries[0].image, question="why " * 50_000)
+        with pytest.raises(SearchFailed, match=r"query 0 takes 1\.\d MiB"):
+            remote.search([long], k=2)
 
 
 def test_nothing_is_asked_for_no_queries():

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from pixsearch.config import EncoderOptions, QueryType, RegionCrop, RetrievalOptions, to_dict
-from pixsearch.queries import Passage, Query
+from pixsearch.queries import Passage, Query, check_k, has_words
 from pixsearch.retrieval.crag_mm.collection import Collection, open_collection
 from pixsearch.retrieval.crag_mm.entities import IMAGE_COLLECTION, ImageSearch, entity_passages
 from pixsearch.retrieval.crag_mm.pages import WEB_COLLECTION, WebSearch, page_passages
@@ -128,11 +128,14 @@ class CragMMSearcher:
             ValueError: k < 1, an empty mask, a query for an index that was not given, or
                 `mask_pooled`, which CLIP has no patches for.
         """
-        if k < 1:
-            raise ValueError(f"k={k}: ask for at least one passage")
-        texts = {place: query.text for place, query in enumerate(queries) if _has_words(query)}
+        check_k(k)
+        texts = {
+            place: query.text
+            for place, query in enumerate(queries)
+            if query.type is QueryType.text and has_words(query.text)
+        }
         images = {
-            place: _image_query(query, region_crop)
+            place: ImageQuery.of(query, region_crop)
             for place, query in enumerate(queries)
             if query.type is not QueryType.text
         }
@@ -175,16 +178,6 @@ class CragMMSearcher:
                 "set policy.allow=[image,region], or give an index"
             )
         return self._pages.search(texts, k)
-
-
-def _has_words(query: Query) -> bool:
-    return query.type is QueryType.text and bool(query.text and query.text.strip())
-
-
-def _image_query(query: Query, region_crop: RegionCrop) -> ImageQuery:
-    assert query.image is not None
-    mask = query.mask if query.type is QueryType.region else None
-    return ImageQuery(image=query.image, mask=mask, crop=region_crop)
 
 
 def _open_entities(options: RetrievalOptions, index: str) -> EntitySearch:

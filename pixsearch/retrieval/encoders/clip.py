@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from pixsearch.config import EncoderOptions
 from pixsearch.retrieval.encoders.fingerprint import described_config, fingerprint
+from pixsearch.retrieval.encoders.images import in_batches, mean_colour
 from pixsearch.retrieval.encoders.loading import (
     IMAGE_ENCODER,
     load_config,
@@ -19,7 +21,6 @@ from pixsearch.retrieval.encoders.loading import (
 )
 
 MODEL_TYPES = ("clip", "clip_vision_model")
-BYTE = 255  # largest value of a pixel
 
 
 class Clip:
@@ -51,8 +52,7 @@ class Clip:
         self._normalize = options.normalize
         self._batch_size = options.batch_size
         self.dimension: int = config.projection_dim
-        red, green, blue = (round(mean * BYTE) for mean in self._processor.image_mean)
-        self.mean_colour: tuple[int, int, int] = (red, green, blue)
+        self.mean_colour = mean_colour(self._processor)
         described = {
             "config": described_config(config),
             "processor": {"backend": "pil", **self._processor.to_dict()},
@@ -64,14 +64,14 @@ class Clip:
         self, images: Sequence[Image.Image]
     ) -> Float[np.ndarray, "num_images dimension"]:
         """Unit vectors, computed in batches of `batch_size`."""
-        vectors = np.empty((len(images), self.dimension), dtype=np.float32)
-        for start in range(0, len(images), self._batch_size):
-            batch = [image.convert("RGB") for image in images[start : start + self._batch_size]]
-            pixels = self._processor(batch, return_tensors="pt")["pixel_values"]
-            found = self._tower(pixels.to(self._tower.device)).image_embeds
-            found = F.normalize(found, dim=-1) if self._normalize else found
-            vectors[start : start + len(batch)] = found.cpu().numpy()
-        return vectors
+        return in_batches(
+            self._encode, images, batch_size=self._batch_size, shape=(self.dimension,)
+        )
+
+    def _encode(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch dimension"]:
+        pixels = self._processor(images, return_tensors="pt")["pixel_values"]
+        found = self._tower(pixels.to(self._tower.device)).image_embeds
+        return F.normalize(found, dim=-1) if self._normalize else found
 
     def _refuse_cut_squares(self, options: EncoderOptions) -> None:
         size, kept = self._processor.size, self._processor.crop_size

@@ -13,6 +13,7 @@ from transformers import AutoImageProcessor, AutoModel, PreTrainedConfig
 
 from pixsearch.config import EncoderOptions, Pooling
 from pixsearch.retrieval.encoders.fingerprint import described_config, fingerprint
+from pixsearch.retrieval.encoders.images import in_batches, mean_colour
 from pixsearch.retrieval.encoders.loading import (
     IMAGE_ENCODER,
     load_config,
@@ -22,7 +23,6 @@ from pixsearch.retrieval.encoders.loading import (
 
 MODEL_TYPES = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext")
 CONVNEXT_PATCH = 32  # pixels that one place of a ConvNeXt's last map stands for
-BYTE = 255  # largest value of a pixel
 
 
 class Dino:
@@ -57,8 +57,7 @@ class Dino:
         self._num_special = 1 + getattr(config, "num_register_tokens", 0)
         sizes = getattr(config, "hidden_sizes", None)
         self.dimension: int = sizes[-1] if sizes else config.hidden_size
-        red, green, blue = (round(mean * BYTE) for mean in self._processor.image_mean)
-        self.mean_colour: tuple[int, int, int] = (red, green, blue)
+        self.mean_colour = mean_colour(self._processor)
         described = {
             "config": described_config(config),
             "processor": {"fit": "squash", **self._processor.to_dict()},
@@ -70,13 +69,9 @@ class Dino:
         self, images: Sequence[Image.Image]
     ) -> Float[np.ndarray, "num_images dimension"]:
         """Unit vectors, computed in batches of `batch_size`."""
-        vectors = np.empty((len(images), self.dimension), dtype=np.float32)
-        for start in range(0, len(images), self._batch_size):
-            batch = images[start : start + self._batch_size]
-            pooled = self._pool(self._tokens(batch))
-            pooled = F.normalize(pooled, dim=-1) if self._normalize else pooled
-            vectors[start : start + len(batch)] = pooled.cpu().numpy()
-        return vectors
+        return in_batches(
+            self._encode, images, batch_size=self._batch_size, shape=(self.dimension,)
+        )
 
     @torch.inference_mode()
     def encode_dense(
@@ -94,17 +89,24 @@ class Dino:
                 "or set another policy.region_crop"
             )
         side = self._side // self._patch
-        patches = np.empty((len(images), side, side, self.dimension), dtype=np.float32)
-        for start in range(0, len(images), self._batch_size):
-            batch = images[start : start + self._batch_size]
-            found = self._tokens(batch).last_hidden_state[:, self._num_special :]
-            patches[start : start + len(batch)] = found.unflatten(1, (side, side)).cpu().numpy()
-        return patches
+        return in_batches(
+            lambda batch: self._patches(batch).unflatten(1, (side, side)),
+            images,
+            batch_size=self._batch_size,
+            shape=(side, side, self.dimension),
+        )
+
+    def _encode(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch dimension"]:
+        pooled = self._pool(self._tokens(images))
+        return F.normalize(pooled, dim=-1) if self._normalize else pooled
+
+    def _patches(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch patches dimension"]:
+        return self._tokens(images).last_hidden_state[:, self._num_special :]
 
     def _tokens(self, images: Sequence[Image.Image]) -> Any:
         """The model's output for one batch."""
         pixels = self._processor(
-            [image.convert("RGB") for image in images],
+            images,
             size={"height": self._side, "width": self._side},  # of which a crop takes nothing
             return_tensors="pt",
         )["pixel_values"]

@@ -1,6 +1,6 @@
 """Image encoder: any open_clip model, from a folder or from the hub."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,12 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from safetensors import SafetensorError
+from torch import Tensor
 
 from pixsearch.config import EncoderOptions
 from pixsearch.precision import best_device
 from pixsearch.retrieval.encoders.fingerprint import fingerprint
+from pixsearch.retrieval.encoders.images import in_batches
 from pixsearch.retrieval.encoders.loading import IMAGE_ENCODER, unreadable
 
 
@@ -48,18 +50,13 @@ class OpenClip:
         self, images: Sequence[Image.Image]
     ) -> Float[np.ndarray, "num_images dimension"]:
         """Unit vectors, computed in batches of `batch_size`."""
-        vectors = np.empty((len(images), self.dimension), dtype=np.float32)
-        for batch in self._batches(len(images)):
-            pixels = torch.stack(
-                [self._preprocess(image.convert("RGB")) for image in images[batch]]
-            )
-            encoded = self._model.encode_image(pixels.to(self._device), normalize=self._normalize)
-            vectors[batch] = encoded.float().cpu().numpy()
-        return vectors
+        return in_batches(
+            self._encode, images, batch_size=self._batch_size, shape=(self.dimension,)
+        )
 
-    def _batches(self, count: int) -> Iterator[slice]:
-        for start in range(0, count, self._batch_size):
-            yield slice(start, min(start + self._batch_size, count))
+    def _encode(self, images: Sequence[Image.Image]) -> Float[Tensor, "batch dimension"]:
+        pixels = torch.stack([self._preprocess(image) for image in images])
+        return self._model.encode_image(pixels.to(self._device), normalize=self._normalize)
 
 
 def _open_clip_name(model: str) -> str:

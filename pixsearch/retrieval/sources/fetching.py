@@ -9,13 +9,12 @@ import random
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 
 import httpx
 
 from pixsearch.config import ImageSourceOptions
+from pixsearch.retrieval.retry_after import seconds_to_wait
 from pixsearch.retrieval.sources.image_files import UnusableImageError
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another attempt
@@ -190,7 +189,7 @@ def user_agent(contact: str | None) -> str:
 def _refuse_status(response: httpx.Response) -> None:
     status = response.status_code
     if status in TRANSIENT:
-        wait = _retry_after(response.headers.get("Retry-After"))
+        wait = seconds_to_wait(response.headers.get("Retry-After"))
         raise _Transient(f"HTTP {status}", wait=wait)
     if status != httpx.codes.OK:
         raise UnusableImageError(f"HTTP {status}")
@@ -200,18 +199,3 @@ def _refuse_type(response: httpx.Response) -> None:
     content_type = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
     if content_type not in CONTENT_TYPES:
         raise UnusableImageError(f"content of type {content_type or 'unknown'}")
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds, whether the header has a number or a date; None if it has neither."""
-    if value is None:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())

@@ -11,13 +11,13 @@ from email.utils import format_datetime
 import pytest
 
 from pixsearch.config import ImageSourceOptions
+from pixsearch.retrieval.retry_after import seconds_to_wait
 from pixsearch.retrieval.sources.fetching import (
     Fetcher,
     ServerBusyError,
     StoppedError,
     UnreachableError,
     _Bandwidth,
-    _retry_after,
     user_agent,
 )
 from pixsearch.retrieval.sources.image_files import UnusableImageError
@@ -140,13 +140,13 @@ def test_a_stop_ends_waiting(server):
 
 
 def test_retry_after_is_a_number_or_a_date():
-    assert _retry_after("17") == 17
+    assert seconds_to_wait("17") == 17
     soon = datetime.now(UTC) + timedelta(seconds=100)
-    assert 90 < _retry_after(format_datetime(soon, usegmt=True)) <= 100
-    assert _retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert _retry_after("Wed, 21 Oct 2015 07:28:00 -0000") == 0
-    assert _retry_after("soon") is None
-    assert _retry_after(None) is None
+    assert 90 < seconds_to_wait(format_datetime(soon, usegmt=True)) <= 100
+    assert seconds_to_wait("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert seconds_to_wait("Wed, 21 Oct 2015 07:28:00 -0000") == 0
+    assert seconds_to_wait("soon") is None
+    assert seconds_to_wait(None) is None
 
 
 def test_bandwidth_is_shared():
