@@ -1,0 +1,1 @@
+"""Builds stage-2 data: questions become answers with their searches, by way of a teacher."""
