@@ -146,31 +146,34 @@ class _Build:
             }
 
     def _encode_all(self) -> list[_Job]:
-        """Shards first, of texts and of images: no process waits while it could encode."""
+        """Shards first, of texts and of images: no process waits while it could encode.
+
+        Both encoders are opened before either encodes: what does not fit is told at once.
+        """
         limit = self._build.max_document_characters
         num_images = count_images(self._knowledge_base, max_characters=limit)
-        jobs = [self._encode_texts()] if TEXT in self._text_indexes else []
+        work = [self._texts()] if TEXT in self._text_indexes else []
         if num_images.any():
-            jobs.append(self._encode_images(num_images))
+            work.append(self._images(num_images))
         else:
             logger.info("%s has no images: no image index", self._options.knowledge_base)
-        return jobs
+        for job, encode in work:
+            self._encode(job, encode)
+        return [job for job, _ in work]
 
-    def _encode_texts(self) -> _Job:
+    def _texts(self) -> tuple[_Job, Encode]:
         options = self._options.text_encoder
         encoder = open_text_encoder(options)
         identity = text_identity(self._options, encoder, self._knowledge_base)
         job = self._job(TEXT, identity, options, TextSource(self._knowledge_base))
-        self._encode(job, encoder.encode_text)
-        return job
+        return job, encoder.encode_text
 
-    def _encode_images(self, num_images: Int64[np.ndarray, " num_documents"]) -> _Job:
+    def _images(self, num_images: Int64[np.ndarray, " num_documents"]) -> tuple[_Job, Encode]:
         options = self._options.image_encoder
         encoder = open_image_encoder(options)
         identity = image_identity(self._options, encoder, self._knowledge_base)
         job = self._job(IMAGE, identity, options, ImageSource(self._knowledge_base, num_images))
-        self._encode(job, encoder.encode_image)
-        return job
+        return job, encoder.encode_image
 
     def _job(self, name: str, identity: Identity, options: EncoderOptions, source: Source) -> _Job:
         # Texts are read a window at a time, to be sorted; images, which are large, a batch.

@@ -37,6 +37,7 @@ class Searcher:
     `Searcher.open(options)` loads what `build_indexes(options)` built. For one thread at a time.
 
     Attributes:
+        reranker: of text queries, None without one.
         cache: of results, None without one.
     """
 
@@ -58,7 +59,7 @@ class Searcher:
         self._text_index = text_index
         self._image_index = image_index
         self._options = options
-        self._reranker = reranker
+        self.reranker = reranker
         entries = options.cache_entries
         self.cache = ResultCache(entries, index=digest_of(self.info())) if entries else None
 
@@ -107,7 +108,7 @@ class Searcher:
 
     def info(self) -> SourceInfo:
         """What is searched."""
-        reranker = self._reranker and self._reranker.fingerprint
+        reranker = self.reranker and self.reranker.fingerprint
         return local_info(self._options, self.knowledge_base, reranker=reranker)
 
     def _find(
@@ -121,11 +122,11 @@ class Searcher:
 
     def _find_by_text(self, queries: list[Query], k: int) -> list[list[Passage]]:
         texts = [query.text for query in queries]
-        if self._reranker is None:
+        if self.reranker is None:
             return self.knowledge_base.passages(self._search_texts(texts, k))
         hits = self._search_texts(texts, max(k, self._options.reranker.candidates))
         passages = self.knowledge_base.passages(hits)
-        return self._reranker.rerank([text or "" for text in texts], passages, k)
+        return self.reranker.rerank([text or "" for text in texts], passages, k)
 
     def _find_by_image(
         self, queries: list[Query], k: int, region_crop: RegionCrop

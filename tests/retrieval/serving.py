@@ -26,7 +26,7 @@ def serving(
     source: RetrievalOptions | Callable[[], KnowledgeSource],
     *,
     token: str | None = None,
-    open_reranker: Callable[[], AnyReranker] | None = None,
+    open_reranker: Callable[[KnowledgeSource], AnyReranker] | None = None,
     wait: bool = True,
     **options: object,
 ) -> Iterator[str]:

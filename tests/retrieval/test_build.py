@@ -148,3 +148,11 @@ def test_image_that_does_not_decode_is_named(own):
     (Path(own.knowledge_base) / "images/3_1.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"3_1\.png \(document e3\) does not decode"):
         build_indexes(own, progress=False)
+
+
+def test_an_image_encoder_that_does_not_fit_is_told_before_texts_are_encoded(own, tmp_path):
+    index = tmp_path / "new"
+    wrong = replace(own.image_encoder, dimension=25)
+    with pytest.raises(ValueError, match="25"):
+        build_indexes(replace(own, index=str(index), image_encoder=wrong), progress=False)
+    assert not list(index.rglob("*.npy"))

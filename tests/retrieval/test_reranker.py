@@ -10,6 +10,8 @@ from transformers import BertConfig, BertForSequenceClassification
 from pixsearch.config import RerankerOptions
 from pixsearch.queries import Passage
 from pixsearch.retrieval.reranker import Reranker
+from pixsearch.retrieval.searcher import Searcher
+from pixsearch.retrieval.server.serve import reranker_of
 from tests.retrieval.tiny import VIT, write_plain_text_model
 
 PASSAGES = [
@@ -101,3 +103,11 @@ def test_scores_that_are_not_finite_are_refused(reranker, monkeypatch):
     monkeypatch.setattr(reranker._model.model.classifier.bias, "data", torch.tensor([torch.nan]))
     with pytest.raises(ValueError, match="not finite"):
         reranker.scores("red", ["disc"])
+
+
+def test_a_server_shares_the_reranker_of_its_searcher(built, options):
+    """One model in memory for `/retrieve` and `/rerank`."""
+    searcher = Searcher.open(replace(built, reranker=options))
+    assert reranker_of(searcher, options=built) is searcher.reranker
+    alone = reranker_of(Searcher.open(built), options=replace(built, reranker=options))
+    assert isinstance(alone, Reranker)

@@ -7,6 +7,7 @@ import struct
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -385,7 +386,7 @@ def test_rerank_compares_a_query_with_its_own_documents_alone():
         [],
     ]
     body = {"queries": ["a b", "c d", "e"], "documents": documents, "rerank_topk": 2}
-    with serving(Source, open_reranker=lambda: reranker) as url:
+    with serving(Source, open_reranker=lambda _: reranker) as url:
         bare = httpx.post(f"{url}/rerank", json=body).json()["result"]
         scored = httpx.post(f"{url}/rerank", json={**body, "return_scores": True}).json()["result"]
         wrong = httpx.post(f"{url}/rerank", json={"queries": ["a"], "documents": [[{"id": "1"}]]})
@@ -416,6 +417,18 @@ def test_info_and_metrics(built):
     assert 'pixsearch_requests_total{path="/retrieve",status="200"} 1.0' in metrics
     assert 'pixsearch_requests_total{path="/retrieve",status="422"} 1.0' in metrics
     assert 'pixsearch_queries_total{type="text"} 2.0' in metrics
+    assert "pixsearch_cache" not in metrics
+
+
+def test_metrics_of_the_cache(built):
+    with serving(replace(built, cache_entries=1)) as url:
+        for text in ("a", "a", "b"):
+            retrieve(url, queries=[text])
+        metrics = httpx.get(f"{url}/metrics").text
+    assert 'pixsearch_cache_queries_total{outcome="hit"} 1.0' in metrics
+    assert 'pixsearch_cache_queries_total{outcome="miss"} 2.0' in metrics
+    assert "pixsearch_cache_evictions_total 1.0" in metrics
+    assert "pixsearch_cache_entries 1.0" in metrics
 
 
 def test_many_clients_get_what_a_searcher_finds(built, searcher):

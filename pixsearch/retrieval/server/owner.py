@@ -18,6 +18,7 @@ from pixsearch.config import RegionCrop, ServerOptions
 from pixsearch.queries import Passage
 from pixsearch.retrieval.info import KnowledgeSource, SourceInfo
 from pixsearch.retrieval.opening import close_searcher
+from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.server.metrics import Metrics
 from pixsearch.retrieval.server.refusals import Busy, NotConfigured, NotReady
 from pixsearch.retrieval.server.requests import Reranking, Retrieval
@@ -61,7 +62,9 @@ class Owner:
     searcher refuses fails alone: the others of its batch are searched again without it.
 
     Args:
-        open_searcher, open_reranker: called in the thread; without the second there is none.
+        open_searcher: called in the thread.
+        open_reranker: likewise, with the searcher, which may have one to share; None: there is
+            none.
 
     Attributes:
         state: where it stands.
@@ -75,7 +78,7 @@ class Owner:
         options: ServerOptions,
         metrics: Metrics,
         *,
-        open_reranker: Callable[[], AnyReranker] | None = None,
+        open_reranker: Callable[[KnowledgeSource], AnyReranker] | None = None,
     ) -> None:
         self.state = OwnerState.loading
         self.info: SourceInfo | None = None
@@ -147,8 +150,10 @@ class Owner:
         """Whether searcher and reranker could be opened."""
         try:
             self._searcher = self._open_searcher()
-            self._reranker = self._open_reranker() if self._open_reranker else None
+            self._reranker = self._open_reranker(self._searcher) if self._open_reranker else None
             self.info = self._searcher.info()
+            if isinstance(self._searcher, Searcher) and self._searcher.cache is not None:
+                self._metrics.watch(self._searcher.cache)
         except Exception as error:  # told by whoever started the server
             self.error, self.state = error, OwnerState.failed
             if self._on_failure is not None:

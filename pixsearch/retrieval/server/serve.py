@@ -9,12 +9,13 @@ from functools import partial
 
 import uvicorn
 
-from pixsearch.config import ServeRetrieverOptions, ServerOptions
+from pixsearch.config import RetrievalOptions, ServeRetrieverOptions, ServerOptions
+from pixsearch.retrieval.info import KnowledgeSource
 from pixsearch.retrieval.opening import open_searcher
-from pixsearch.retrieval.searcher import open_reranker
+from pixsearch.retrieval.searcher import Searcher, open_reranker
 from pixsearch.retrieval.server.app import create_app
 from pixsearch.retrieval.server.metrics import Metrics
-from pixsearch.retrieval.server.owner import Owner
+from pixsearch.retrieval.server.owner import AnyReranker, Owner
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def serve(options: ServeRetrieverOptions) -> None:
     token = os.environ.get(options.server.token_variable) or None
     check_reach(options.server, token)
     metrics = Metrics()
-    reranker = partial(open_reranker, options.retrieval)
+    reranker = partial(reranker_of, options=options.retrieval)
     owner = Owner(
         partial(open_searcher, options.retrieval),
         options.server,
@@ -91,6 +92,13 @@ def listen(options: ServerOptions) -> socket.socket:
             f"server.host={options.host} server.port={options.port}: {error.strerror or error}; "
             "set another port, or 0 for any free one"
         ) from error
+
+
+def reranker_of(searcher: KnowledgeSource, *, options: RetrievalOptions) -> AnyReranker:
+    """The one with which the searcher orders what it finds, else one for `/rerank` alone."""
+    if isinstance(searcher, Searcher) and searcher.reranker is not None:
+        return searcher.reranker
+    return open_reranker(options)
 
 
 def _is_loopback(host: str) -> bool:
