@@ -7,9 +7,10 @@ import pytest
 
 from pixsearch.datasets.files import JsonLines
 from pixsearch.generation.infer import infer
-from pixsearch.miniature.templates import DONT_KNOW
 from tests.commands import run_demo
 from tests.test_configs import composed
+
+pytestmark = pytest.mark.slow
 
 SHARES = ("accuracy", "missing", "hallucination")
 
@@ -61,53 +62,6 @@ def test_predictions_can_be_read_by_people(finished_demo: Path) -> None:
         assert bool(asked) == (policy != "no_search") or policy == "full"
 
 
-def test_trajectories_end_with_what_their_evidence_says(finished_demo: Path) -> None:
-    world = finished_demo / "runs" / "seed3-smoke" / "world"
-    questions = {each["id"]: each for each in JsonLines(world / "questions" / "train.jsonl")}
-    evaluated = {each["id"] for each in JsonLines(world / "knowledge_base" / "corpus.jsonl")}
-    evaluated -= {each["id"] for each in JsonLines(world / "knowledge_base_train" / "corpus.jsonl")}
-    num_forced = num_beside_label = 0
-    for trajectory in JsonLines(world / "trajectories" / "train.jsonl"):
-        name = trajectory["id"].removesuffix("-misled").removesuffix("-beside-label")
-        question = questions[name.split("-forced-")[0]]
-        parts = trajectory["messages"][-1]["parts"]
-        searches = [part["search"] for part in parts if "search" in part]
-        found = [{passage["id"] for passage in search["passages"]} for search in searches]
-        is_forced = "-forced-" in trajectory["id"]
-        assert all(search["supervised"] is not is_forced for search in searches)
-        assert evaluated.isdisjoint(set().union(*found))
-        wanted = [step["entity_id"] for step in question["steps"]]
-        if not is_forced:
-            supported = [id in ids for id, ids in zip(wanted, found, strict=False)]
-            assert all(supported[:-1])  # it ends at the first search that brings nothing
-            is_whole = len(found) == len(wanted) and all(supported)
-            assert parts[-1]["text"] == (question["answer"] if is_whole else DONT_KNOW)
-        num_forced += is_forced
-        num_beside_label += trajectory["id"].endswith("-beside-label")
-    assert num_forced > 0
-    assert num_beside_label > 0
-
-
-def test_forced_searches_of_cluttered_pictures_occur_several_times(finished_demo: Path) -> None:
-    """In the searcher's order where they are needed, with anything at all where they are not."""
-    world = finished_demo / "runs" / "seed3-smoke" / "world"
-    questions = {each["id"]: each for each in JsonLines(world / "questions" / "train.jsonl")}
-    orders: dict[str, list[list[str]]] = {}
-    for trajectory in JsonLines(world / "trajectories" / "train.jsonl"):
-        question, _, _ = trajectory["id"].rpartition("-forced-image-")
-        if question:
-            search = next(p["search"] for p in trajectory["messages"][-1]["parts"] if "search" in p)
-            ids = [passage["id"] for passage in search["passages"]]
-            orders.setdefault(question, []).append(ids)
-    repeated = {name: each for name, each in orders.items() if len(each) > 1}
-    needed = {name for name in repeated if questions[name]["steps"]}
-    assert needed
-    assert len(needed) < len(repeated)
-    for name, each in repeated.items():
-        assert all(ids == each[0] for ids in each) == (name in needed)
-
-
-@pytest.mark.slow
 def test_a_second_demo_reuses_what_is_done(finished_demo: Path) -> None:
     files = [path for path in (finished_demo / "runs").rglob("*") if path.is_file()]
     kept = [path for path in files if path.suffix in (".safetensors", ".faiss", ".parquet")]

@@ -18,7 +18,7 @@ import json
 import logging
 import shutil
 from collections import deque
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from multiprocessing import get_context
@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 WORLD_VERSION = 7
 PHOTOS_PER_ENTITY = 3
+_WORTH_PROCESSES = 200  # scenes; with fewer, processes take longer to start than to draw
 
 SceneMasks = dict[str, list[Rle]]
 """Scene id → the run lengths of its entities' masks, in their places."""
@@ -60,7 +61,7 @@ def build_world(options: MiniatureOptions) -> WorldPlan:
     unfinished = root.with_name(f"{root.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with _drawers(options.num_train_scenes + options.num_eval_scenes) as pool:
         masks = _draw_scenes(plan, unfinished / "images", pool)
         _draw_photos(plan, options.seed, unfinished / "photos", pool)
     for name, splits in (("", tuple(Split)), ("_train", (Split.train,))):
@@ -71,6 +72,13 @@ def build_world(options: MiniatureOptions) -> WorldPlan:
     write_manifest(unfinished, described)
     unfinished.rename(root)
     return plan
+
+
+def _drawers(num_scenes: int) -> Executor:
+    """Who draws; the pictures do not hang on it."""
+    if num_scenes < _WORTH_PROCESSES:
+        return ThreadPoolExecutor(max_workers=1)
+    return ProcessPoolExecutor(mp_context=get_context("spawn"))
 
 
 def write_knowledge_base(

@@ -74,6 +74,7 @@ def build_looks(count: int) -> list[Appearance]:
     return [draw_appearance(generator, kind=str(k), for_foundation=True) for k in kinds]
 
 
+@pytest.mark.slow
 def test_banks_draw_from_their_half_alone(entities: EntityBank) -> None:
     assert all(appearance.is_for_foundation for appearance in entities.appearances)
     assert (entities.look_alike >= 0).any()
@@ -84,6 +85,7 @@ def test_seeds_of_evaluated_worlds_are_refused() -> None:
         build_entities(num_entities=2, seed=FOUNDATION_SEED - 1, side=128)
 
 
+@pytest.mark.slow
 def test_patch_targets_say_what_covers_a_patch(scenes: SceneBank) -> None:
     planes = torch.from_numpy(np.stack([scenes.places, scenes.words], axis=1)).long()
     targets = patch_targets(planes, torch.from_numpy(scenes.looks))
@@ -155,6 +157,7 @@ def test_a_whitened_projector_sees_every_direction_of_the_patches() -> None:
     assert variances[24:].max() < 1e-6
 
 
+@pytest.mark.slow
 def test_pre_training_talks_of_pictures_without_search_or_mask(entities: EntityBank) -> None:
     scene = plan_scene(entities.appearances, 0, seed=FOUNDATION_SEED)
     teacher = Teacher(entities.appearances, seed=FOUNDATION_SEED)
@@ -264,6 +267,7 @@ def test_an_answer_is_not_asked_for_twice_beside_a_picture() -> None:
         assert len(rare) == len(set(rare))
 
 
+@pytest.mark.slow
 def test_a_scene_of_which_there_is_nothing_to_tell_is_passed_over(entities: EntityBank) -> None:
     tokenizer = train_tokenizer()
     add_special_tokens(tokenizer)
@@ -282,6 +286,7 @@ def test_a_scene_of_which_there_is_nothing_to_tell_is_passed_over(entities: Enti
     assert example.image_id == "1"
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_the_language_model_copies_before_it_is_trained() -> None:
     torch.manual_seed(0)
@@ -295,6 +300,7 @@ def test_the_language_model_copies_before_it_is_trained() -> None:
     assert right.float().mean() > 0.6  # chance: below 0.001
 
 
+@pytest.mark.slow
 def test_tokenizer_gives_back_its_text_and_splits_numbers() -> None:
     tokenizer = train_tokenizer()
     for text in (" Velmora made it of jade in 1420.", *QUESTIONS["name"][Split.eval]):

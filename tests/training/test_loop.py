@@ -60,9 +60,10 @@ LAUNCHERS = {
 WITHOUT_DEEPSPEED = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None, reason="make setup EXTRAS=cpu,dev,deepspeed"
 )
-ENGINES = [
-    *("ddp", "fsdp2"),
-    pytest.param("zero2", marks=WITHOUT_DEEPSPEED),
+ENGINES = [  # the fast suite has time for one only: one that keeps weights in shards
+    pytest.param("ddp", marks=pytest.mark.slow),
+    "fsdp2",
+    pytest.param("zero2", marks=[WITHOUT_DEEPSPEED, pytest.mark.slow]),
     pytest.param("zero3", marks=[WITHOUT_DEEPSPEED, pytest.mark.slow]),
 ]
 
@@ -359,6 +360,7 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
     assert metrics(clipped)[0]["grad_norm"] == metrics(free)[0]["grad_norm"]  # before clipping
 
 
+@pytest.mark.slow
 def test_bf16_is_arithmetic_alone(tmp_path: Path) -> None:
     exact = tiny_options(tmp_path, steps=2)
     rounded = run_beside(exact, "rounded")
@@ -453,7 +455,7 @@ def run_launched(options: TrainOptions, launcher: tuple[str, ...]) -> None:
     assert process.returncode == 0, errors
 
 
-@pytest.mark.parametrize("name", ["torchrun", *ENGINES])
+@pytest.mark.parametrize("name", [pytest.param("torchrun", marks=pytest.mark.slow), *ENGINES])
 def test_two_processes_take_the_step_of_one(tmp_path: Path, name: str) -> None:
     launcher, engine, share = LAUNCHERS[name]
     one = tiny_options(tmp_path, batch_size=4, steps=3)
