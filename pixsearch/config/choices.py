@@ -134,6 +134,7 @@ class RetrievalSource(StrEnum):
 
     index = "index"  # our own indexes of a knowledge base (pixsearch/retrieval/searcher.py)
     crag_mm = "crag_mm"  # CRAG-MM's published ones (pixsearch/retrieval/crag_mm/)
+    replay = "replay"  # searches that were recorded (pixsearch/retrieval/recording.py)
 
 
 class OnEmptyMask(StrEnum):

@@ -153,6 +153,7 @@ class RetrievalOptions:
     from_document: FromDocument = FromDocument.lead  # the chunk that an image hit brings
     source: RetrievalSource = RetrievalSource.index
     crag_mm: CragMMOptions = field(default_factory=CragMMOptions)
+    recording: str | None = None  # file to which searches are written, or of source=replay
     server: str | None = None  # URL of a server that is asked instead, with options of its own
     fan_out: list[str] = field(default_factory=list)  # likewise of several, with a part each
     client: ClientOptions = field(default_factory=ClientOptions)
@@ -161,6 +162,7 @@ class RetrievalOptions:
         check_at_least(1, "retrieval", self, ("min_region_side",))
         check_at_least(0, "retrieval", self, ("region_margin", "region_blur", "cache_entries"))
         self._check_backend()
+        self._check_recording()
         if not self.region_scales or min(self.region_scales) < 1:
             raise ValueError(
                 f"retrieval.region_scales={self.region_scales}: at least one is needed, none below "
@@ -170,6 +172,16 @@ class RetrievalOptions:
             raise ValueError(
                 f"retrieval.server={self.server} and retrieval.fan_out={self.fan_out}: "
                 "give one server as the first, several with a part each as the second"
+            )
+
+    def _check_recording(self) -> None:
+        if self.source is not RetrievalSource.replay:
+            return
+        if self.recording is None:
+            raise ValueError("retrieval.source=replay: set retrieval.recording to the file")
+        if self.server is not None or self.fan_out:
+            raise ValueError(
+                "retrieval.source=replay asks no server: leave out retrieval.server and fan_out"
             )
 
     def _check_backend(self) -> None:

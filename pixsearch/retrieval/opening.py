@@ -1,6 +1,7 @@
 """The searcher that the options ask for: here, behind a server, or spread over several."""
 
 import logging
+from pathlib import Path
 
 from pixsearch.config import RetrievalOptions, RetrievalSource
 from pixsearch.queries import SearchFailed
@@ -8,19 +9,29 @@ from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.crag_mm.searcher import CragMMSearcher
 from pixsearch.retrieval.fan_out import FanOutSearcher
 from pixsearch.retrieval.info import KnowledgeSource
+from pixsearch.retrieval.recording import RecordingSearcher, ReplaySearcher
 from pixsearch.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
 
 def open_searcher(options: RetrievalOptions) -> KnowledgeSource:
-    """A searcher that is ready to be asked.
+    """A searcher that is ready to be asked, and that is recorded if the options say so.
 
     Raises:
         ValueError: an index is missing or does not fit, a URL is none, or servers with a part each
             do not fit each other.
         SearchFailed: a server does not answer.
     """
+    if options.source is RetrievalSource.replay:
+        return ReplaySearcher(Path(str(options.recording)))
+    searcher = _open(options)
+    if options.recording is None:
+        return searcher
+    return RecordingSearcher(searcher, Path(options.recording))
+
+
+def _open(options: RetrievalOptions) -> KnowledgeSource:
     if options.server is not None:
         return _checked(RemoteSearcher(options.server, options.client), options.server)
     if options.fan_out:
@@ -42,6 +53,8 @@ def open_local(options: RetrievalOptions) -> KnowledgeSource:
 
 def close_searcher(searcher: KnowledgeSource) -> None:
     """Let go of a remote searcher's connections; a local one has none."""
+    if isinstance(searcher, RecordingSearcher):
+        searcher = searcher.source
     if isinstance(searcher, RemoteSearcher | FanOutSearcher):
         searcher.close()
 

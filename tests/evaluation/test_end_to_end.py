@@ -19,6 +19,7 @@ from pixsearch.config import (
     InferOptions,
     PolicyOptions,
     RetrievalOptions,
+    RetrievalSource,
 )
 from pixsearch.datasets.crag_mm import CragMMQuestion
 from pixsearch.datasets.crag_mm_writer import CragMMSession, write_crag_mm
@@ -327,3 +328,18 @@ def test_a_plain_model_answers_one_question(plain, tmp_path):
     assert written["phrases"] == []
     with pytest.raises(ValueError, match="policy=full: the checkpoint is a plain 'llava' model"):
         infer(replace(asked, policy=PolicyOptions()))
+
+
+def test_a_table_is_made_again_from_recorded_searches(own, tmp_path):
+    """The same results bit for bit, with neither knowledge base nor index."""
+    recording = str(tmp_path / "searches.jsonl")
+    recorded = replace(own, retrieval=replace(own.retrieval, recording=recording))
+    evaluate(recorded)
+    replay = replace(
+        recorded.retrieval, source=RetrievalSource.replay, knowledge_base="gone", index="gone"
+    )
+    again = replace(own, retrieval=replay, output_dir=str(tmp_path / "again"))
+    evaluate(again)
+    (predictions, results), (others, same) = files(recorded), files(again)
+    assert without_time(predictions) == without_time(others)
+    assert read(results) == read(same)
