@@ -241,6 +241,12 @@ class Gpu(StrEnum):
     h200 = "h200"
 
 
+class DataAction(StrEnum):
+    """What scripts/prepare_data.py does."""
+
+    check = "check"  # see what lacks
+
+
 # What becomes of an example whose record, image or mask is broken. Not a class statement: `raise`
 # is a word of Python, so that it is `OnError["raise"]` in code.
 OnError = StrEnum(

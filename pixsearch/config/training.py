@@ -6,6 +6,7 @@ from omegaconf import MISSING
 
 from pixsearch.config.checks import check_at_least
 from pixsearch.config.choices import (
+    DataAction,
     Decay,
     Gpu,
     MaskLoss,
@@ -94,6 +95,16 @@ class DataOptions:
 
     sources: dict[str, DatasetOptions] = field(default_factory=dict)
     on_error: OnError = OnError["raise"]  # of a broken example: end the run, or leave it out
+
+
+@dataclass
+class PrepareDataOptions:
+    """scripts/prepare_data.py"""
+
+    action: DataAction = MISSING
+    data: DataOptions = field(default_factory=DataOptions)
+    sets: list[str] = field(default_factory=list)  # names of `data.sources`; none: all of them
+    paths: PathOptions = field(default_factory=PathOptions)
 
 
 @dataclass
