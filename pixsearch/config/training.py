@@ -11,6 +11,7 @@ from pixsearch.config.choices import (
     Gpu,
     MaskLoss,
     OnError,
+    OnTooLong,
     TrainablePart,
     TrainableTokens,
     WandbMode,
@@ -63,7 +64,8 @@ class StageOptions:
     mixture: dict[str, float] = MISSING  # dataset name -> weight of samples drawn
     batch_size: int = 6  # conversations per process and micro-step
     accumulation: int = 10
-    max_length: int = 512  # tokens; a longer conversation is an error that names it
+    max_length: int = 512  # tokens of a conversation
+    on_too_long: OnTooLong = OnTooLong.error  # what becomes of a longer one
     length_window: int = 1  # batches within which examples of like length go together; 1: off
     by_image: bool = False  # draw the examples of an image one after the other
     pack: bool = False  # fuller rows; conversations about one image share their beginning
