@@ -66,9 +66,7 @@ def questions_of_json(
     kept = [_only(record, (id_field, *fields)) for record in records]
     checked = partial(_checked, build=build, fields=(id_field, *fields))
     ids = [record.get(id_field) if isinstance(record, dict) else None for record in kept]
-    return LazyQuestions(
-        kept, checked, where=partial(_item, path), repeated=repeated_ids(ids)
-    )
+    return LazyQuestions(kept, checked, where=partial(_item, path), repeated=repeated_ids(ids))
 
 
 def questions_of_lines(lines: "KeyedLines", records: Sequence[Any], build: Build) -> LazyQuestions:
@@ -147,7 +145,7 @@ class KeyedLines(JsonLines):
         yield from order[begin:end].tolist()
 
     def _id(self, row: int) -> str | None:
-        """A line's id; None where the line has none or is no JSON, which is told when it is asked."""
+        """A line's id; None where there is none, or no JSON: that is told when it is asked for."""
         try:
             return self[row].get(self._field)
         except ValueError:
