@@ -13,9 +13,9 @@ from enum import StrEnum
 from hashlib import blake2b
 from pathlib import Path
 
-from pixsearch.chat import grounded_phrases
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.exclusion import known_image
+from pixsearch.datasets.grammar import grounded_phrases
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.datasets.refcoco import read_refs
 
