@@ -154,14 +154,15 @@ class KeyedLines(JsonLines):
 
 def hash_ids(path: Path, field: str) -> UInt32[np.ndarray, " num_lines"]:
     """CRC-32 of the text of a field in each line, in one pass and without holding the file."""
-    pattern = re.compile(rb'^[^\n]*?"%s"\s*:\s*"([^"\n]*)"' % field.encode(), re.MULTILINE)
+    pair = rb'"%s"\s*:\s*"([^"\n]*)"' % field.encode()
+    first, anywhere = re.compile(rb"\n\{\s*" + pair), re.compile(rb"[^\n]*?" + pair)
     parts = [np.zeros(0, dtype=np.uint32)]
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
-            chunk += file.readline()  # whole lines
-            ids = pattern.findall(chunk)
-            if len(ids) != chunk.count(b"\n") + (not chunk.endswith(b"\n")):
-                found = (pattern.match(line) for line in chunk.removesuffix(b"\n").split(b"\n"))
+            chunk = (chunk + file.readline()).removesuffix(b"\n")  # whole lines
+            ids = first.findall(b"\n" + chunk)  # as the official files have it: the first field
+            if len(ids) != chunk.count(b"\n") + 1:
+                found = (anywhere.match(line) for line in chunk.split(b"\n"))
                 ids = [match.group(1) if match else b"" for match in found]
             parts.append(np.fromiter(map(crc32, ids), dtype=np.uint32, count=len(ids)))
     return np.concatenate(parts)
