@@ -20,6 +20,7 @@ from pixsearch.config.choices import (
     IndexDevice,
     MaskLoss,
     OnEmptyMask,
+    OnError,
     OnMissingServer,
     OnSearchFailure,
     Pooling,
@@ -78,6 +79,7 @@ from pixsearch.config.retrieval import (
 from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
 from pixsearch.config.training import (
     BenchTrainingOptions,
+    DataOptions,
     DatasetOptions,
     LossOptions,
     OptimOptions,
@@ -108,6 +110,7 @@ __all__ = [
     "Control",
     "ConvertOptions",
     "CragMMOptions",
+    "DataOptions",
     "DatasetOptions",
     "Decay",
     "DemoOptions",
@@ -131,6 +134,7 @@ __all__ = [
     "MiniatureOptions",
     "ModelOptions",
     "OnEmptyMask",
+    "OnError",
     "OnMissingServer",
     "OnSearchFailure",
     "OptimOptions",
