@@ -48,6 +48,7 @@ from pixsearch.config.evaluation import (
     ReportOptions,
 )
 from pixsearch.config.generation import OF_ONE_POLICY, GenerationOptions, PolicyOptions
+from pixsearch.config.grounding_dino import GroundingDinoOptions
 from pixsearch.config.knowledge import (
     BenchIndexOptions,
     BenchRetrievalOptions,
@@ -126,6 +127,7 @@ __all__ = [
     "GenerationOptions",
     "Gpu",
     "GroundBy",
+    "GroundingDinoOptions",
     "ImageFit",
     "ImageSourceOptions",
     "ImportCorpusOptions",
