@@ -7,7 +7,7 @@ import pytest
 
 ROWS = [
     {"config", "tokens", "images", "chat_templates"},
-    {"chat", "precision", "queries", "rendering"},
+    {"chat", "line_store", "precision", "queries", "rendering"},
     {"datasets", "model", "retrieval"},
     {"training", "generation", "trajectories", "miniature"},
     {"evaluation"},

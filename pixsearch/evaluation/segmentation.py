@@ -14,9 +14,9 @@ from pixsearch.config import GenerationOptions, PolicyOptions
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.templates import reply
 from pixsearch.evaluation.gold import SegmentationScene
-from pixsearch.evaluation.store import LineStore
 from pixsearch.generation.engine import Engine
 from pixsearch.generation.records import Request
+from pixsearch.line_store import LineStore
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.queries import Passage, Query
