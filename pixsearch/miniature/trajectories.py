@@ -20,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
-from pixsearch.config import BuildTrajectoriesOptions, QueryType, RetrievalSource
+from pixsearch.config import BuildMiniatureTrajectoriesOptions, QueryType, RetrievalSource
 from pixsearch.datasets.files import fingerprint, read_json
 from pixsearch.datasets.masks import Rle, decode_masks
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
@@ -77,7 +77,7 @@ class Draft:
         return any(search.forced for search in self.searches)
 
 
-def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
+def build_trajectories(options: BuildMiniatureTrajectoriesOptions) -> Path:
     """Write ROOT/trajectories/train.jsonl, unless it is there.
 
     Returns:
@@ -119,7 +119,7 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
     return folder / TRAJECTORIES
 
 
-def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
+def _described(options: BuildMiniatureTrajectoriesOptions) -> dict[str, Any]:
     """All that decides the trajectories."""
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
     is_own = options.retrieval.source is RetrievalSource.index
