@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from itertools import batched
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def _prepared(
         yield from todo
         return
     jobs = (job for job in todo if isinstance(job, Job))
-    for group in batched(jobs, _TOGETHER):
+    while group := list(islice(jobs, _TOGETHER)):
         made = stage.together(group, tools)
         for job, prepared in zip(group, made, strict=True):
             yield replace(job, prepared=prepared)

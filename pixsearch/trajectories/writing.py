@@ -1,10 +1,9 @@
-"""Trajectories, quarantine and counts, from what the other stages wrote.
+"""The last stage: trajectories, quarantine and counts, from what the other stages wrote.
 
     OUTPUT/train.jsonl        trajectories, in an order drawn by the seed: the end is kept back in
                               training, and shows all sources
     OUTPUT/images/            their images
-    OUTPUT/quarantine.jsonl   {"key", "source", "stage", "reason", "detail"} of all that was left out
-    OUTPUT/report.json        counts
+    OUTPUT/quarantine.jsonl   {"key", "source", "stage", "reason", "detail"} of what is left out
 
 All of it is a function of the stages' lines, and is written anew each time.
 """
