@@ -1,0 +1,216 @@
+"""What all readers of questions share: records of a file, looked up when asked for."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from jaxtyping import Int64, UInt32
+from PIL import Image
+
+from pixsearch.datasets.files import JsonLines, load_image, require
+from pixsearch.datasets.questions.question import AnnotatedQuestion
+
+Build = Callable[[Any, str], AnnotatedQuestion]
+"""Makes a question of a record and its place, for instance `file:line`."""
+
+_CHUNK_BYTES = 1 << 24
+
+
+class LazyQuestions(Sequence):
+    """Questions built when asked for; an id that occurs again is an error where it does.
+
+    Args:
+        where: names the place of a row.
+        repeated: rows whose id stands earlier already, each with the first row that has it.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Any],
+        build: Build,
+        *,
+        where: Callable[[int], str],
+        repeated: Mapping[int, int],
+    ) -> None:
+        self._records = records
+        self._build = build
+        self._where = where
+        self._repeated = dict(repeated)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> AnnotatedQuestion:  # type: ignore[override]
+        row = range(len(self))[index]
+        where = self._where(row)
+        if row in self._repeated:
+            first = self._where(self._repeated[row])
+            raise ValueError(f"{where}: has the id of {first} again; take one of the two out")
+        return self._build(self._records[row], where)
+
+
+def questions_of_json(
+    path: Path, records: Sequence[Any], build: Build, *, id_field: str, fields: Sequence[str] = ()
+) -> LazyQuestions:
+    """Questions of a JSON file that was read whole.
+
+    Args:
+        fields: what each record must have beside the id; all else is forgotten.
+    """
+    kept = [_only(record, (id_field, *fields)) for record in records]
+    checked = partial(_checked, build=build, fields=(id_field, *fields))
+    ids = [record.get(id_field) if isinstance(record, dict) else None for record in kept]
+    return LazyQuestions(
+        kept, checked, where=partial(_item, path), repeated=repeated_ids(ids)
+    )
+
+
+def questions_of_lines(lines: "KeyedLines", records: Sequence[Any], build: Build) -> LazyQuestions:
+    """Questions of a JSONL file, of which little more than the lines' offsets is kept.
+
+    Args:
+        records: the lines themselves, or lines joined with those of other files, row for row.
+    """
+    return LazyQuestions(records, build, where=lines.where, repeated=lines.repeated())
+
+
+def repeated_ids(ids: Iterable[Any]) -> dict[int, int]:
+    """Rows whose id stands earlier already, each with the first row that has it; None is no id.
+
+    >>> repeated_ids(["a", "b", "a", None, None])
+    {2: 0}
+    """
+    first: dict[Any, int] = {}
+    repeated = {}
+    for row, id in enumerate(ids):
+        if id is not None and first.setdefault(id, row) != row:
+            repeated[row] = first[id]
+    return repeated
+
+
+class KeyedLines(JsonLines):
+    """A JSONL file whose lines are also found by the text of one field.
+
+    It is read through twice and held as 20 bytes per line. A hash is kept of each id; those that
+    agree are compared in the file.
+    """
+
+    def __init__(self, path: Path, field: str) -> None:
+        super().__init__(path)
+        self._field = field
+        self._hashes = hash_ids(path, field)
+        self._order: Int64[np.ndarray, " num_lines"] | None = None
+
+    def find(self, id: str, *, near: int) -> dict[str, Any]:
+        """The first line with this id.
+
+        Args:
+            near: the line to look at first; files of one release are mostly in one order.
+
+        Raises:
+            ValueError: there is none.
+        """
+        candidates = chain([near] if near < len(self) else [], self._rows_with(id))
+        for record in map(self.__getitem__, candidates):
+            if record.get(self._field) == id:
+                return record
+        raise ValueError(
+            f"{self.path}: no line with the {self._field} {id!r}; fetch the files of one release"
+        )
+
+    def repeated(self) -> dict[int, int]:
+        """Rows whose id stands earlier already, each with the first row that has it."""
+        order = self._by_hash()
+        same = np.diff(self._hashes[order]) == 0
+        suspects = np.union1d(order[:-1][same], order[1:][same]).tolist()
+        repeated = repeated_ids(self._id(row) for row in suspects)
+        return {suspects[row]: suspects[first] for row, first in repeated.items()}
+
+    def _by_hash(self) -> Int64[np.ndarray, " num_lines"]:
+        if self._order is None:
+            self._order = np.argsort(self._hashes, kind="stable")
+        return self._order
+
+    def _rows_with(self, id: str) -> Iterator[int]:
+        """Rows whose id may be this one: their hashes agree."""
+        order, hashed = self._by_hash(), np.uint32(crc32(id.encode()))
+        begin, end = (
+            np.searchsorted(self._hashes, hashed, side=side, sorter=order)
+            for side in ("left", "right")
+        )
+        yield from order[begin:end].tolist()
+
+    def _id(self, row: int) -> str | None:
+        """A line's id; None where the line has none or is no JSON, which is told when it is asked."""
+        try:
+            return self[row].get(self._field)
+        except ValueError:
+            return None
+
+
+def hash_ids(path: Path, field: str) -> UInt32[np.ndarray, " num_lines"]:
+    """CRC-32 of the text of a field in each line, in one pass and without holding the file."""
+    pattern = re.compile(rb'^[^\n]*?"%s"\s*:\s*"([^"\n]*)"' % field.encode(), re.MULTILINE)
+    parts = [np.zeros(0, dtype=np.uint32)]
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            chunk += file.readline()  # whole lines
+            ids = pattern.findall(chunk)
+            if len(ids) != chunk.count(b"\n") + (not chunk.endswith(b"\n")):
+                found = (pattern.match(line) for line in chunk.removesuffix(b"\n").split(b"\n"))
+                ids = [match.group(1) if match else b"" for match in found]
+            parts.append(np.fromiter(map(crc32, ids), dtype=np.uint32, count=len(ids)))
+    return np.concatenate(parts)
+
+
+def by_agreement(answers: Iterable[str]) -> tuple[str, ...]:
+    """Annotators' answers, the most frequent first, equal ones together.
+
+    >>> by_agreement(["no", "yes", "maybe", "yes"])
+    ('yes', 'yes', 'no', 'maybe')
+    """
+    counted = Counter(answers).most_common()
+    return tuple(answer for answer, count in counted for _ in range(count))
+
+
+def load_question_image(path: Path, *, question: str, source: str) -> Image.Image:
+    """Decode a question's image to RGB.
+
+    Args:
+        source: where it is to be had, for the error.
+
+    Raises:
+        ValueError: it is absent or cannot be decoded.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: missing image of question {question!r}; it comes with {source}, see "
+            "data/README.md"
+        )
+    return load_image(path, example=question)
+
+
+def first_folder(*folders: Path) -> Path:
+    """The first of the folders that exists, or else the first of all, which errors then name."""
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def _only(record: Any, fields: Sequence[str]) -> Any:
+    if not isinstance(record, dict):
+        return record
+    return {field: record[field] for field in fields if field in record}
+
+
+def _checked(record: Any, where: str, *, build: Build, fields: Sequence[str]) -> AnnotatedQuestion:
+    require(record, *fields, where=where)
+    return build(record, where)
+
+
+def _item(path: Path, row: int) -> str:
+    return f"{path}: item {row}"

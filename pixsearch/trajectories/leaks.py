@@ -1,0 +1,226 @@
+"""What of an evaluation split has got into training data.
+
+The same session, question, expression or annotation blocks; the same image is counted. Questions
+and expressions are compared by hashes, in one pass over either side.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from pathlib import Path
+
+from pixsearch.chat import grounded_phrases
+from pixsearch.datasets.example import Example
+from pixsearch.datasets.exclusion import image_keys
+from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.datasets.refcoco import read_refs
+
+_NO_IMAGE = "no image"
+
+
+class LeakReason(StrEnum):
+    """What the two sides have in common."""
+
+    session = "session"  # the same conversation
+    question = "question"  # the same words about the same image, or about none
+    annotation = "annotation"  # the same annotated object
+    expression = "expression"  # the same words for something in the same image
+    image = "image"
+
+
+_COUNTED = frozenset({LeakReason.image})  # RefCOCO's test images lie in COCO train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak:
+    """Something to be trained on that has to do with something held out.
+
+    Attributes:
+        held_out_id: the first of those held out that it has this in common with.
+        blocking: it must not be trained on; else it is counted.
+    """
+
+    question_id: str
+    held_out_id: str
+    reason: LeakReason
+    blocking: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expression:
+    """Words for something in an image, as a segmentation set has them.
+
+    Attributes:
+        id: of the expression, for the report.
+        annotation_id: of the object in the set's source (COCO), where it is known.
+    """
+
+    id: str
+    text: str
+    image_id: str
+    annotation_id: str | None = None
+
+
+def find_leaks(
+    questions: Iterable[AnnotatedQuestion],
+    held_out: Iterable[AnnotatedQuestion],
+    *,
+    by_content: bool = False,
+) -> list[Leak]:
+    """What questions have in common with those that are held out, each reason once a question.
+
+    Session ids are compared as they are: both sides must take them from one data set.
+
+    Args:
+        by_content: decode every image and compare pixels too; else images are the same if their
+            ids are, or their official numbers (`image_keys`).
+
+    Raises:
+        ValueError: an image cannot be decoded, `by_content`.
+    """
+    images = _Images(by_content)
+    known = _index((question.id, _question_keys(question, images)) for question in held_out)
+    return _leaks(((question.id, _question_keys(question, images)) for question in questions), known)
+
+
+def find_expression_leaks(
+    expressions: Iterable[Expression], held_out: Iterable[Expression]
+) -> list[Leak]:
+    """What the expressions of a segmentation set have in common with those that are held out."""
+    known = _index((expression.id, _expression_keys(expression)) for expression in held_out)
+    return _leaks(((each.id, _expression_keys(each)) for each in expressions), known)
+
+
+def count_leaks(leaks: Iterable[Leak]) -> dict[LeakReason, int]:
+    """How many there are of each reason; those that do not occur are 0."""
+    counted = Counter(leak.reason for leak in leaks)
+    return {reason: counted[reason] for reason in LeakReason}
+
+
+def leak_report(leaks: Iterable[Leak]) -> str:
+    """The counts as a table in Markdown."""
+    lines = ["| in common | count | |", "|---|---|---|"]
+    for reason, count in count_leaks(leaks).items():
+        lines.append(f"| {reason} | {count} | {'counted' if reason in _COUNTED else 'blocks'} |")
+    return "\n".join(lines)
+
+
+def expressions_of_refs(path: Path, split: str) -> Iterator[Expression]:
+    """The expressions of a split of RefCOCO, RefCOCO+ or RefCOCOg.
+
+    Args:
+        path: `refs(…).p`, read as pixsearch.datasets.refcoco does.
+
+    Raises:
+        ValueError: the file is broken.
+    """
+    for ref in read_refs(path):
+        if ref["split"] == split:
+            for sentence in ref["sentences"]:
+                yield Expression(
+                    id=f"{ref['ref_id']}/{sentence['sent_id']}",
+                    text=sentence["sent"],
+                    image_id=ref["file_name"],
+                    annotation_id=str(ref["ann_id"]),
+                )
+
+
+def expressions_of_examples(examples: Iterable[Example]) -> Iterator[Expression]:
+    """The grounded phrases of any examples with an image; which object one names is not known."""
+    for example in examples:
+        if example.image_id is not None:
+            for number, phrase in enumerate(grounded_phrases(example.conversation)):
+                yield Expression(
+                    id=f"{example.id}/{number}", text=phrase, image_id=example.image_id
+                )
+
+
+def normalised_text(text: str) -> str:
+    """Words alone: case, accents' spelling, punctuation and spaces make no other question.
+
+    >>> normalised_text("  What's THAT, a cup? ")
+    'what s that a cup'
+    """
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+
+
+_Key = tuple[LeakReason, int]
+
+
+class _Images:
+    """Keys of images. Pixels are hashed once an image, if at all."""
+
+    def __init__(self, by_content: bool) -> None:
+        self._by_content = by_content
+        self._hashes: dict[str, str] = {}
+
+    def keys(self, question: AnnotatedQuestion) -> set[str]:
+        if question.image_id is None:
+            return set()
+        keys = set(image_keys(question.image_id))
+        if self._by_content:
+            keys.add(self._content(question))
+        return keys
+
+    def _content(self, question: AnnotatedQuestion) -> str:
+        assert question.image_id is not None
+        assert question.load_image is not None
+        if question.image_id not in self._hashes:
+            image = question.load_image()
+            digest = blake2b(image.tobytes(), digest_size=16).hexdigest()
+            self._hashes[question.image_id] = f"{image.width}x{image.height}/{digest}"
+        return self._hashes[question.image_id]
+
+
+def _question_keys(question: AnnotatedQuestion, images: _Images) -> list[_Key]:
+    keys = []
+    if question.session_id is not None:
+        keys.append(_key(LeakReason.session, question.session_id))
+    shown = images.keys(question)
+    words = normalised_text(question.question)
+    keys += [_key(LeakReason.question, words, image) for image in shown or {_NO_IMAGE}]
+    keys += [_key(LeakReason.image, image) for image in shown]
+    return keys
+
+
+def _expression_keys(expression: Expression) -> list[_Key]:
+    keys = []
+    if expression.annotation_id is not None:
+        keys.append(_key(LeakReason.annotation, expression.annotation_id))
+    words = normalised_text(expression.text)
+    for image in image_keys(expression.image_id):
+        keys += [_key(LeakReason.expression, words, image), _key(LeakReason.image, image)]
+    return keys
+
+
+def _key(reason: LeakReason, *parts: str) -> _Key:
+    """Sixteen bytes instead of texts: millions are held."""
+    digest = blake2b("\0".join(parts).encode(), digest_size=16).digest()
+    return reason, int.from_bytes(digest, "big")
+
+
+def _index(held_out: Iterable[tuple[str, list[_Key]]]) -> dict[_Key, str]:
+    """The first of those held out with each key."""
+    known: dict[_Key, str] = {}
+    for id, keys in held_out:
+        for key in keys:
+            known.setdefault(key, id)
+    return known
+
+
+def _leaks(questions: Iterable[tuple[str, list[_Key]]], known: dict[_Key, str]) -> list[Leak]:
+    leaks = []
+    for id, keys in questions:
+        found: dict[LeakReason, str] = {}
+        for key in keys:
+            if key in known:
+                found.setdefault(key[0], known[key])
+        leaks += [
+            Leak(question_id=id, held_out_id=other, reason=reason, blocking=reason not in _COUNTED)
+            for reason, other in found.items()
+        ]
+    return leaks
