@@ -95,7 +95,7 @@ def build_trajectories(options: BuildMiniatureTrajectoriesOptions) -> Path:
         return folder / TRAJECTORIES
     questions = read_questions(root / "questions" / "train.jsonl")
     masks: dict[str, list[Rle]] = read_json(root / "questions" / "masks.json")
-    generator = np.random.default_rng([options.miniature.seed, 18])
+    generator = _generator(options.miniature.seed)
     drafts = list(_draft(questions, masks, generator))
     generator.shuffle(drafts)  # the end is kept back in training: it shows all kinds of question
     search = search_under(options.policy, Searcher.open(options.retrieval))
@@ -117,6 +117,24 @@ def build_trajectories(options: BuildMiniatureTrajectoriesOptions) -> Path:
     unfinished.rename(folder)
     logger.info("%s: %d trajectories", folder, count)
     return folder / TRAJECTORIES
+
+
+def plain_drafts(
+    questions: Sequence[Question], masks: dict[str, list[Rle]], *, seed: int
+) -> list[Draft]:
+    """Each question with its gold plan, as `build_trajectories` has it; no other drafts.
+
+    Args:
+        masks: scene id -> one mask per thing.
+        seed: of the world.
+    """
+    ids = {question.id for question in questions}
+    drafts = _draft(questions, masks, _generator(seed))
+    return [draft for draft in drafts if draft.id in ids]
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, 18])
 
 
 def _described(options: BuildMiniatureTrajectoriesOptions) -> dict[str, Any]:

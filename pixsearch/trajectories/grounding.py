@@ -5,22 +5,13 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
 
 from pixsearch.datasets.example import Masks
 from pixsearch.datasets.files import JsonLines, require
 from pixsearch.datasets.masks import Rle, decode_masks
+from pixsearch.trajectories.grounder import PhraseGrounder
 from pixsearch.trajectories.quarantine import Reason, Unusable
 from pixsearch.trajectories.sources import SourcedQuestion
-
-
-@runtime_checkable
-class PhraseGrounder(Protocol):
-    """Finds phrases in images. For one thread at a time."""
-
-    def masks(self, image: Image.Image, phrases: Sequence[str]) -> Masks:
-        """One mask per phrase in the image's own pixels, empty where nothing was found."""
-        ...
 
 
 @runtime_checkable

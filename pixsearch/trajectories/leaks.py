@@ -13,9 +13,9 @@ from enum import StrEnum
 from hashlib import blake2b
 from pathlib import Path
 
-from pixsearch.chat import grounded_phrases
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.exclusion import image_keys
+from pixsearch.datasets.grammar import grounded_phrases
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.datasets.refcoco import read_refs
 
@@ -84,7 +84,9 @@ def find_leaks(
     """
     images = _Images(by_content)
     known = _index((question.id, _question_keys(question, images)) for question in held_out)
-    return _leaks(((question.id, _question_keys(question, images)) for question in questions), known)
+    return _leaks(
+        ((question.id, _question_keys(question, images)) for question in questions), known
+    )
 
 
 def find_expression_leaks(

@@ -4,8 +4,11 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Reasons that are counted. Those of leaks and broken records have names of their own."""
+    """Reasons that are counted; beside them `leak_…` (leaks.py)."""
 
+    broken_record = "broken_record"  # its reader could make no question of it
+    duplicated_id = "duplicated_id"
+    no_answer = "no_answer"  # none is annotated
     broken_image = "broken_image"
     malformed_answer = "malformed_answer"  # of the teacher, as often as it was asked
     refused_request = "refused_request"  # by the teacher

@@ -7,7 +7,9 @@ from pathlib import Path
 from pixsearch.config import QuestionSourceOptions
 from pixsearch.datasets.questions import QUESTION_READERS, QuestionReader
 from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.datasets.splits import check_training_split
 from pixsearch.line_store import digest
+from pixsearch.trajectories.quarantine import Reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class BrokenRecord:
 
     source: str
     key: str
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -79,22 +81,37 @@ class Questions:
                 yield self._record(source, index, seen)
 
     def _record(self, source: str, index: int, seen: set[str]) -> SourcedQuestion | BrokenRecord:
-        place = f"{source}/#{index}"
         try:
             question = self._opened[source][index]
         except ValueError as error:
-            return BrokenRecord(source=source, key=place, reason="broken_record", detail=str(error))
+            return _broken(source, index, Reason.broken_record, str(error))
         if question.id in seen:
             detail = f"the id {question.id!r} occurs before"
-            return BrokenRecord(source=source, key=place, reason="duplicated_id", detail=detail)
+            return _broken(source, index, Reason.duplicated_id, detail)
         seen.add(question.id)
+        if not question.answers:
+            return _broken(source, index, Reason.no_answer, f"question {question.id!r}")
         return SourcedQuestion(source=source, key=f"{source}/{question.id}", question=question)
+
+
+def _broken(source: str, index: int, reason: Reason, detail: str) -> BrokenRecord:
+    return BrokenRecord(source=source, key=f"{source}/#{index}", reason=reason, detail=detail)
 
 
 def content_digest(question: AnnotatedQuestion) -> str:
     """Of what a question says; its image by name only."""
     said = [question.question, question.answers, question.image_id is None, question.history]
     return digest(said)[:16]
+
+
+def check_training_splits(sources: Mapping[str, QuestionSourceOptions]) -> None:
+    """See that results are reported on none of them.
+
+    Raises:
+        ValueError: on one they are.
+    """
+    for source in sources.values():
+        check_training_split(source.reader, source.split)
 
 
 def _reader(

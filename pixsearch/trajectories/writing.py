@@ -9,7 +9,7 @@ All of it is a function of the stages' lines, and is written anew each time.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from pixsearch.datasets.trajectories import (
 from pixsearch.line_store import digest
 from pixsearch.trajectories.composing import with_search, without_search
 from pixsearch.trajectories.counts import Counts
+from pixsearch.trajectories.held_out import Blocked
 from pixsearch.trajectories.images import ImageFolder
 from pixsearch.trajectories.quarantine import Unusable
 from pixsearch.trajectories.running import Done, Records, values_of
@@ -50,13 +51,13 @@ class _Composed:
 
 
 def write(
-    records: Records, done: Done, options: BuildTrajectoriesOptions, blocked: Mapping[str, str]
+    records: Records, done: Done, options: BuildTrajectoriesOptions, blocked: Blocked
 ) -> Counts:
     """Write the files that the module's docstring lists.
 
     Args:
         done: the lines of all stages.
-        blocked: key -> reason, of questions that may not be trained on.
+        blocked: questions that may not be trained on.
 
     Raises:
         ValueError: under `on_error=raise`, a question cannot be written.
@@ -78,7 +79,7 @@ def _compose(
     records: Records,
     done: Done,
     options: BuildTrajectoriesOptions,
-    blocked: Mapping[str, str],
+    blocked: Blocked,
     counts: Counts,
 ) -> list[_Composed]:
     """Write all trajectories that could be, and the quarantine."""
@@ -122,11 +123,11 @@ def _trajectory(
     record: SourcedQuestion | BrokenRecord,
     done: Done,
     options: BuildTrajectoriesOptions,
-    blocked: Mapping[str, str],
+    blocked: Blocked,
     images: ImageFolder,
 ) -> StoredTrajectory:
     if record.key in blocked:
-        raise _LeftOut("leaks", "leak", blocked[record.key])
+        raise _LeftOut("leaks", *blocked[record.key])
     for stage, lines in done.items():
         if lines.outcome(record.key) is Outcome.quarantined:
             line = lines.line(record.key)
