@@ -24,7 +24,7 @@ from pixsearch.trajectories.teacher.spending import Usage
 from pixsearch.trajectories.tools import Job, request_of
 
 # characters, assumed: of one sub-question, of one segment of a response and of a passage
-_SUB_QUESTION, _SEGMENT, _ANSWER, _PASSAGE = 160, 110, 60, 650
+_SUB_QUESTION, _SEGMENT, _ANSWER, _PASSAGE = 160.0, 110.0, 60.0, 650.0
 _STAGE_OF = {
     Task.select: BuildStage.select,
     Task.decompose: BuildStage.decompose,
@@ -139,8 +139,8 @@ def _lengths(task: Task, options: BuildTrajectoriesOptions) -> tuple[float, floa
     responses = candidates * (searches * _SEGMENT + _ANSWER)
     texts = options.max_text_queries
     lengths: dict[Task, tuple[float, float]] = {
-        Task.select: (0, _ANSWER),
-        Task.decompose: (0, sub_questions),
+        Task.select: (0.0, _ANSWER),
+        Task.decompose: (0.0, sub_questions),
         Task.respond: (sub_questions, responses),
         Task.refine: (sub_questions + responses, responses),
         Task.choose: (sub_questions + responses, 2 * _ANSWER),

@@ -26,7 +26,7 @@ class Rate:
         self._lock = threading.Lock()
         self._free = 0.0  # when all that was taken so far has passed
 
-    def take(self, amount: float) -> None:
+    def take(self, amount: int) -> None:
         """Wait until it may begin, then count so much."""
         if self._per_second is None:
             return
@@ -37,7 +37,7 @@ class Rate:
         if begins > now:
             self._sleep(begins - now)
 
-    def correct(self, amount: float) -> None:
+    def correct(self, amount: int) -> None:
         """Count so much more, or less, than was taken."""
         if self._per_second is not None:
             with self._lock:
