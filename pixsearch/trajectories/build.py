@@ -88,14 +88,14 @@ def _tools(options: BuildTrajectoriesOptions, own: OwnParts | None) -> Iterator[
         if _runs(options, BuildStage.retrieve):
             searcher = open_searcher(options.retrieval)
             stack.callback(close_searcher, searcher)
-        prompts = read_prompts(options.teacher.prompts)
+        prompts, teacher = read_prompts(options.teacher.prompts), to_dict(options.teacher)
         yield Tools(
             options=options,
             teacher=own.teacher if own else stack.enter_context(_endpoint(options)),
             search=_not_searched if searcher is None else search_under(options.policy, searcher),
             masks=own.masks if own else _open_masks(options),
             prompt_versions={task: prompt.version for task, prompt in prompts.items()},
-            teacher_identity={name: to_dict(options.teacher)[name] for name in OF_TEACHER},
+            teacher_identity={name: teacher[name] for name in OF_TEACHER},
             source_identity={} if searcher is None else searcher.info().to_json(),
         )
 

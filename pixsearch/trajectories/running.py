@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pixsearch.config import BuildStage, OnError, to_dict
+from pixsearch.config import BuildStage, OnError
 from pixsearch.line_store import LineStore
 from pixsearch.trajectories.quarantine import Unusable
 from pixsearch.trajectories.sources import BrokenRecord, SourcedQuestion, content_digest
@@ -169,9 +169,8 @@ def _manifest(stage: Stage, tools: Tools) -> dict[str, Any]:
 
 
 def _described(stage: Stage, tools: Tools) -> dict[str, Any]:
-    options = to_dict(tools.options)
     described: dict[str, Any] = {"name": str(stage.name)}
-    described |= {name: options[name] for name in stage.settings}
+    described |= {name: tools.settings[name] for name in stage.settings}
     if stage.tasks:
         described["teacher"] = tools.teacher_identity
         described["prompts"] = [tools.prompt_versions[task] for task in stage.tasks]

@@ -75,6 +75,7 @@ class TeacherServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: TeacherServer
+    disable_nagle_algorithm = True  # head and body are two writes
 
     def do_POST(self) -> None:
         assert self.path == "/v1/chat/completions"
@@ -117,8 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(script: Callable[[Asked], Act]) -> Iterator[TeacherServer]:
-    server = TeacherServer(script)
+def serving(
+    script: Callable[[Asked], Act], *, kind: type[TeacherServer] = TeacherServer
+) -> Iterator[TeacherServer]:
+    server = kind(script)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

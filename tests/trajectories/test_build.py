@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from pixsearch.chat import Searched, Text
-from pixsearch.config import BuildStage, OnError, QuestionSourceOptions, RetrievalOptions
+from pixsearch.config import (
+    BuildStage,
+    OnError,
+    QuestionSourceOptions,
+    RetrievalOptions,
+    WhenSilent,
+)
 from pixsearch.datasets.files import JsonLines
 from pixsearch.datasets.trajectories import load
 from pixsearch.trajectories.build import build_trajectories
@@ -73,6 +79,7 @@ def test_a_finished_build_asks_nothing(tmp_path: Path, source: RetrievalOptions)
     assert written(output) == before
 
 
+@pytest.mark.slow
 def test_stages_one_by_one_end_in_the_same(tmp_path: Path, source: RetrievalOptions) -> None:
     root = write_questions(tmp_path / "toy")
     with serving(know) as server:
@@ -100,6 +107,7 @@ def test_what_other_options_made_is_made_again(tmp_path: Path, source: Retrieval
     assert len(list((output / FOLDER / "superseded").rglob("3_respond.jsonl"))) == 1
 
 
+@pytest.mark.slow
 def test_answers_are_shared_by_folders(tmp_path: Path, source: RetrievalOptions) -> None:
     root = write_questions(tmp_path / "toy")
     with serving(know) as server:
@@ -134,25 +142,30 @@ def test_a_server_that_goes_away_ends_the_run(tmp_path: Path, source: RetrievalO
     assert written(output) == written(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.25, 1), (0.4, 2), (1.0, 4)])
-def test_the_share_of_answers_without_search(tmp_path, source, share, kept):
+def test_the_share_of_answers_without_search(tmp_path: Path, source: RetrievalOptions) -> None:
     root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
     lines = (root / "train.jsonl").read_text().splitlines()
     more = [{"id": f"count{n}", "question": "How many count?", "answer": "four"} for n in range(3)]
     lines += [json.dumps(line) for line in more]
     (root / "train.jsonl").write_text("\n".join(lines) + "\n")
+    kept_before: set[str] = set()
     with serving(know) as server:
-        options = options_of(root, source, server.url, output, without_search_share=share)
-        counts = build_trajectories(options)
-    assert len(load(output, "train")) == 3 + kept
-    row = next(row for row in counts.to_json()["questions"] if row["kind"] == "visual_counting")
-    assert (row["without_search"], row["beyond_share"]) == (kept, 4 - kept)
+        for share, kept in ((0.0, 0), (0.25, 1), (0.4, 2), (1.0, 4)):
+            options = options_of(root, source, server.url, output, without_search_share=share)
+            rows = build_trajectories(options).to_json()["questions"]
+            ids = {line["id"] for line in JsonLines(output / "train.jsonl")}
+            assert len(ids) == 3 + kept
+            assert kept_before <= ids
+            kept_before = ids
+            row = next(row for row in rows if row["kind"] == "visual_counting")
+            assert (row["without_search"], row["beyond_share"]) == (kept, 4 - kept)
+        assert server.tasks()["select"] == 8 + 2 + 3  # in the first run
 
 
 def test_silent_evidence_may_end_in_an_abstention(tmp_path, source):
     root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
     with serving(know) as server:
-        options = options_of(root, source, server.url, output, when_silent="abstain")
+        options = options_of(root, source, server.url, output, when_silent=WhenSilent.abstain)
         counts = build_trajectories(options)
     assert left_out(output) == {k: v for k, v in REASONS.items() if k != "silent"}
     (silent,) = [each for each in load(output, "train") if each.id == "toy/silent"]
