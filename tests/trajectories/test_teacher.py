@@ -1,7 +1,7 @@
 """The teacher behind a real server that answers well, badly, late and not at all."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pixsearch.config import AnswerFormat, TeacherOptions
 from pixsearch.trajectories.teacher.answers import AnswerCache, PaidAnswer
 from pixsearch.trajectories.teacher.asking import ask
 from pixsearch.trajectories.teacher.endpoint import EndpointTeacher
-from pixsearch.trajectories.teacher.prompts import FOLDER, read_prompts
+from pixsearch.trajectories.teacher.prompts import FOLDER, Prompt, read_prompts
 from pixsearch.trajectories.teacher.rates import Rate
 from pixsearch.trajectories.teacher.request import (
     MalformedAnswer,
@@ -47,9 +47,22 @@ def request(*, image: Image.Image | None = None, **fields: Any) -> TeacherReques
     )
 
 
-def teacher_of(server: TeacherServer, folder: Path, **changes: Any) -> EndpointTeacher:
+_opened: list[EndpointTeacher] = []
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    while _opened:
+        _opened.pop().close()
+
+
+def teacher_of(
+    server: TeacherServer, folder: Path, prompts: dict[Task, Prompt] | None = None, **changes: Any
+) -> EndpointTeacher:
     options = TeacherOptions(url=server.url, **{"client": patient_not(), **changes})
-    return EndpointTeacher(options, read_prompts(), folder)
+    _opened.append(EndpointTeacher(options, prompts or read_prompts(), folder))
+    return _opened[-1]
 
 
 def answered(
@@ -58,10 +71,7 @@ def answered(
     """What one request comes to."""
     with serving(script) as server:
         teacher = teacher_of(server, folder, **changes)
-        try:
-            return ask(teacher, made or request(), corrections=2), server, teacher
-        finally:
-            teacher.close()
+        return ask(teacher, made or request(), corrections=2), server, teacher
 
 
 def in_turn(*acts: Act) -> Callable[[Asked], Act]:
@@ -206,7 +216,7 @@ def test_another_request_is_another_answer(tmp_path: Path, change: str) -> None:
         if change == "prompt":  # a new version of the same words
             prompts = read_prompts()
             prompts[Task.choose] = replace(prompts[Task.choose], version="choose_v2")
-            other = EndpointTeacher(first._options, prompts, tmp_path)
+            other = teacher_of(server, tmp_path, prompts)
         ask(first, request(image=IMAGE), corrections=0)
         picture = Image.new("RGB", (64, 32)) if change == "image" else IMAGE
         fields = {"more": 1} if change == "fields" else {}
