@@ -53,6 +53,7 @@ from pixsearch.config.evaluation import (
     ReportOptions,
 )
 from pixsearch.config.generation import OF_ONE_POLICY, GenerationOptions, PolicyOptions
+from pixsearch.config.grounding_dino import GroundingDinoOptions
 from pixsearch.config.knowledge import (
     BenchIndexOptions,
     BenchRetrievalOptions,
@@ -85,6 +86,7 @@ from pixsearch.config.retrieval import (
 from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
 from pixsearch.config.training import (
     BenchTrainingOptions,
+    DataOptions,
     DatasetOptions,
     LossOptions,
     OptimOptions,
@@ -125,6 +127,7 @@ __all__ = [
     "Control",
     "ConvertOptions",
     "CragMMOptions",
+    "DataOptions",
     "DatasetOptions",
     "Decay",
     "DemoOptions",
@@ -140,6 +143,7 @@ __all__ = [
     "GroundBy",
     "Grounder",
     "GrounderOptions",
+    "GroundingDinoOptions",
     "ImageFit",
     "ImageSourceOptions",
     "ImageStorage",

@@ -241,15 +241,22 @@ class Gpu(StrEnum):
     h200 = "h200"
 
 
+# What becomes of an example whose record, image or mask is broken. Not a class statement: `raise`
+# is a word of Python, so that it is `OnError["raise"]` in code.
+OnError = StrEnum(
+    "OnError",
+    {
+        "raise": "raise",  # an error that names it
+        "quarantine": "quarantine",  # left out, counted and listed
+    },
+)
+
+
 class Foundation(StrEnum):
     """Where the miniature's pre-trained parts come from."""
 
     committed = "committed"  # the weights in the repository
     scratch = "scratch"  # trained anew, in hours
-
-
-OnError = StrEnum("OnError", {"raise": "raise", "quarantine": "quarantine"})
-"""What happens at a record that cannot be used: an error, or it is counted, listed and left out."""
 
 
 class QuestionKind(StrEnum):

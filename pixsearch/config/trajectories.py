@@ -16,6 +16,7 @@ from pixsearch.config.choices import (
     WhenSilent,
 )
 from pixsearch.config.generation import PolicyOptions
+from pixsearch.config.grounding_dino import GroundingDinoOptions
 from pixsearch.config.paths import PathOptions
 from pixsearch.config.retrieval import ClientOptions, RetrievalOptions
 
@@ -77,6 +78,7 @@ class GrounderOptions:
     """Where the masks of phrases come from."""
 
     kind: Grounder = Grounder.grounding_dino
+    grounding_dino: GroundingDinoOptions = field(default_factory=GroundingDinoOptions)
     masks: str = ""  # of kind=given: a file of lines {"question", "phrase", "mask"}
     checkpoint: str = ""  # of kind=checkpoint: a trained PixSearch
 
@@ -119,7 +121,7 @@ class BuildTrajectoriesOptions:
     without_search_share: float = 0.2  # largest share of answers without a search; 1: keep all
     when_silent: WhenSilent = WhenSilent.quarantine
     abstention: str = "I don't know"  # the answer of when_silent=abstain
-    on_error: OnError = OnError.quarantine
+    on_error: OnError = OnError.quarantine  # of a question that cannot be used
     images: ImageStorage = ImageStorage.link
     until: BuildStage = BuildStage.write  # the last stage of this run
     dry_run: bool = False  # estimate requests, tokens and cost; ask and write nothing

@@ -13,27 +13,31 @@ _OFFICIAL_NAMES = {
 }
 
 
-def image_keys(image_id: str) -> frozenset[str]:
+def known_image(image_id: str) -> str:
     """What two ids of the same image have in common, wherever its file lies.
 
-    The id itself and, where the file's name is an official one, the image's number: COCO's is the
-    same in its releases of 2014 and 2017 and in whatever was made of them.
+    The image's number, where the file's name is an official one, or else the id itself. COCO's
+    numbers are the same in its releases of 2014 and 2017 and in whatever was made of them.
 
-    >>> sorted(image_keys("refer/COCO_train2014_000000000009_57.jpg"))
-    ['coco/000000000009', 'refer/COCO_train2014_000000000009_57.jpg']
+    >>> known_image("refer/train2014/COCO_train2014_000000000009.jpg")
+    'coco/000000000009'
+    >>> known_image("own/cup.jpg")
+    'own/cup.jpg'
     """
     stem = PurePath(image_id).stem
-    matches = ((kind, pattern.fullmatch(stem)) for kind, pattern in _OFFICIAL_NAMES.items())
-    return frozenset([image_id, *(f"{kind}/{match.group(1)}" for kind, match in matches if match)])
+    for kind, pattern in _OFFICIAL_NAMES.items():
+        if match := pattern.fullmatch(stem):
+            return f"{kind}/{match.group(1)}"
+    return image_id
 
 
-def keys_of_images(image_ids: Iterable[str | None]) -> frozenset[str]:
-    """The keys of all of a set's images."""
-    return frozenset(key for id in image_ids if id is not None for key in image_keys(id))
+def known_images(image_ids: Iterable[str | None]) -> frozenset[str]:
+    """The images of a set, as `known_image` names them."""
+    return frozenset(known_image(image_id) for image_id in image_ids if image_id is not None)
 
 
 class WithoutImages(Sequence):
-    """The examples of a dataset, in order, but for those whose image has one of the keys.
+    """The examples of a dataset, in order, but for those that show one of the images.
 
     Every example is built once to ask for its image, without decoding it.
 
@@ -41,9 +45,9 @@ class WithoutImages(Sequence):
         num_excluded: examples that are left out.
     """
 
-    def __init__(self, dataset: Sequence[Example], excluded: frozenset[str]) -> None:
+    def __init__(self, dataset: Sequence[Example], images: frozenset[str]) -> None:
         self._dataset = dataset
-        self._rows = [row for row, shown in _rows_shown(dataset, excluded) if not shown]
+        self._rows = [row for row, shown in _rows_shown(dataset, images) if not shown]
         self.num_excluded = len(dataset) - len(self._rows)
 
     def __len__(self) -> int:
@@ -53,12 +57,12 @@ class WithoutImages(Sequence):
         return self._dataset[self._rows[index]]
 
 
-def count_of_images(dataset: Sequence[Example], keys: frozenset[str]) -> int:
-    """How many examples show an image with one of the keys."""
-    return sum(shown for _, shown in _rows_shown(dataset, keys))
+def num_showing(dataset: Sequence[Example], images: frozenset[str]) -> int:
+    """How many examples show one of the images."""
+    return sum(shown for _, shown in _rows_shown(dataset, images))
 
 
-def _rows_shown(dataset: Sequence[Example], keys: frozenset[str]) -> Iterator[tuple[int, bool]]:
+def _rows_shown(dataset: Sequence[Example], images: frozenset[str]) -> Iterator[tuple[int, bool]]:
     for row in range(len(dataset)):
         image_id = dataset[row].image_id
-        yield row, image_id is not None and not keys.isdisjoint(image_keys(image_id))
+        yield row, image_id is not None and known_image(image_id) in images

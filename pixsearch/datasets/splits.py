@@ -24,6 +24,4 @@ def check_training_split(reader: str, split: str) -> None:
     """
     allowed = _TRAINING_SPLITS.get(reader)
     if allowed is not None and split not in allowed:
-        raise ValueError(
-            f"{reader}: {split!r} is not for training; there is: {', '.join(allowed)}"
-        )
+        raise ValueError(f"{reader}: {split!r} is not for training; there is: {', '.join(allowed)}")

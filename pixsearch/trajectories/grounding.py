@@ -40,7 +40,10 @@ class GroundedMasks:
             image = asked.question.load_image()
         except ValueError as error:
             raise Unusable(Reason.broken_image, str(error)) from error
-        return self._grounder.masks(image, phrases)
+        try:
+            return self._grounder.masks(image, phrases)
+        except ValueError as error:
+            raise Unusable(Reason.no_mask, str(error)) from error
 
 
 class GivenMasks:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from pixsearch.datasets.example import Example
-from pixsearch.datasets.exclusion import image_keys
+from pixsearch.datasets.exclusion import known_image
 from pixsearch.datasets.grammar import grounded_phrases
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.datasets.refcoco import read_refs
@@ -40,7 +40,7 @@ class Leak:
     """Something to be trained on that has to do with something held out.
 
     Attributes:
-        held_out_id: the first of those held out that it has this in common with.
+        held_out_id: one of those held out that it has this in common with.
         blocking: it must not be trained on; else it is counted.
     """
 
@@ -77,7 +77,7 @@ def find_leaks(
 
     Args:
         by_content: decode every image and compare pixels too; else images are the same if their
-            ids are, or their official numbers (`image_keys`).
+            ids are, or their official numbers (`known_image`).
 
     Raises:
         ValueError: an image cannot be decoded, `by_content`.
@@ -160,13 +160,11 @@ class _Images:
         self._by_content = by_content
         self._hashes: dict[str, str] = {}
 
-    def keys(self, question: AnnotatedQuestion) -> set[str]:
+    def keys(self, question: AnnotatedQuestion) -> list[str]:
         if question.image_id is None:
-            return set()
-        keys = set(image_keys(question.image_id))
-        if self._by_content:
-            keys.add(self._content(question))
-        return keys
+            return []
+        known = known_image(question.image_id)
+        return [known, self._content(question)] if self._by_content else [known]
 
     def _content(self, question: AnnotatedQuestion) -> str:
         assert question.image_id is not None
@@ -184,7 +182,7 @@ def _question_keys(question: AnnotatedQuestion, images: _Images) -> list[_Key]:
         keys.append(_key(LeakReason.session, question.session_id))
     shown = images.keys(question)
     words = normalised_text(question.question)
-    keys += [_key(LeakReason.question, words, image) for image in shown or {_NO_IMAGE}]
+    keys += [_key(LeakReason.question, words, image) for image in shown or [_NO_IMAGE]]
     keys += [_key(LeakReason.image, image) for image in shown]
     return keys
 
@@ -193,34 +191,34 @@ def _expression_keys(expression: Expression) -> list[_Key]:
     keys = []
     if expression.annotation_id is not None:
         keys.append(_key(LeakReason.annotation, expression.annotation_id))
-    words = normalised_text(expression.text)
-    for image in image_keys(expression.image_id):
-        keys += [_key(LeakReason.expression, words, image), _key(LeakReason.image, image)]
+    image = known_image(expression.image_id)
+    keys.append(_key(LeakReason.expression, normalised_text(expression.text), image))
+    keys.append(_key(LeakReason.image, image))
     return keys
 
 
 def _key(reason: LeakReason, *parts: str) -> _Key:
-    """Sixteen bytes instead of texts: millions are held."""
-    digest = blake2b("\0".join(parts).encode(), digest_size=16).digest()
+    """The reason and sixteen bytes that stand for it and the texts: millions are held."""
+    digest = blake2b("\0".join((reason, *parts)).encode(), digest_size=16).digest()
     return reason, int.from_bytes(digest, "big")
 
 
-def _index(held_out: Iterable[tuple[str, list[_Key]]]) -> dict[_Key, str]:
+def _index(held_out: Iterable[tuple[str, list[_Key]]]) -> dict[int, str]:
     """The first of those held out with each key."""
-    known: dict[_Key, str] = {}
+    known: dict[int, str] = {}
     for id, keys in held_out:
-        for key in keys:
+        for _, key in keys:
             known.setdefault(key, id)
     return known
 
 
-def _leaks(questions: Iterable[tuple[str, list[_Key]]], known: dict[_Key, str]) -> list[Leak]:
+def _leaks(questions: Iterable[tuple[str, list[_Key]]], known: dict[int, str]) -> list[Leak]:
     leaks = []
     for id, keys in questions:
         found: dict[LeakReason, str] = {}
-        for key in keys:
+        for reason, key in keys:
             if key in known:
-                found.setdefault(key[0], known[key])
+                found.setdefault(reason, known[key])
         leaks += [
             Leak(question_id=id, held_out_id=other, reason=reason, blocking=reason not in _COUNTED)
             for reason, other in found.items()

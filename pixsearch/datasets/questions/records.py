@@ -66,9 +66,7 @@ def questions_of_json(
     kept = [_only(record, (id_field, *fields)) for record in records]
     checked = partial(_checked, build=build, fields=(id_field, *fields))
     ids = [record.get(id_field) if isinstance(record, dict) else None for record in kept]
-    return LazyQuestions(
-        kept, checked, where=partial(_item, path), repeated=repeated_ids(ids)
-    )
+    return LazyQuestions(kept, checked, where=partial(_item, path), repeated=repeated_ids(ids))
 
 
 def questions_of_lines(lines: "KeyedLines", records: Sequence[Any], build: Build) -> LazyQuestions:
@@ -147,7 +145,7 @@ class KeyedLines(JsonLines):
         yield from order[begin:end].tolist()
 
     def _id(self, row: int) -> str | None:
-        """A line's id; None where the line has none or is no JSON, which is told when it is asked."""
+        """A line's id; None where there is none, or no JSON: that is told when it is asked for."""
         try:
             return self[row].get(self._field)
         except ValueError:
@@ -156,14 +154,15 @@ class KeyedLines(JsonLines):
 
 def hash_ids(path: Path, field: str) -> UInt32[np.ndarray, " num_lines"]:
     """CRC-32 of the text of a field in each line, in one pass and without holding the file."""
-    pattern = re.compile(rb'^[^\n]*?"%s"\s*:\s*"([^"\n]*)"' % field.encode(), re.MULTILINE)
+    pair = rb'"%s"\s*:\s*"([^"\n]*)"' % field.encode()
+    first, anywhere = re.compile(rb"\n\{\s*" + pair), re.compile(rb"[^\n]*?" + pair)
     parts = [np.zeros(0, dtype=np.uint32)]
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
-            chunk += file.readline()  # whole lines
-            ids = pattern.findall(chunk)
-            if len(ids) != chunk.count(b"\n") + (not chunk.endswith(b"\n")):
-                found = (pattern.match(line) for line in chunk.removesuffix(b"\n").split(b"\n"))
+            chunk = (chunk + file.readline()).removesuffix(b"\n")  # whole lines
+            ids = first.findall(b"\n" + chunk)  # as the official files have it: the first field
+            if len(ids) != chunk.count(b"\n") + 1:
+                found = (anywhere.match(line) for line in chunk.split(b"\n"))
                 ids = [match.group(1) if match else b"" for match in found]
             parts.append(np.fromiter(map(crc32, ids), dtype=np.uint32, count=len(ids)))
     return np.concatenate(parts)

@@ -37,9 +37,7 @@ def load(root: Path, split: str) -> LazyQuestions:
     folder = "test_images" if split == "test" else "train_images"
     fields = ("question", "image_id", *(() if split in _WITHHELD else ("answers",)))
     build = partial(_question, folder=root / folder, words=_words(root, split))
-    return questions_of_json(
-        path, content["data"], build, id_field="question_id", fields=fields
-    )
+    return questions_of_json(path, content["data"], build, id_field="question_id", fields=fields)
 
 
 def _words(root: Path, split: str) -> dict[str, tuple[str, ...]]:

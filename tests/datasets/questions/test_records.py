@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pixsearch.datasets.questions import records
+from pixsearch.datasets.questions.records import KeyedLines, hash_ids, repeated_ids
+from tests.datasets.builders import briefly
+
+IDS = st.lists(st.sampled_from("abcdef"), max_size=12)
+
+
+def write(path: Path, ids: list[str]) -> Path:
+    path.write_text("".join(f'{{"n": {row}, "id": "{id}"}}\n' for row, id in enumerate(ids)))
+    return path
+
+
+@briefly
+@given(ids=IDS)
+def test_lines_are_found_by_their_id(tmp_path_factory: pytest.TempPathFactory, ids) -> None:
+    lines = KeyedLines(write(tmp_path_factory.mktemp("lines") / "x.jsonl", ids), "id")
+    assert lines.repeated() == repeated_ids(ids)
+    for row, id in enumerate(ids):
+        assert lines.find(id, near=row)["n"] == row
+        assert lines.find(id, near=len(ids))["n"] == ids.index(id)
+    with pytest.raises(ValueError, match=r"x\.jsonl: no line with the id 'z'"):
+        lines.find("z", near=0)
+
+
+def test_ids_whose_hashes_agree_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "crc32", lambda id: 7)
+    lines = KeyedLines(write(tmp_path / "x.jsonl", ["a", "b", "a", "c"]), "id")
+    assert lines.repeated() == {2: 0}
+    assert lines.find("c", near=0)["n"] == 3
+
+
+def test_hashes_do_not_hang_on_the_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "x.jsonl", ["a", "b", "a", "c"])
+    path.write_text(path.read_text() + 'no json\n\n{"id": "e"}')
+    whole = hash_ids(path, "id").tolist()
+    assert len(whole) == len(KeyedLines(path, "id")) == 7
+    assert whole[0] == whole[2]
+    assert whole[4] == whole[5] == 0
+    monkeypatch.setattr(records, "_CHUNK_BYTES", 10)
+    assert hash_ids(path, "id").tolist() == whole
