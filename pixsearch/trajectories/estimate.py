@@ -21,7 +21,7 @@ from pixsearch.trajectories.stages.select import SCHEMA
 from pixsearch.trajectories.teacher.prompts import Prompt
 from pixsearch.trajectories.teacher.request import Task
 from pixsearch.trajectories.teacher.spending import Usage
-from pixsearch.trajectories.tools import Job, request_of
+from pixsearch.trajectories.tools import WITH_IMAGE, Job, request_of
 
 # characters, assumed: of one sub-question, of one segment of a response and of a passage
 _SUB_QUESTION, _SEGMENT, _ANSWER, _PASSAGE = 160.0, 110.0, 60.0, 650.0
@@ -123,7 +123,7 @@ def _usage(
         return Usage()
     sent, answered = _lengths(task, options)
     sent += len(prompt.text) + asked.characters / asked.count
-    images = options.teacher.image_tokens * asked.images / asked.count
+    images = options.teacher.image_tokens * asked.images / asked.count * (task in WITH_IMAGE)
     per_token = options.estimate.characters_per_token
     return Usage(
         requests=count,

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1  # of what lines mean
 FOLDER = "stages"
-_TOGETHER = 32  # questions that are searched for, or grounded, in one call
 Records = Iterable[SourcedQuestion | BrokenRecord]
 Done = dict[BuildStage, StageLines]
 
@@ -129,15 +127,15 @@ def _lines(
 def _prepared(
     stage: Stage, todo: Iterator[Job | BrokenRecord], tools: Tools
 ) -> Iterator[Job | BrokenRecord]:
-    """Jobs with what is made for several of them together."""
-    if stage.together is None:
-        yield from todo
-        return
-    jobs = (job for job in todo if isinstance(job, Job))
-    while group := list(islice(jobs, _TOGETHER)):
-        made = stage.together(group, tools)
-        for job, prepared in zip(group, made, strict=True):
-            yield replace(job, prepared=prepared)
+    """Jobs with what is made for them in this thread."""
+    for job in todo:
+        if stage.prepare is None or isinstance(job, BrokenRecord):
+            yield job
+            continue
+        try:
+            yield replace(job, prepared=stage.prepare(job, tools))
+        except Unusable as unusable:
+            yield replace(job, prepared=unusable)
 
 
 def _line(stage: Stage, job: Job | BrokenRecord, tools: Tools) -> dict[str, Any]:
@@ -151,6 +149,8 @@ def _line(stage: Stage, job: Job | BrokenRecord, tools: Tools) -> dict[str, Any]
     else:
         key = job.asked.key
         try:
+            if isinstance(job.prepared, Unusable):
+                raise job.prepared
             return kept_line(key, stage.work(job, tools))
         except Unusable as error:
             unusable = error

@@ -66,10 +66,9 @@ class Questions:
     def counts(self) -> dict[str, int]:
         """Records of each source that are gone through."""
         return {
-            name: len(questions) if self._limits[name] is None
-            else min(len(questions), self._limits[name] or 0)
+            name: min(len(questions), self._limits[name] or len(questions))
             for name, questions in self._opened.items()
-        }  # fmt: skip
+        }
 
     def __len__(self) -> int:
         return sum(self.counts.values())

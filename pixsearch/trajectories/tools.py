@@ -19,6 +19,7 @@ from pixsearch.trajectories.teacher.request import (
     TeacherRequest,
 )
 
+WITH_IMAGE = frozenset(Task) - {Task.judge}
 Values = dict[BuildStage, dict[str, Any]]
 """What the earlier stages found out about a question."""
 
@@ -28,7 +29,7 @@ class Job:
     """A question on its way through a stage.
 
     Attributes:
-        prepared: what the stage's `together` made for it.
+        prepared: what the stage's `prepare` made for it.
     """
 
     asked: SourcedQuestion
@@ -84,7 +85,10 @@ def request_of(
     with_answers: bool = True,
     **fields: Any,
 ) -> TeacherRequest:
-    """A request about a job's question; what is asked, the image and earlier turns are sent."""
+    """A request about a job's question; what is asked, the image and earlier turns are sent.
+
+    Passages are judged without the image: by their words alone.
+    """
     question = job.asked.question
     sent: dict[str, Any] = {"question": question.question, "has_image": job.asked.has_image}
     if question.history:
@@ -97,7 +101,7 @@ def request_of(
         fields={**sent, **fields},
         schema=schema,
         read=read,
-        load_image=question.load_image,
+        load_image=question.load_image if task in WITH_IMAGE else None,
     )
 
 

@@ -113,8 +113,8 @@ def tools_of(teacher: Told, **changes: Any) -> Tools:
 
 def run(stage: Stage, tools: Tools, values: Values, of: SourcedQuestion) -> dict[str, Any]:
     job = Job(asked=of, values=values)
-    if stage.together is not None:
-        job = replace(job, prepared=stage.together([job], tools)[0])
+    if stage.prepare is not None:
+        job = replace(job, prepared=stage.prepare(job, tools))
     return stage.work(job, tools)
 
 

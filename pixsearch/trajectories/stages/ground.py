@@ -1,6 +1,5 @@
 """The phrases before searches get their masks."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from pixsearch.config import BuildStage
@@ -14,20 +13,7 @@ from pixsearch.trajectories.tools import Job, Tools
 
 def ground(job: Job, tools: Tools) -> dict[str, Any]:
     """`{"masks": [RLE]}`, one per search that has a phrase, in their order."""
-    if isinstance(job.prepared, Unusable):
-        raise job.prepared
-    return job.prepared
-
-
-def ground_together(jobs: Sequence[Job], tools: Tools) -> list[dict[str, Any] | Unusable]:
-    """The grounder is for one thread; an image that fails is not the others' fault."""
-    made: list[dict[str, Any] | Unusable] = []
-    for job in jobs:
-        try:
-            made.append({"masks": _masks(job, tools)})
-        except Unusable as unusable:
-            made.append(unusable)
-    return made
+    return {"masks": job.prepared}
 
 
 def queries_of(job: Job) -> list[PlannedQuery]:
@@ -35,7 +21,8 @@ def queries_of(job: Job) -> list[PlannedQuery]:
     return [PlannedQuery.from_json(each) for each in job.values[BuildStage.assign]["queries"]]
 
 
-def _masks(job: Job, tools: Tools) -> list[dict[str, Any]]:
+def find_masks(job: Job, tools: Tools) -> list[dict[str, Any]]:
+    """The grounder is for one thread."""
     phrases = [query.phrase for query in queries_of(job) if query.phrase is not None]
     if not phrases:
         return []
@@ -45,4 +32,4 @@ def _masks(job: Job, tools: Tools) -> list[dict[str, Any]]:
     return [encode_rle(mask) for mask in masks]
 
 
-STAGE = Stage(name=BuildStage.ground, work=ground, settings=("grounder",), together=ground_together)
+STAGE = Stage(name=BuildStage.ground, work=ground, settings=("grounder",), prepare=find_masks)

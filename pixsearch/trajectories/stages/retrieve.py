@@ -45,8 +45,6 @@ Found = list[list[list[Passage]]]
 
 def retrieve(job: Job, tools: Tools) -> dict[str, Any]:
     """`{"evidence": [Evidence]}`, up to the first search that does not support the answer."""
-    if isinstance(job.prepared, Unusable):
-        raise job.prepared
     found: Found = job.prepared
     response = Response.from_json(job.values[BuildStage.choose]["response"])
     sub_questions = {each.number: each for each in sub_questions_of(job.values["decompose"])}
@@ -59,16 +57,11 @@ def retrieve(job: Job, tools: Tools) -> dict[str, Any]:
     return {"evidence": [asdict(each) for each in kept]}
 
 
-def search_together(jobs: Sequence[Job], tools: Tools) -> list[Found | Unusable]:
-    """One call of the searcher for several questions."""
-    asked = [_queries(job) for job in jobs]
-    queries = [query for each in asked if not isinstance(each, Unusable)
-               for group in each for query in group]  # fmt: skip
-    found = iter(tools.search(queries) if queries else [])
-    return [
-        each if isinstance(each, Unusable) else [[next(found) for _ in group] for group in each]
-        for each in asked
-    ]
+def search(job: Job, tools: Tools) -> Found:
+    """All queries of a question in one call; the searcher is for one thread."""
+    queries = _queries(job)
+    found = iter(tools.search([query for group in queries for query in group]))
+    return [[next(found) for _ in group] for group in queries]
 
 
 def _best(
@@ -110,21 +103,24 @@ def _shown(passage: Passage) -> dict[str, str]:
     return {"id": passage.id, "title": passage.title, "text": passage.text}
 
 
-def _queries(job: Job) -> list[list[Query]] | Unusable:
+def _queries(job: Job) -> list[list[Query]]:
     """For each search its candidates."""
-    planned = queries_of(job)
-    try:
-        image = None
-        if any(query.type is not QueryType.text for query in planned):
-            assert job.asked.question.load_image is not None
-            image = job.asked.question.load_image()
-    except ValueError as error:
-        return Unusable(Reason.broken_image, str(error))
+    planned, image = queries_of(job), None
+    if any(query.type is not QueryType.text for query in planned):
+        image = _image(job)
     masks = iter(job.values[BuildStage.ground]["masks"])
     try:
         return [list(_of_one(query, job, image, masks)) for query in planned]
     except ValueError as error:  # the masks are of another size than the image
-        return Unusable(Reason.no_mask, str(error))
+        raise Unusable(Reason.no_mask, str(error)) from error
+
+
+def _image(job: Job) -> Image.Image:
+    assert job.asked.question.load_image is not None
+    try:
+        return job.asked.question.load_image()
+    except ValueError as error:
+        raise Unusable(Reason.broken_image, str(error)) from error
 
 
 def _of_one(
@@ -150,6 +146,6 @@ STAGE = Stage(
     work=retrieve,
     settings=("policy",),
     tasks=(Task.judge,),
-    together=search_together,
+    prepare=search,
     asks_source=True,
 )

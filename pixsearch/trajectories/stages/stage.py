@@ -1,6 +1,6 @@
 """What a stage is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from pixsearch.trajectories.teacher.request import Task
 from pixsearch.trajectories.tools import Job, Tools
 
 Work = Callable[[Job, Tools], dict[str, Any]]
-Together = Callable[[Sequence[Job], Tools], list[Any]]
+Prepare = Callable[[Job, Tools], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,9 @@ class Stage:
         work: a question's plain value; in several threads. Raises `Unusable` for quarantine.
         settings: options (fields of `BuildTrajectoriesOptions`) that decide the values.
         tasks: whose prompts decide them.
-        together: what is better made for several questions at once, in one thread; what it returns
-            for a job becomes `Job.prepared`.
+        prepare: what only one thread may do, before `work`; what it returns is `Job.prepared`. It
+            sees one question at a time, so that a run that goes on finds what the first would have:
+            the last bits of a score, by which ties are broken, hang on what else is in a batch.
         asks_source: whether the knowledge source decides the values.
     """
 
@@ -29,5 +30,5 @@ class Stage:
     work: Work
     settings: tuple[str, ...] = ()
     tasks: tuple[Task, ...] = ()
-    together: Together | None = None
+    prepare: Prepare | None = None
     asks_source: bool = False
