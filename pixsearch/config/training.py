@@ -94,6 +94,15 @@ class DataOptions:
 
     sources: dict[str, DatasetOptions] = field(default_factory=dict)
     on_error: OnError = OnError["raise"]  # of a broken example: end the run, or leave it out
+    eval_images: dict[str, DatasetOptions] = field(default_factory=dict)  # what is evaluated on
+    exclude_eval_images: bool = False  # leave out examples whose image is one of `eval_images`
+
+    def __post_init__(self) -> None:
+        if self.exclude_eval_images and not self.eval_images:
+            raise ValueError(
+                "data.exclude_eval_images=true, but data.eval_images names no set: give reader, "
+                "root and split of each set whose images are not to be trained on"
+            )
 
 
 @dataclass

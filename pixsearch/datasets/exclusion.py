@@ -1,10 +1,13 @@
 """Images that are evaluated on, kept out of what is trained on."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePath
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
 
-from pixsearch.datasets.example import Example
+from pixsearch.config import DatasetOptions
+from pixsearch.datasets import open_dataset
+from pixsearch.datasets.questions import QUESTION_READERS
+from pixsearch.datasets.subset import SomeExamples
 
 _OFFICIAL_NAMES = {
     "coco": re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})(?:_\d+)?"),  # 2014 and 2017
@@ -36,33 +39,26 @@ def known_images(image_ids: Iterable[str | None]) -> frozenset[str]:
     return frozenset(known_image(image_id) for image_id in image_ids if image_id is not None)
 
 
-class WithoutImages(Sequence):
-    """The examples of a dataset, in order, but for those that show one of the images.
+def images_of(options: DatasetOptions) -> frozenset[str]:
+    """The images of a configured dataset or set of questions, as `known_image` names them.
 
-    Every example is built once to ask for its image, without decoding it.
-
-    Attributes:
-        num_excluded: examples that are left out.
+    Raises:
+        ValueError: there is no such reader, or its files are missing or broken.
     """
-
-    def __init__(self, dataset: Sequence[Example], images: frozenset[str]) -> None:
-        self._dataset = dataset
-        self._rows = [row for row, shown in _rows_shown(dataset, images) if not shown]
-        self.num_excluded = len(dataset) - len(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        return self._dataset[self._rows[index]]
+    if options.reader in QUESTION_READERS:
+        rows: Sequence = QUESTION_READERS[options.reader](Path(options.root), options.split)
+    else:
+        rows = open_dataset(options)
+    return known_images(row.image_id for row in rows)
 
 
-def num_showing(dataset: Sequence[Example], images: frozenset[str]) -> int:
-    """How many examples show one of the images."""
-    return sum(shown for _, shown in _rows_shown(dataset, images))
-
-
-def _rows_shown(dataset: Sequence[Example], images: frozenset[str]) -> Iterator[tuple[int, bool]]:
-    for row in range(len(dataset)):
-        image_id = dataset[row].image_id
-        yield row, image_id is not None and known_image(image_id) in images
+def without_images(dataset: SomeExamples, images: frozenset[str]) -> SomeExamples:
+    """The examples that show none of the images, in their order."""
+    shown = (dataset.image_id(place) for place in range(len(dataset)))
+    return dataset.at(
+        [
+            place
+            for place, image_id in enumerate(shown)
+            if image_id is None or known_image(image_id) not in images
+        ]
+    )

@@ -1,11 +1,18 @@
 """Which splits may be trained on: of the others, results are reported."""
 
 _TRAINING_SPLITS = {
+    "ade20k": ("training",),
     "aokvqa": ("train",),
+    "coco_stuff": ("train2017",),
+    "coco_stuff_lisa143": ("train2017",),
     "crag_mm": ("validation",),  # it has no train; public_test is what papers report
     "infoseek": ("train",),
     "okvqa": ("train",),
     "oven": ("entity_train", "query_train"),
+    "paco_lvis": ("train",),
+    "part_imagenet": ("train",),
+    "pascal_part": ("train",),
+    "reason_seg": ("train",),
     "refcoco": ("train",),
     "textvqa": ("train",),
     "webqa": ("train",),

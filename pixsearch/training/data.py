@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from pixsearch.config import DatasetOptions, OnError, TrainOptions
+from pixsearch.config import DataOptions, DatasetOptions, OnError, TrainOptions
 from pixsearch.datasets import open_dataset
 from pixsearch.datasets.example import Example
+from pixsearch.datasets.exclusion import images_of, without_images
 from pixsearch.datasets.mixture import Mixture
 from pixsearch.datasets.quarantine import Quarantine, UnbrokenExamples
+from pixsearch.datasets.splits import check_training_split
 from pixsearch.datasets.subset import SomeExamples
 
 logger = logging.getLogger(__name__)
@@ -38,9 +40,13 @@ def open_training_data(options: TrainOptions, quarantine: Quarantine | None = No
     datasets: dict[str, Sequence[Example]] = {}
     held_out: list[list[Example]] = []
     weights = {name: weight for name, weight in stage.mixture.items() if weight != 0}
+    excluded = _evaluated_images(options.data)
     for name in weights:
         if name in sources:
+            check_training_split(sources[name].reader, sources[name].split)
             whole = _examples(sources[name], name, quarantine)
+            if excluded:
+                whole = _without_evaluated(whole, excluded, name)
             datasets[name], back = hold_back(whole, options.run.held_out, name=name)
             held_out.append(back)
     mixture = Mixture(datasets, weights, seed=options.run.seed, by_image=stage.by_image)
@@ -54,6 +60,24 @@ def _examples(options: DatasetOptions, name: str, quarantine: Quarantine | None)
     examples = open_dataset(options, on_error=OnError.quarantine)
     rows = range(len(examples))
     return UnbrokenExamples(examples, rows, name=name, quarantine=quarantine)
+
+
+def _evaluated_images(options: DataOptions) -> frozenset[str]:
+    if not options.exclude_eval_images:
+        return frozenset()
+    return frozenset().union(*map(images_of, options.eval_images.values()))
+
+
+def _without_evaluated(examples: SomeExamples, excluded: frozenset[str], name: str) -> SomeExamples:
+    left = without_images(examples, excluded)
+    num_excluded = len(examples) - len(left)
+    logger.info("%s: %d of %d examples show evaluated images", name, num_excluded, len(examples))
+    if len(examples) and not len(left):
+        raise ValueError(
+            f"data.sources.{name}: every example shows an image of data.eval_images; give it no "
+            "weight, or set data.exclude_eval_images=false"
+        )
+    return left
 
 
 def hold_back(
