@@ -145,7 +145,10 @@ def test_a_server_that_goes_away_ends_the_run(tmp_path: Path, source: RetrievalO
 def test_the_share_of_answers_without_search(tmp_path: Path, source: RetrievalOptions) -> None:
     root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
     lines = (root / "train.jsonl").read_text().splitlines()
-    more = [{"id": f"count{n}", "question": "How many count?", "answer": "four"} for n in range(3)]
+    more = [
+        {"id": f"count{number}", "question": f"How many of {number} count?", "answer": "four"}
+        for number in range(3)
+    ]
     lines += [json.dumps(line) for line in more]
     (root / "train.jsonl").write_text("\n".join(lines) + "\n")
     kept_before: set[str] = set()
