@@ -76,7 +76,7 @@ def build_trajectories(options: BuildTrajectoriesOptions, own: OwnParts | None =
                 return Counts()
             counts = write(questions, done, options, blocked)
             counts.leaks = leaks
-            _report(counts, options, tools.teacher)
+            _report(counts, tools)
     return counts
 
 
@@ -88,14 +88,15 @@ def _tools(options: BuildTrajectoriesOptions, own: OwnParts | None) -> Iterator[
         if _runs(options, BuildStage.retrieve):
             searcher = open_searcher(options.retrieval)
             stack.callback(close_searcher, searcher)
-        prompts, teacher = read_prompts(options.teacher.prompts), to_dict(options.teacher)
+        prompts, settings = read_prompts(options.teacher.prompts), to_dict(options)
         yield Tools(
             options=options,
             teacher=own.teacher if own else stack.enter_context(_endpoint(options)),
             search=_not_searched if searcher is None else search_under(options.policy, searcher),
             masks=own.masks if own else _open_masks(options),
             prompt_versions={task: prompt.version for task, prompt in prompts.items()},
-            teacher_identity={name: teacher[name] for name in OF_TEACHER},
+            settings=settings,
+            teacher_identity={name: settings["teacher"][name] for name in OF_TEACHER},
             source_identity={} if searcher is None else searcher.info().to_json(),
         )
 
@@ -158,15 +159,16 @@ def _log_estimate(questions: Questions, options: BuildTrajectoriesOptions) -> No
     logger.info("dry run, %d questions: estimated\n%s", len(questions), as_table(usage, options))
 
 
-def _report(counts: Counts, options: BuildTrajectoriesOptions, teacher: Teacher) -> None:
+def _report(counts: Counts, tools: Tools) -> None:
     """The counts as a table in the log, and with what was paid in report.json."""
-    folder = Path(options.output_dir)
-    report: dict[str, Any] = {"counts": counts.to_json(), "options": to_dict(options)}
+    path, options = Path(tools.options.output_dir) / REPORT, tools.options.teacher
+    report: dict[str, Any] = {"counts": counts.to_json(), "options": tools.settings}
+    teacher = tools.teacher
     if isinstance(teacher, EndpointTeacher):
         report["teacher"] = {
-            "paid_in_this_run": teacher.meter.paid.to_json(options.teacher),
+            "paid_in_this_run": teacher.meter.paid.to_json(options),
             "from_cache_in_this_run": teacher.meter.from_cache,
-            "all_in_cache": Usage.of(teacher.cache).to_json(options.teacher),
+            "all_in_cache": Usage.of(teacher.cache).to_json(options),
         }
-    write_json(folder / REPORT, report)
-    logger.info("%s\n%s", folder / REPORT, counts.table())
+    write_json(path, report)
+    logger.info("%s\n%s", path, counts.table())

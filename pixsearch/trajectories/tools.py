@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-from pixsearch.config import BuildStage, BuildTrajectoriesOptions, to_dict
+from pixsearch.config import BuildStage, BuildTrajectoriesOptions
 from pixsearch.queries import Search
 from pixsearch.trajectories.grounding import MaskSource
 from pixsearch.trajectories.quarantine import Reason, Unusable
@@ -42,22 +41,19 @@ class Tools:
     """What is shared by all stages.
 
     Attributes:
+        settings: the options as plain values.
         prompt_versions: of every task.
         teacher_identity, source_identity: all that decides what teacher and search answer.
     """
 
     options: BuildTrajectoriesOptions
+    settings: dict[str, Any]
     teacher: Teacher
     search: Search
     masks: MaskSource
     prompt_versions: dict[Task, str]
     teacher_identity: dict[str, Any] = field(default_factory=dict)
     source_identity: dict[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """The options as plain values; to make them takes a tenth of a second."""
-        return to_dict(self.options)
 
     def ask(self, request: TeacherRequest) -> Any:
         """What the teacher answers, as `request.read` returns it.

@@ -104,6 +104,7 @@ def tools_of(teacher: Told, **changes: Any) -> Tools:
     options = BuildTrajectoriesOptions(**changes)
     return Tools(
         options=options,
+        settings={},
         teacher=teacher,
         search=search,
         masks=GroundedMasks(Found()),
