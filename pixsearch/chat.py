@@ -59,8 +59,14 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
+    """
+    Attributes:
+        supervised: False for an answer that is context and no target.
+    """
+
     role: Role
     parts: tuple[Part, ...]
+    supervised: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,22 +242,22 @@ class ChatRenderer:
         writer.fixed(self.template.before_answer)
 
     def _write_answer(self, writer: Writer, message: Message, question: str) -> None:
-        written = TokenKind.GENERATED
-        writer.text(self.template.answer_space, written, supervised=True)
+        written, is_target = TokenKind.GENERATED, message.supervised
+        writer.text(self.template.answer_space, written, supervised=is_target)
         for part in message.parts:
             match part:
                 case Text(text=text):
-                    writer.words(text, written, supervised=True)
+                    writer.words(text, written, supervised=is_target)
                 case Grounded(phrase=phrase):
-                    writer.phrase(phrase)
+                    writer.phrase(phrase, supervised=is_target)
                     if self.ground_by is GroundBy.seg:
-                        writer.ids([self.ids.seg], written, supervised=True)
+                        writer.ids([self.ids.seg], written, supervised=is_target)
                 case Searched():
                     payload = self.payload_ids(part.type, part.text)
-                    writer.ids(payload, written, supervised=part.supervised)
+                    writer.ids(payload, written, supervised=part.supervised and is_target)
                     evidence, _ = self.evidence_ids(part.passages, question=question)
                     writer.ids(evidence, TokenKind.EVIDENCE)
-        writer.ids([self.ids.end], written, supervised=True)
+        writer.ids([self.ids.end], written, supervised=is_target)
         writer.fixed(self.template.after_answer)
 
     def _enclosed(self, passage_ids: Sequence[int], question: str) -> list[int]:

@@ -80,12 +80,21 @@ class SearchFailed(OSError):
     Attributes:
         is_temporary: asking again may help.
         retry_after: seconds before which it will not.
+        status: of HTTP, where a server answered with one.
     """
 
-    def __init__(self, reason: str, *, is_temporary: bool = True, retry_after: float = 0.0) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        is_temporary: bool = True,
+        retry_after: float = 0.0,
+        status: int | None = None,
+    ) -> None:
         super().__init__(reason)
         self.is_temporary = is_temporary
         self.retry_after = retry_after
+        self.status = status
 
 
 Search = Callable[[Sequence[Query]], list[list[Passage]]]

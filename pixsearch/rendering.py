@@ -86,9 +86,9 @@ class Writer:
         joined = same and self._text and not self._text[-1].isspace() and not text[:1].isspace()
         self.text(f" {text}" if joined else text, kind, supervised=supervised)
 
-    def phrase(self, phrase: str) -> None:
+    def phrase(self, phrase: str, *, supervised: bool) -> None:
         """Words of the model that are grounded."""
-        self.words(phrase, TokenKind.GENERATED, supervised=True)
+        self.words(phrase, TokenKind.GENERATED, supervised=supervised)
         words = phrase.strip()
         if not words:
             raise ValueError("a grounded phrase has no words: write what the mask shows")

@@ -1,4 +1,4 @@
-"""Write the miniature's stage-2 data: `python scripts/build_trajectories.py`."""
+"""Build stage-2 data with a teacher: `python scripts/build_trajectories.py dry_run=true`."""
 
 import hydra
 from omegaconf import DictConfig
@@ -12,9 +12,10 @@ def main(composed: DictConfig) -> None:
     """Import late, so that a misspelt option is told before torch is loaded."""
     with one_line_errors(BuildTrajectoriesOptions):
         options = from_omegaconf(BuildTrajectoriesOptions, composed)
-        from pixsearch.miniature.trajectories import build_trajectories
+        from pixsearch.miniature.teaching import miniature_parts
+        from pixsearch.trajectories.build import build_trajectories
 
-        build_trajectories(options)
+        build_trajectories(options, miniature_parts(options))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def main(composed: DictConfig) -> None:
         from pixsearch.evaluation.benchmarks import open_benchmark
         from pixsearch.evaluation.report import write_report
         from pixsearch.evaluation.score import write_results
-        from pixsearch.evaluation.store import one_writer
+        from pixsearch.line_store import one_writer
 
         folder, benchmark = Path(options.output_dir), open_benchmark(options.benchmark)
         with one_writer(folder):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
@@ -75,6 +77,16 @@ def words(rendered: Rendered, *, supervised: bool) -> str:
 def test_what_the_assistant_writes_is_supervised() -> None:
     expected = " the cup<seg><search><region></search> It is made in Tarnwick.</s>"
     assert words(RENDERER.render(FULL), supervised=True) == expected.strip()
+
+
+def test_an_answer_that_is_context_is_no_target() -> None:
+    """The ids are the same; what follows it is supervised as ever."""
+    question, answer = FULL.messages
+    before = replace(answer, supervised=False)
+    rendered = RENDERER.render(replace(FULL, messages=(question, before, question, answer)))
+    plain = RENDERER.render(replace(FULL, messages=(question, answer, question, answer)))
+    assert rendered.input_ids == plain.input_ids
+    assert words(rendered, supervised=True) == words(RENDERER.render(FULL), supervised=True)
 
 
 def test_evidence_is_never_supervised() -> None:

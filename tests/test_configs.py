@@ -17,6 +17,7 @@ from pixsearch.config import (
     BenchServerOptions,
     BenchTrainingOptions,
     BuildIndexOptions,
+    BuildMiniatureTrajectoriesOptions,
     BuildTrajectoriesOptions,
     BuildWorldOptions,
     Control,
@@ -43,10 +44,12 @@ from pixsearch.config import (
 )
 from pixsearch.datasets import READERS as DATASET_READERS
 from pixsearch.datasets.mixture import block_quotas
+from pixsearch.datasets.questions import QUESTION_READERS
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import family_of
 from pixsearch.retrieval import encoders
 from pixsearch.retrieval.sources import READERS
+from pixsearch.trajectories.sources import check_training_splits
 from tests.commands import run_script, run_script_here
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +69,7 @@ OPTIONS = {
     "infer": InferOptions,
     "build_world": BuildWorldOptions,
     "build_trajectories": BuildTrajectoriesOptions,
+    "build_miniature_trajectories": BuildMiniatureTrajectoriesOptions,
     "report": ReportOptions,
     "pool": PoolOptions,
     "pretrain_miniature": PretrainOptions,
@@ -110,6 +114,7 @@ CASES = [
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
     ("report", ["benchmark=miniature"]),
     *[("evaluate", [f"policy={name}"]) for name in choices("policy")],
+    *[("build_trajectories", [f"building={name}"]) for name in choices("building")],
     *[("demo", [f"preset={name}"]) for name in choices("preset")],
     *[("demo", [f"foundation={name}"]) for name in choices("foundation")],
 ]  # fmt: skip
@@ -380,6 +385,10 @@ MISTAKES = {
     "evaluate retrieval.fusion.constant=0": "retrieval.fusion.constant=0: at least 1",
     "build_index retrieval.backend=qdrant": "say where, by retrieval.qdrant.url or path",
     "evaluate policy.on_search_failure=hope": "error, retry, answer_without",
+    "build_trajectories search_kinds=[facts]": "multi_hop_knowledge",
+    "build_trajectories teacher.concurrency=0": "teacher.concurrency=0: at least 1",
+    "build_trajectories without_search_share=2": "without_search_share=2.0: between 0 and 1",
+    "build_trajectories sources.textvqa.split=val": "textvqa: 'val' is not for training",
     "infer image=photo.jpg": "checkpoint",
     "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",
     "infer checkpoint=x question=why image=a/object_b.jpg": "image=a/object_b.jpg: there is no",
@@ -409,6 +418,16 @@ def test_no_yaml_names_code():
     for path in CONFIGS.rglob("*.yaml"):
         assert "_target_" not in path.read_text(), path
         OmegaConf.load(path)
+
+
+def test_the_papers_questions_are_built_from_and_none_that_is_evaluated():
+    options = composed("build_trajectories")
+    for name, source in {**options.sources, **options.held_out}.items():
+        assert source.reader in QUESTION_READERS, name
+    check_training_splits(options.sources)
+    for name, source in options.held_out.items():
+        with pytest.raises(ValueError, match="is not for training"):
+            check_training_splits({name: source})
 
 
 def test_a_prepared_source_is_a_knowledge_base_of_its_name():

@@ -7,7 +7,7 @@ import pytest
 
 ROWS = [
     {"config", "tokens", "images", "chat_templates"},
-    {"chat", "precision", "queries", "rendering"},
+    {"chat", "line_store", "precision", "queries", "rendering"},
     {"datasets", "model", "retrieval"},
     {"training", "generation", "trajectories", "miniature"},
     {"evaluation"},
@@ -24,6 +24,8 @@ EXCEPTIONS = {
     ("chat_templates", "config"),
     # a search in a conversation names its `QueryType`
     ("chat", "queries"),
+    # the miniature has a teacher that answers what the builder of trajectories asks
+    ("miniature", "trajectories"),
     # what it renders, and the pen for it
     ("chat", "rendering"),
 }

@@ -5,9 +5,11 @@ unknown name or a wrong type fails before any model is loaded.
 """
 
 from pixsearch.config.choices import (
+    AnswerFormat,
     AnswerSpan,
     Attention,
     Backend,
+    BuildStage,
     ChatStyle,
     Control,
     DataAction,
@@ -17,7 +19,9 @@ from pixsearch.config.choices import (
     FromDocument,
     Gpu,
     GroundBy,
+    Grounder,
     ImageFit,
+    ImageStorage,
     IndexDevice,
     MaskLoss,
     OnEmptyMask,
@@ -30,14 +34,17 @@ from pixsearch.config.choices import (
     Projector,
     Quantization,
     QueryType,
+    QuestionKind,
     RegionCrop,
     Resampling,
     RetrievalSource,
     SegState,
+    TeacherKind,
     TextSearch,
     TrainablePart,
     TrainableTokens,
     WandbMode,
+    WhenSilent,
 )
 from pixsearch.config.composing import from_omegaconf, to_dict
 from pixsearch.config.evaluation import (
@@ -61,7 +68,7 @@ from pixsearch.config.knowledge import (
     ScaleOptions,
 )
 from pixsearch.config.miniature import (
-    BuildTrajectoriesOptions,
+    BuildMiniatureTrajectoriesOptions,
     BuildWorldOptions,
     DemoOptions,
     MiniatureOptions,
@@ -92,9 +99,17 @@ from pixsearch.config.training import (
     StageOptions,
     TrainOptions,
 )
+from pixsearch.config.trajectories import (
+    BuildTrajectoriesOptions,
+    EstimateOptions,
+    GrounderOptions,
+    QuestionSourceOptions,
+    TeacherOptions,
+)
 
 __all__ = [
     "OF_ONE_POLICY",
+    "AnswerFormat",
     "AnswerSpan",
     "Attention",
     "Backend",
@@ -104,7 +119,9 @@ __all__ = [
     "BenchTrainingOptions",
     "BenchmarkOptions",
     "BuildIndexOptions",
+    "BuildMiniatureTrajectoriesOptions",
     "BuildOptions",
+    "BuildStage",
     "BuildTrajectoriesOptions",
     "BuildWorldOptions",
     "ChatStyle",
@@ -119,6 +136,7 @@ __all__ = [
     "Decay",
     "DemoOptions",
     "EncoderOptions",
+    "EstimateOptions",
     "EvaluateOptions",
     "ForcedFirst",
     "Foundation",
@@ -127,9 +145,12 @@ __all__ = [
     "GenerationOptions",
     "Gpu",
     "GroundBy",
+    "Grounder",
+    "GrounderOptions",
     "GroundingDinoOptions",
     "ImageFit",
     "ImageSourceOptions",
+    "ImageStorage",
     "ImportCorpusOptions",
     "IndexDevice",
     "InferOptions",
@@ -157,6 +178,8 @@ __all__ = [
     "QdrantOptions",
     "Quantization",
     "QueryType",
+    "QuestionKind",
+    "QuestionSourceOptions",
     "RegionCrop",
     "ReportOptions",
     "RerankerOptions",
@@ -169,11 +192,14 @@ __all__ = [
     "ServeRetrieverOptions",
     "ServerOptions",
     "StageOptions",
+    "TeacherKind",
+    "TeacherOptions",
     "TextSearch",
     "TrainOptions",
     "TrainablePart",
     "TrainableTokens",
     "WandbMode",
+    "WhenSilent",
     "from_omegaconf",
     "to_dict",
 ]

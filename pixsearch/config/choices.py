@@ -271,3 +271,68 @@ class Foundation(StrEnum):
 
     committed = "committed"  # the weights in the repository
     scratch = "scratch"  # trained anew, in hours
+
+
+class QuestionKind(StrEnum):
+    """The paper's ten types of question."""
+
+    ocr_read = "ocr_read"
+    ocr_reasoning = "ocr_reasoning"
+    multi_hop_knowledge = "multi_hop_knowledge"
+    fine_grained_entity = "fine_grained_entity"
+    visual_attribute = "visual_attribute"
+    visual_counting = "visual_counting"
+    visual_binary = "visual_binary"
+    social_commonsense = "social_commonsense"
+    physical_commonsense = "physical_commonsense"
+    factoid = "factoid"
+
+
+class BuildStage(StrEnum):
+    """Stages of building trajectories, in their order (pixsearch/trajectories/stages/)."""
+
+    select = "select"  # does the question need a search, and which kind is it
+    decompose = "decompose"  # atomic sub-questions
+    respond = "respond"  # candidate answers with searches
+    choose = "choose"  # refined, and one of them
+    assign = "assign"  # what each search asks with
+    ground = "ground"  # masks of regions
+    retrieve = "retrieve"  # evidence, and whether it supports the answer
+    write = "write"  # trajectories, quarantine, counts
+
+
+class TeacherKind(StrEnum):
+    """Who answers the requests of the stages."""
+
+    endpoint = "endpoint"  # an OpenAI-compatible server
+    miniature = "miniature"  # rules, from the gold plans of the miniature world
+
+
+class AnswerFormat(StrEnum):
+    """How a server is told to answer in JSON; what it answers is checked in every case."""
+
+    json_schema = "json_schema"  # response_format with the schema
+    json_object = "json_object"  # response_format without one
+    prompt = "prompt"  # by the words of the prompt alone
+
+
+class Grounder(StrEnum):
+    """Where the masks of phrases come from."""
+
+    grounding_dino = "grounding_dino"  # Grounding DINO and SAM (the paper)
+    checkpoint = "checkpoint"  # the mask head of a trained PixSearch
+    given = "given"  # a file
+
+
+class WhenSilent(StrEnum):
+    """What becomes of an answer whose evidence neither supports nor contradicts it."""
+
+    quarantine = "quarantine"
+    abstain = "abstain"  # it ends behind that search with the abstention
+
+
+class ImageStorage(StrEnum):
+    """How images come into the folder of trajectories."""
+
+    link = "link"  # symbolic links to the sources' files; those without a file are written
+    copy = "copy"

@@ -33,8 +33,8 @@ class BuildWorldOptions:
 
 
 @dataclass
-class BuildTrajectoriesOptions:
-    """scripts/build_trajectories.py: evidence comes from the knowledge of training entities."""
+class BuildMiniatureTrajectoriesOptions:
+    """scripts/build_miniature_trajectories.py: evidence is of the entities of training."""
 
     miniature: MiniatureOptions = field(default_factory=MiniatureOptions)
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)

@@ -7,6 +7,8 @@
                       "passages": [{"id": …, "title": …, "text": …}]}}]}],
      "masks": [RLE of COCO, one per grounded phrase, in their order]}
 
+A message may say `"supervised": false`: an earlier answer that is context and no target.
+
 Layout under `root`: `<split>.jsonl`, and the images in `root/images` or relative to `root`.
 """
 
@@ -78,14 +80,10 @@ def write_trajectories(path: Path, trajectories: Iterable[StoredTrajectory]) -> 
 
 def to_json(trajectory: StoredTrajectory) -> dict[str, Any]:
     """The JSON object of a trajectory."""
-    messages = [
-        {"role": str(message.role), "parts": [_part_to_json(part) for part in message.parts]}
-        for message in trajectory.conversation.messages
-    ]
     return {
         "id": trajectory.id,
         "image": trajectory.image,
-        "messages": messages,
+        "messages": [_message_to_json(each) for each in trajectory.conversation.messages],
         "masks": list(trajectory.masks),
     }
 
@@ -135,6 +133,13 @@ def _check(trajectory: StoredTrajectory, *, where: str) -> None:
     check_conversation(trajectory.conversation, num_masks=len(trajectory.masks), where=where)
 
 
+def _message_to_json(message: Message) -> dict[str, Any]:
+    """An answer that is no target says so; the others say nothing."""
+    parts = [_part_to_json(part) for part in message.parts]
+    mark = {} if message.supervised else {"supervised": False}
+    return {"role": str(message.role), "parts": parts, **mark}
+
+
 def _part_to_json(part: Part) -> dict[str, Any]:
     match part:
         case Text(text=text):
@@ -163,7 +168,8 @@ def _message_from_json(message: Any, where: str) -> Message:
     if message["role"] not in list(Role):
         raise ValueError(f"{where}: role {message['role']!r}; there are: {', '.join(Role)}")
     parts = tuple(_part_from_json(part, where) for part in message["parts"])
-    return Message(role=Role(message["role"]), parts=parts)
+    is_target = message.get("supervised", True)
+    return Message(role=Role(message["role"]), parts=parts, supervised=is_target)
 
 
 def _part_from_json(part: Any, where: str) -> Part:

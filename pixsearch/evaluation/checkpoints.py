@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pixsearch.datasets.files import fingerprint
-from pixsearch.evaluation.store import digest
 from pixsearch.generation.baseline import describe, is_plain
+from pixsearch.line_store import digest
 from pixsearch.training.checkpoint import checkpoint_digest
 
 

@@ -8,7 +8,7 @@ from pixsearch.config import BenchmarkOptions, PoolOptions
 from pixsearch.evaluation.benchmarks import open_benchmark
 from pixsearch.evaluation.claims import PAPER_RATIO, pooled_ratio
 from pixsearch.evaluation.score import finite
-from pixsearch.evaluation.store import write_json
+from pixsearch.line_store import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -24,13 +24,13 @@ from pixsearch.evaluation.gold import Sample
 from pixsearch.evaluation.prediction import make_prediction
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, SCENES, write_results
 from pixsearch.evaluation.segmentation import in_chunks, segment
-from pixsearch.evaluation.store import LineStore, digest, one_writer
 from pixsearch.evaluation.tables import policy_table
 from pixsearch.generation.answering import AnyEngine
 from pixsearch.generation.baseline import PlainModel
 from pixsearch.generation.features import RecentFeatures
 from pixsearch.generation.opening import check_options, open_engine, open_model
 from pixsearch.generation.records import Request
+from pixsearch.line_store import LineStore, digest, one_writer
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.queries import Passage, Query, Search, search_under

@@ -23,7 +23,7 @@ from pixsearch.evaluation.policy_scores import (
 )
 from pixsearch.evaluation.prediction import Prediction
 from pixsearch.evaluation.segmentation_scores import free_running_scores, teacher_forced_scores
-from pixsearch.evaluation.store import read_lines, read_manifest, write_json
+from pixsearch.line_store import read_lines, read_manifest, write_json
 
 logger = logging.getLogger(__name__)
 

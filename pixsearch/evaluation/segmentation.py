@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from jaxtyping import Bool
 from torch import Tensor
 from tqdm import tqdm
@@ -14,10 +13,11 @@ from pixsearch.config import GenerationOptions, PolicyOptions
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.templates import reply
 from pixsearch.evaluation.gold import SegmentationScene
-from pixsearch.evaluation.store import LineStore
 from pixsearch.generation.engine import Engine
 from pixsearch.generation.records import Request
+from pixsearch.line_store import LineStore
 from pixsearch.model.features import ImageFeatures
+from pixsearch.model.forced_masks import forced_masks
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.queries import Passage, Query
 
@@ -55,33 +55,15 @@ def segment(
                 progress.update()
 
 
-@torch.no_grad()
 def teacher_forced_masks(
     model: PixSearch, scene: SegmentationScene, features: dict[str, ImageFeatures]
 ) -> Bool[Tensor, "num_phrases height width"]:
-    """The masks of a scene's phrases where the model is given the gold answer word for word.
-
-    1. render question and gold answer; 2. run the language model once; 3. decode the masks of the
-    states that stand for the phrases; 4. bring them to the image's own pixels.
-    """
+    """The masks of a scene's phrases where the model is given the gold answer word for word."""
     if scene.image_id not in features:
         features[scene.image_id] = model.encode_image([scene.load_image()])
-    encoded = features[scene.image_id].to(model.device)
-    height, width = encoded.sizes[0]
-    num_image_tokens = model.family.layout((height, width)).num_tokens
-    rendered = model.renderer.render(_gold_conversation(scene), num_image_tokens=num_image_tokens)
-    input_ids = torch.tensor([rendered.input_ids], device=model.device)
-    first_image = torch.zeros(1, dtype=torch.long, device=model.device)
-    states = model.language_states(model.embed(input_ids, encoded, first_image))
-    span_tags = torch.tensor([rendered.span_tags], device=model.device)
-    grounded = model.grounding.find(states, input_ids, span_tags)
-    num_phrases = len(grounded.rows)
-    assert num_phrases == len(scene.phrases)
-    prompts = model.grounding(grounded.states, grounded.phrases, num_phrases)
-    maps = encoded.segmenter.index([0] * num_phrases)
-    mask_logits = model.decode_conversations(grounded.rows.tolist(), prompts, maps)
-    frame = model.config.segmenter_frame
-    return frame.to_image(mask_logits, height=height, width=width).cpu() > 0
+    masks = forced_masks(model, _gold_conversation(scene), features[scene.image_id])
+    assert len(masks) == len(scene.phrases)
+    return masks
 
 
 def in_chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -126,7 +126,7 @@ def plan(options: DemoOptions) -> list[Step]:
         Step(name="indexes", script="build_index.py", arguments=indexes),
         Step(
             name="trajectories",
-            script="build_trajectories.py",
+            script="build_miniature_trajectories.py",
             arguments=[*paths, *world, *retrieval, *policy],
         ),
         Step(name="stage 1: ground", script="train.py", arguments=ground),

@@ -20,7 +20,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
-from pixsearch.config import BuildTrajectoriesOptions, QueryType, RetrievalSource
+from pixsearch.config import BuildMiniatureTrajectoriesOptions, QueryType, RetrievalSource
 from pixsearch.datasets.files import fingerprint, read_json
 from pixsearch.datasets.masks import Rle, decode_masks
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
@@ -77,7 +77,7 @@ class Draft:
         return any(search.forced for search in self.searches)
 
 
-def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
+def build_trajectories(options: BuildMiniatureTrajectoriesOptions) -> Path:
     """Write ROOT/trajectories/train.jsonl, unless it is there.
 
     Returns:
@@ -95,7 +95,7 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
         return folder / TRAJECTORIES
     questions = read_questions(root / "questions" / "train.jsonl")
     masks: dict[str, list[Rle]] = read_json(root / "questions" / "masks.json")
-    generator = np.random.default_rng([options.miniature.seed, 18])
+    generator = _generator(options.miniature.seed)
     drafts = list(_draft(questions, masks, generator))
     generator.shuffle(drafts)  # the end is kept back in training: it shows all kinds of question
     search = search_under(options.policy, Searcher.open(options.retrieval))
@@ -119,7 +119,25 @@ def build_trajectories(options: BuildTrajectoriesOptions) -> Path:
     return folder / TRAJECTORIES
 
 
-def _described(options: BuildTrajectoriesOptions) -> dict[str, Any]:
+def plain_drafts(
+    questions: Sequence[Question], masks: dict[str, list[Rle]], *, seed: int
+) -> list[Draft]:
+    """Each question with its gold plan, as `build_trajectories` has it; no other drafts.
+
+    Args:
+        masks: scene id -> one mask per thing.
+        seed: of the world.
+    """
+    ids = {question.id for question in questions}
+    drafts = _draft(questions, masks, _generator(seed))
+    return [draft for draft in drafts if draft.id in ids]
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, 18])
+
+
+def _described(options: BuildMiniatureTrajectoriesOptions) -> dict[str, Any]:
     """All that decides the trajectories."""
     root, index = Path(options.miniature.root), Path(options.retrieval.index)
     is_own = options.retrieval.source is RetrievalSource.index

@@ -22,6 +22,10 @@ OF_THE_SERVER = 500  # from this status on it is not the request's fault
 NEVER = (501,)  # neither is it worth asking again
 
 
+def _nothing() -> None:
+    """What is waited for where there is no limit."""
+
+
 class Connection:
     """Asks one server. Safe for several threads, which share its pool of connections.
 
@@ -65,18 +69,35 @@ class Connection:
         """
         return self._ask("GET", path, None, read)
 
-    def post(self, path: str, body: bytes, read: Callable[[Any], Reply]) -> Reply:
-        """What `read` makes of the JSON that a JSON body is answered by; see `get`."""
-        return self._ask("POST", path, body, read)
+    def post(
+        self,
+        path: str,
+        body: bytes,
+        read: Callable[[Any], Reply],
+        *,
+        before_try: Callable[[], None] = _nothing,
+    ) -> Reply:
+        """What `read` makes of the JSON that a JSON body is answered by; see `get`.
+
+        Args:
+            before_try: called before each try, to wait until there may be one.
+        """
+        return self._ask("POST", path, body, read, before_try)
 
     def close(self) -> None:
         """Let go of the pooled connections."""
         self._client.close()
 
     def _ask(
-        self, method: str, path: str, body: bytes | None, read: Callable[[Any], Reply]
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        read: Callable[[Any], Reply],
+        before_try: Callable[[], None] = _nothing,
     ) -> Reply:
         for retry in range(self._options.retries + 1):
+            before_try()
             self._breaker.check()
             try:
                 return self._try(method, path, body, read)
@@ -88,6 +109,7 @@ class Connection:
                         f"{self.url}: {failed} (try {retry + 1})",
                         is_temporary=failed.is_temporary,
                         retry_after=failed.retry_after,
+                        status=failed.status,
                     ) from failed
             self._sleep(wait)
         raise AssertionError("unreachable: the last try returns or raises")
@@ -171,4 +193,5 @@ def _refused(status: int, headers: httpx.Headers, content: bytes) -> SearchFaile
         f"status {status}: {detail}",
         is_temporary=is_temporary,
         retry_after=(seconds_to_wait(headers.get("Retry-After")) or 0.0) if status in BUSY else 0.0,
+        status=status,
     )

@@ -1,5 +1,6 @@
 import json
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,16 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert second.conversation == text_only().conversation
     assert (second.image_id, second.load_image, second.load_masks) == (None, None, None)
     assert [path.name for path in tmp_path.glob("*.unfinished")] == []
+
+
+def test_an_answer_may_be_context_alone(tmp_path: Path) -> None:
+    earlier = Message(role=Role.ASSISTANT, parts=(Text(text="yes"),), supervised=False)
+    last = conversation(Text(text="Osmeth."), has_image=False)
+    turns = (last.messages[0], earlier, *last.messages)
+    stored = replace(text_only(), conversation=replace(last, messages=turns))
+    write_trajectories(tmp_path / "train.jsonl", [stored])
+    (read,) = trajectories.load(tmp_path, "train")
+    assert read.conversation == stored.conversation
 
 
 def test_images_may_lie_relative_to_the_root(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pixsearch.config import AnswerSpan, PolicyOptions, QueryType, to_dict
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation.prediction import Prediction
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, RUNTIME, SCENES, write_results
-from pixsearch.evaluation.store import LineStore
+from pixsearch.line_store import LineStore
 from tests.evaluation.worlds import benchmark, box, prediction, query, sample
 
 AFTER = AnswerSpan.after_last_search

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pixsearch.evaluation.store import SUPERSEDED, LineStore, manifest_path, one_writer, read_lines
+from pixsearch.line_store import SUPERSEDED, LineStore, manifest_path, one_writer, read_lines
 
 RUN = {"checkpoint": "one", "seed": 0}
 
@@ -40,7 +40,7 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path):
     path = tmp_path / "full.jsonl"
     open_store(path)
     path.write_text('{"id": "a"}\n{"id": \n{"id": "c"}\n')
-    with pytest.raises(ValueError, match=r"full\.jsonl:2: not a prediction"):
+    with pytest.raises(ValueError, match=r"full\.jsonl:2: no line with 'id'"):
         open_store(path)
 
 
@@ -83,7 +83,7 @@ def test_nothing_that_was_set_aside_is_written_over(tmp_path):
 
 def test_a_folder_has_one_writer(tmp_path):
     another = one_writer(tmp_path)
-    with one_writer(tmp_path), pytest.raises(ValueError, match="another evaluation writes there"):
+    with one_writer(tmp_path), pytest.raises(ValueError, match="another run writes there"):
         another.__enter__()
     with one_writer(tmp_path):
         pass

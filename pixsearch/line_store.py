@@ -12,7 +12,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
-SUPERSEDED = "superseded"  # folder of files that another checkpoint, index or policy has made
+SUPERSEDED = "superseded"  # folder of files that other settings have made
 
 
 class LineStore:
@@ -23,7 +23,7 @@ class LineStore:
 
     Args:
         id_field: the field of a line that identifies it.
-        manifest: `{"run": …, "policy": …}`, plain values; `run` is what a folder's files share.
+        manifest: plain values, among them `"run"`: what a folder's files share.
     """
 
     def __init__(self, path: Path, *, id_field: str, manifest: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ def one_writer(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f"{folder}: another evaluation writes there; wait for it, or set output_dir"
+                f"{folder}: another run writes there; wait for it, or set output_dir"
             ) from error
         yield
 
@@ -82,26 +82,29 @@ def read_manifest(path: Path) -> dict[str, Any]:
         return json.loads(manifest_path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"{manifest_path(path)} is missing or broken: remove {path.name} and evaluate again"
+            f"{manifest_path(path)} is missing or broken: remove {path.name} and run again"
         ) from error
 
 
 def read_lines(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
-    """All whole lines; a last one that a kill has cut is left out, its sample is done again.
+    """All whole lines; a last one that a kill has cut is left out.
 
     Raises:
         ValueError: another line is broken, or an id occurs twice; names file and line.
     """
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    if not path.exists():
+        return
     seen: set[str] = set()
-    for number, line in enumerate(lines, start=1):
-        if not line.endswith(b"\n"):
-            return
-        record = _parse(line, f"{path}:{number}", id_field)
-        if record[id_field] in seen:
-            raise ValueError(f"{path}:{number}: {record[id_field]!r} occurs twice; remove one line")
-        seen.add(record[id_field])
-        yield record
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                return
+            where = f"{path}:{number}"
+            record = _parse(line, where, id_field)
+            if record[id_field] in seen:
+                raise ValueError(f"{where}: {record[id_field]!r} occurs twice; remove one line")
+            seen.add(record[id_field])
+            yield record
 
 
 def digest(value: Any) -> str:
@@ -118,7 +121,9 @@ def _parse(line: bytes, where: str, id_field: str) -> dict[str, Any]:
         record = json.loads(line)
         record[id_field]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{where}: not a prediction ({error!r}); remove the line") from error
+        raise ValueError(
+            f"{where}: no line with {id_field!r} ({error!r}); remove the line"
+        ) from error
     return record
 
 
@@ -128,7 +133,7 @@ def _drop_cut_line(path: Path) -> None:
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        logger.warning("%s: the last line was cut by a kill; its sample is done again", path)
+        logger.warning("%s: the last line was cut by a kill; what it was about is done again", path)
         with path.open("r+b") as file:
             file.truncate(whole)
 

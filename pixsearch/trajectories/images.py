@@ -1,0 +1,64 @@
+"""The images of trajectories: linked, copied or written into their folder."""
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+from pixsearch.config import ImageStorage
+from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.trajectories.quarantine import Reason, Unusable
+from pixsearch.trajectories.sources import SourcedQuestion
+
+
+class ImageFolder:
+    """Puts each image into `folder` once.
+
+    An image that has no file of its own (it lies inside another) is written as PNG, so that no
+    pixel changes under the masks.
+    """
+
+    def __init__(self, folder: Path, storage: ImageStorage) -> None:
+        self._folder = folder
+        self._storage = storage
+
+    def put(self, asked: SourcedQuestion) -> str | None:
+        """The path of a question's image relative to the folder; None without an image.
+
+        Raises:
+            Unusable: the image is missing or cannot be decoded.
+        """
+        question = asked.question
+        if question.load_image is None:
+            return None
+        name = f"{asked.source}/{_name(question)}"
+        target = self._folder / name
+        if not target.exists():
+            target.unlink(missing_ok=True)  # a link to a file that has gone
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._put(question, target)
+        return name
+
+    def _put(self, question: AnnotatedQuestion, target: Path) -> None:
+        assert question.load_image is not None
+        try:
+            image = question.load_image()
+        except ValueError as error:
+            raise Unusable(Reason.broken_image, str(error)) from error
+        aside = target.with_name(f".{target.name}")
+        if question.image_file is None:
+            image.save(aside, "PNG")
+        elif self._storage is ImageStorage.copy:
+            shutil.copyfile(question.image_file, aside)
+        else:
+            aside.unlink(missing_ok=True)
+            aside.symlink_to(Path(question.image_file).resolve())
+        aside.replace(target)
+
+
+def _name(question: AnnotatedQuestion) -> str:
+    """Readable, and another for each image."""
+    id = question.image_id or question.image_file or question.id
+    stem = re.sub(r"[^\w-]+", "-", Path(id).stem)[:60]
+    suffix = Path(question.image_file).suffix if question.image_file else ".png"
+    return f"{stem}-{hashlib.sha256(id.encode()).hexdigest()[:8]}{suffix}"

@@ -1,0 +1,215 @@
+"""A teacher behind an OpenAI-compatible server: POST URL/chat/completions."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pixsearch.config import AnswerFormat, TeacherOptions
+from pixsearch.line_store import digest
+from pixsearch.queries import SearchFailed
+from pixsearch.retrieval.connection import Connection
+from pixsearch.trajectories.teacher.answers import AnswerCache, PaidAnswer
+from pixsearch.trajectories.teacher.prompts import Prompt
+from pixsearch.trajectories.teacher.rates import Rate
+from pixsearch.trajectories.teacher.request import (
+    Correction,
+    RefusedRequest,
+    Reply,
+    Task,
+    TeacherRequest,
+    TeacherUnavailable,
+)
+from pixsearch.trajectories.teacher.spending import Meter
+
+REFUSED = (400, 413, 415, 422)  # this request is at fault; other statuses concern all requests
+CHARACTERS_PER_TOKEN = 4  # for the limit alone, until the server has counted
+JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Completion:
+    """What is read of a server's reply."""
+
+    text: str
+    finish_reason: str
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class EndpointTeacher:
+    """Asks a server, each request once: answers are kept in `folder`. Safe for several threads.
+
+    Args:
+        folder: of the cache, for one process at a time (`pixsearch.line_store.one_writer`).
+        prompts: of every task.
+
+    Raises:
+        ValueError: the URL is none, or the cache is broken.
+    """
+
+    def __init__(self, options: TeacherOptions, prompts: dict[Task, Prompt], folder: Path) -> None:
+        self.meter = Meter()
+        self.cache = AnswerCache(folder / f"{_file_name(options.model)}.jsonl")
+        self._options = options
+        self._prompts = prompts
+        self._connection = Connection(options.url, options.client)
+        self._requests = Rate(options.requests_per_minute)
+        self._tokens = Rate(options.tokens_per_minute)
+
+    def complete(self, request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
+        """See `Teacher.complete`."""
+        image = request.load_image() if request.load_image else None
+        payload = self._payload(request, corrections)
+        key = digest([self._prompts[request.task].version, payload, _image_digest(image)])
+        answer = self.cache.get(key)
+        if answer is None:
+            answer = self._buy(key, request.task, payload, image)
+        else:
+            self.meter.note_cached()
+        return Reply(text=answer.text, is_cut=answer.is_cut)
+
+    def close(self) -> None:
+        """Let go of the pooled connections."""
+        self._connection.close()
+
+    def _buy(
+        self, key: str, task: Task, payload: dict[str, Any], image: Image.Image | None
+    ) -> PaidAnswer:
+        expected = len(json.dumps(payload)) // CHARACTERS_PER_TOKEN
+        expected += self._options.image_tokens if image else 0
+        body = json.dumps(self._with_image(payload, image)).encode()
+        before = partial(self._wait, expected)
+        try:
+            done = self._connection.post("/chat/completions", body, _read, before_try=before)
+        except SearchFailed as failed:
+            raise _translated(failed) from failed
+        if done.finish_reason == "content_filter":
+            raise RefusedRequest("the server's filter ended the answer")
+        answer = PaidAnswer(
+            key=key,
+            task=task,
+            prompt=self._prompts[task].version,
+            text=done.text,
+            is_cut=done.finish_reason == "length",
+            input_tokens=_or(done.input_tokens, expected),
+            output_tokens=_or(done.output_tokens, len(done.text) // CHARACTERS_PER_TOKEN),
+            is_metered=done.input_tokens is not None and done.output_tokens is not None,
+        )
+        self.cache.add(answer)
+        self.meter.note_paid(answer)
+        self._tokens.correct(answer.input_tokens + answer.output_tokens - expected)
+        return answer
+
+    def _wait(self, tokens: int) -> None:
+        self._requests.take(1)
+        self._tokens.take(tokens)
+
+    def _payload(
+        self, request: TeacherRequest, corrections: Sequence[Correction]
+    ) -> dict[str, Any]:
+        """The request without its image."""
+        options, fields = self._options, json.dumps(request.fields, ensure_ascii=False, indent=1)
+        messages = [
+            {"role": "system", "content": self._prompts[request.task].text},
+            {"role": "user", "content": [{"type": "text", "text": fields}]},
+        ]
+        for correction in corrections:
+            messages.append({"role": "assistant", "content": correction.answer})
+            complaint = f"This cannot be used: {correction.complaint}. Answer again, in full."
+            messages.append({"role": "user", "content": complaint})
+        payload = {
+            "model": options.model,
+            "messages": messages,
+            options.answer_tokens_field: options.answer_tokens,
+            **_format(options.answer_format, request),
+        }
+        if options.temperature is not None:
+            payload["temperature"] = options.temperature
+        return payload
+
+    def _with_image(self, payload: dict[str, Any], image: Image.Image | None) -> dict[str, Any]:
+        if image is None:
+            return payload
+        system, user, *rest = payload["messages"]
+        part = {"type": "image_url", "image_url": {"url": data_url(image, self._options)}}
+        user = {**user, "content": [part, *user["content"]]}
+        return {**payload, "messages": [system, user, *rest]}
+
+
+def data_url(image: Image.Image, options: TeacherOptions) -> str:
+    """An image as the API takes it, scaled down to `options.image_side`."""
+    small = image.copy()
+    small.thumbnail((options.image_side, options.image_side))
+    packed = BytesIO()
+    small.save(packed, "JPEG", quality=JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(packed.getvalue()).decode()}"
+
+
+def _image_digest(image: Image.Image | None) -> str | None:
+    """Of the pixels, for files are encoded otherwise by other versions of a library."""
+    if image is None:
+        return None
+    pixels = np.asarray(image)
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+
+
+def _format(format: AnswerFormat, request: TeacherRequest) -> dict[str, Any]:
+    match format:
+        case AnswerFormat.json_schema:
+            described = {"name": str(request.task), "schema": request.schema, "strict": True}
+            return {"response_format": {"type": "json_schema", "json_schema": described}}
+        case AnswerFormat.json_object:
+            return {"response_format": {"type": "json_object"}}
+    return {}
+
+
+def _read(reply: Any) -> _Completion:
+    """The first choice of a reply.
+
+    Raises:
+        ValueError: it is no reply of this API, so that asking again may help.
+    """
+    try:
+        chosen = reply["choices"][0]
+        message, usage = chosen["message"], reply.get("usage") or {}
+        refusal = message.get("refusal")
+        text = message.get("content")
+        reason = "content_filter" if refusal else str(chosen.get("finish_reason"))
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"no chat completion ({error!r})") from error
+    if not isinstance(text, str) and reason not in ("content_filter", "length"):
+        raise ValueError("a chat completion without words")
+    return _Completion(
+        text=text or "",
+        finish_reason=reason,
+        input_tokens=usage.get("prompt_tokens"),
+        output_tokens=usage.get("completion_tokens"),
+    )
+
+
+def _translated(failed: SearchFailed) -> RefusedRequest | TeacherUnavailable:
+    if failed.status in REFUSED:
+        return RefusedRequest(str(failed))
+    return TeacherUnavailable(f"{failed}; mend that and run the same command: it goes on")
+
+
+def _or(value: int | None, other: int) -> int:
+    return other if value is None else value
+
+
+def _file_name(model: str) -> str:
+    """
+    >>> _file_name("Qwen/Qwen2.5-VL-72B")
+    'Qwen--Qwen2.5-VL-72B'
+    """
+    return re.sub(r"[^\w.-]+", "--", model)

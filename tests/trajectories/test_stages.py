@@ -1,0 +1,332 @@
+"""Rules of single stages, without a server: a teacher that says what it is told to say."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixsearch.chat import Grounded, Searched, Text
+from pixsearch.config import (
+    BuildStage,
+    BuildTrajectoriesOptions,
+    ImageStorage,
+    QueryType,
+    WhenSilent,
+)
+from pixsearch.datasets.example import Masks
+from pixsearch.datasets.files import image_key, load_image
+from pixsearch.datasets.masks import encode_rle
+from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.queries import Passage, Query
+from pixsearch.trajectories.checks import faults_of
+from pixsearch.trajectories.composing import with_search
+from pixsearch.trajectories.grounding import GivenMasks, GroundedMasks
+from pixsearch.trajectories.images import ImageFolder
+from pixsearch.trajectories.own_masks import CheckpointGrounder
+from pixsearch.trajectories.quarantine import Unusable
+from pixsearch.trajectories.records import Response, Segment, SubQuestion
+from pixsearch.trajectories.sources import SourcedQuestion
+from pixsearch.trajectories.stages.assign import STAGE as ASSIGN
+from pixsearch.trajectories.stages.choose import STAGE as CHOOSE
+from pixsearch.trajectories.stages.ground import STAGE as GROUND
+from pixsearch.trajectories.stages.retrieve import STAGE as RETRIEVE
+from pixsearch.trajectories.stages.stage import Stage
+from pixsearch.trajectories.teacher.request import Correction, Reply, Task, TeacherRequest
+from pixsearch.trajectories.tools import Job, Tools, Values
+from tests.datasets.builders import HEIGHT, WIDTH, save_image
+
+BOAT = np.zeros((HEIGHT, WIDTH), dtype=bool)
+BOAT[4:12, 6:16] = True
+STEPS = (
+    SubQuestion(number=1, question="Which boat?", needs_search=True, answer="the Orla"),
+    SubQuestion(number=2, question="Is it red?", needs_search=False, answer="yes"),
+    SubQuestion(number=3, question="Who made the Orla?", needs_search=True, answer="Guild"),
+)
+RESPONSE = Response(
+    segments=(
+        Segment(words="First the red boat", sub_question=1),
+        Segment(words="It is the Orla. Now the maker of the Orla", sub_question=3),
+    ),
+    answer="The Guild made it.",
+)
+REGION = {"type": "region", "phrase": "the red boat", "texts": []}
+TEXTS = {"type": "text", "phrase": None, "texts": ["Orla", " ", "Orla", "maker", "more"]}
+
+
+def asked(image: Path | None = None) -> SourcedQuestion:
+    question = AnnotatedQuestion(
+        id="1",
+        question="Who made the red boat?",
+        answers=("Guild", "the Guild"),
+        image_id=image and image_key(image),
+        load_image=image and partial(load_image, image, example="1"),
+        image_file=image and str(image),
+    )
+    return SourcedQuestion(source="toy", key="toy/1", question=question)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return save_image(tmp_path / "boat.png")
+
+
+class Told:
+    """A teacher with one answer for each task."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.requests: list[TeacherRequest] = []
+
+    def complete(self, request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
+        self.requests.append(request)
+        return Reply(text=json.dumps(self.answers[request.task]))
+
+
+class Found:
+    """A grounder that finds the boat and nothing else."""
+
+    def masks(self, image: Image.Image, phrases: Sequence[str]) -> Masks:
+        return np.stack([BOAT & (phrase == "the red boat") for phrase in phrases])
+
+
+def search(queries: Sequence[Query]) -> list[list[Passage]]:
+    """A passage that says how it was found."""
+    return [[Passage(id=str(q.type), title="t", text=q.text or "-", score=0.5)] for q in queries]
+
+
+def tools_of(teacher: Told, **changes: Any) -> Tools:
+    options = BuildTrajectoriesOptions(**changes)
+    return Tools(
+        options=options,
+        settings={},
+        teacher=teacher,
+        search=search,
+        masks=GroundedMasks(Found()),
+        prompt_versions={task: "v1" for task in Task},
+    )
+
+
+def run(stage: Stage, tools: Tools, values: Values, of: SourcedQuestion) -> dict[str, Any]:
+    job = Job(asked=of, values=values)
+    if stage.prepare is not None:
+        job = replace(job, prepared=stage.prepare(job, tools))
+    return stage.work(job, tools)
+
+
+def values_of(response: Response = RESPONSE) -> Values:
+    return {
+        BuildStage.decompose: {"sub_questions": [asdict(each) for each in STEPS]},
+        BuildStage.choose: {"response": asdict(response)},
+    }
+
+
+FAULTS = {
+    "": RESPONSE,
+    "searches for the sub-questions [1]; those that need a search are [1, 3]": replace(
+        RESPONSE, segments=RESPONSE.segments[:1]
+    ),
+    "searches for the sub-questions [3, 1]": replace(RESPONSE, segments=RESPONSE.segments[::-1]),
+    "holds none of the accepted answers": replace(RESPONSE, answer="The Guildhall."),
+    "says 'Guild' before the last search": replace(
+        RESPONSE,
+        segments=(RESPONSE.segments[0], Segment(words="The GUILD's Orla", sub_question=3)),
+    ),
+    "spells <search>": replace(RESPONSE, answer="<search> Guild"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_of_a_response(fault: str) -> None:
+    found = faults_of(FAULTS[fault], STEPS, asked().question)
+    assert (len(found) == 1 and fault in found[0]) if fault else found == []
+
+
+def choose(*candidates: Response, chosen: int = 1, refined: Any = None) -> tuple[Any, Told]:
+    plain = [asdict(each) for each in candidates]
+    teacher = Told(
+        refine={"responses": refined or plain}, choose={"reason": "so", "chosen": chosen}
+    )
+    values = values_of() | {BuildStage.respond: {"responses": plain}}
+    return run(CHOOSE, tools_of(teacher), values, asked()), teacher
+
+
+def test_only_what_is_without_fault_is_chosen_from() -> None:
+    other = replace(RESPONSE, answer="It was the Guild.")
+    wrong = replace(RESPONSE, segments=())
+    value, teacher = choose(wrong, RESPONSE, wrong, other, chosen=2)
+    assert Response.from_json(value["response"]) == other
+    assert (value["num_sound"], value["reason"]) == (2, "so")
+    told = teacher.requests[0].fields["responses"]
+    assert [bool(each["faults"]) for each in told] == [True, False, True, False]
+
+
+def test_a_single_sound_candidate_is_not_asked_about() -> None:
+    value, teacher = choose(replace(RESPONSE, segments=()), RESPONSE)
+    assert Response.from_json(value["response"]) == RESPONSE
+    assert [request.task for request in teacher.requests] == [Task.refine]
+
+
+def test_what_the_teacher_mends_is_taken() -> None:
+    value, _ = choose(replace(RESPONSE, segments=()), refined=[asdict(RESPONSE)])
+    assert Response.from_json(value["response"]) == RESPONSE
+
+
+def test_without_a_sound_candidate_a_question_is_left_out() -> None:
+    with pytest.raises(Unusable, match=r"misplaced_searches.*those that need a search"):
+        choose(replace(RESPONSE, segments=()))
+
+
+def assign(image: Path | None, *searches: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    teacher = Told(assign={"searches": list(searches)})
+    return run(ASSIGN, tools_of(teacher, **changes), values_of(), asked(image))
+
+
+def test_searches_get_types_phrases_and_words(image: Path) -> None:
+    region, text = assign(image, REGION, TEXTS, max_text_queries=2)["queries"]
+    assert (region["type"], region["phrase"], region["texts"]) == ("region", "the red boat", ())
+    assert text["phrase"] is None
+    # two candidates of the teacher, and the clause before the search
+    assert text["texts"] == ("Orla", "maker", "Now the maker of the Orla")
+
+
+NONSENSE = {
+    "there are 1 searches, not 2": [REGION],
+    "search 2 is of type text and has no texts": [REGION, {**TEXTS, "texts": [" "]}],
+    "search 1 is of type region and has no phrase": [{**REGION, "phrase": None}, TEXTS],
+    "do not end with the phrase 'the boat'": [{**REGION, "phrase": "the boat"}, TEXTS],
+    "there is no image: only text": [REGION, TEXTS],
+}
+
+
+@pytest.mark.parametrize("complaint", NONSENSE)
+def test_nonsense_assignments_are_told(image: Path, complaint: str) -> None:
+    with pytest.raises(Unusable, match=complaint):
+        assign(None if "image" in complaint else image, *NONSENSE[complaint])
+
+
+def grounded(image: Path, phrase: str, masks: Any = None) -> dict[str, Any]:
+    queries = [{**REGION, "phrase": phrase, "texts": ()}, {**TEXTS, "texts": ("Orla",)}]
+    tools = tools_of(Told())
+    tools = tools if masks is None else replace(tools, masks=masks)
+    return run(GROUND, tools, values_of() | {BuildStage.assign: {"queries": queries}}, asked(image))
+
+
+def test_phrases_get_masks(image: Path) -> None:
+    assert grounded(image, "the red boat") == {"masks": [encode_rle(BOAT)]}
+    given = GivenMasks({("toy/1", "the red boat"): encode_rle(BOAT)})
+    assert grounded(image, "the red boat", given) == {"masks": [encode_rle(BOAT)]}
+
+
+def test_an_empty_mask_is_left_out(image: Path) -> None:
+    with pytest.raises(Unusable, match="empty_mask: of 'the blue boat'"):
+        grounded(image, "the blue boat")
+    with pytest.raises(Unusable, match="no_mask: none is given for 'the blue boat'"):
+        grounded(image, "the blue boat", GivenMasks({}))
+
+
+def test_given_masks_are_lines_of_a_file(tmp_path: Path, image: Path) -> None:
+    path = tmp_path / "masks.jsonl"
+    line = {"question": "toy/1", "phrase": "the red boat", "mask": encode_rle(BOAT)}
+    path.write_text(json.dumps(line) + "\n")
+    assert grounded(image, "the red boat", GivenMasks.read(path))["masks"] == [encode_rle(BOAT)]
+    path.write_text('{"question": "toy/1"}\n')
+    with pytest.raises(ValueError, match=r"masks\.jsonl:1: lacks phrase, mask"):
+        GivenMasks.read(path)
+
+
+def test_a_trained_model_may_give_the_masks(shared_model, image: Path) -> None:
+    masks = CheckpointGrounder(shared_model).masks(load_image(image, example="1"), ["a", "a boat"])
+    assert masks.shape == (2, HEIGHT, WIDTH)
+    assert masks.dtype == bool
+
+
+def retrieved(image: Path, *verdicts: list[str], **changes: Any) -> tuple[Values, Told]:
+    """Up to evidence: a region, then two candidate texts."""
+    queries = [{**REGION, "texts": ()}, {**TEXTS, "texts": ("Orla", "maker")}]
+    values = values_of() | {
+        BuildStage.assign: {"queries": queries},
+        BuildStage.ground: {"masks": [encode_rle(BOAT)]},
+    }
+    teacher = Told()
+    left = list(verdicts)
+
+    def complete(request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
+        teacher.requests.append(request)
+        return Reply(text=json.dumps({"verdicts": left.pop(0)}))
+
+    teacher.complete = complete
+    values[BuildStage.retrieve] = run(RETRIEVE, tools_of(teacher, **changes), values, asked(image))
+    return values, teacher
+
+
+def test_the_candidate_whose_evidence_supports_the_answer_is_taken(image: Path) -> None:
+    values, teacher = retrieved(image, ["supports"], ["silent", "supports"])
+    region, text = values[BuildStage.retrieve]["evidence"]
+    assert (region["text"], region["passages"][0]["id"]) == (None, "region")
+    assert (text["text"], text["passages"][0]["text"]) == ("maker", "maker")
+    sent = teacher.requests[1].fields
+    assert (sent["sub_question"], sent["expected_answer"]) == ("Who made the Orla?", "Guild")
+    trajectory = with_search(asked(image), values, BuildTrajectoriesOptions(), "boat.png")
+    first, phrase, searched, words, second, answer = trajectory.conversation.messages[-1].parts
+    assert (first, phrase) == (Text(text="First"), Grounded(phrase="the red boat"))
+    assert isinstance(searched, Searched)
+    assert (searched.type, searched.text) == (QueryType.region, None)
+    assert words == Text(text="It is the Orla. Now the maker of the Orla")
+    assert second.text == "maker"
+    assert answer == Text(text="The Guild made it.")
+    assert trajectory.masks == (encode_rle(BOAT),)
+
+
+def test_an_answer_ends_where_its_evidence_does(image: Path) -> None:
+    values, teacher = retrieved(image, ["silent"])
+    assert len(teacher.requests) == 1  # the second search is not judged
+    with pytest.raises(Unusable, match="silent_evidence: passages region"):
+        with_search(asked(image), values, BuildTrajectoriesOptions(), "boat.png")
+    options = BuildTrajectoriesOptions(when_silent=WhenSilent.abstain)
+    parts = with_search(asked(image), values, options, "boat.png").conversation.messages[-1].parts
+    assert parts[-1] == Text(text="I don't know")
+    assert sum(isinstance(part, Searched) for part in parts) == 1
+
+
+def test_evidence_that_contradicts_is_left_out_even_if_silence_is_not(image: Path) -> None:
+    values, _ = retrieved(image, ["supports"], ["contradicts", "contradicts"])
+    options = BuildTrajectoriesOptions(when_silent=WhenSilent.abstain)
+    with pytest.raises(Unusable, match="contradicting_evidence"):
+        with_search(asked(image), values, options, "boat.png")
+
+
+def test_silence_is_preferred_to_contradiction(image: Path) -> None:
+    values, _ = retrieved(image, ["supports"], ["contradicts", "silent"])
+    assert values[BuildStage.retrieve]["evidence"][1]["text"] == "maker"
+
+
+@pytest.mark.parametrize("storage", ImageStorage)
+def test_images_come_along(tmp_path: Path, image: Path, storage: ImageStorage) -> None:
+    folder = ImageFolder(tmp_path / "images", storage)
+    name = folder.put(asked(image))
+    assert name is not None
+    stored = tmp_path / "images" / name
+    assert stored.read_bytes() == image.read_bytes()
+    assert stored.is_symlink() == (storage is ImageStorage.link)
+    assert folder.put(asked(image)) == name
+
+
+def test_an_image_without_a_file_is_written_as_it_is(tmp_path: Path, image: Path) -> None:
+    inside = asked(image)
+    inside = replace(inside, question=replace(inside.question, image_file=None))
+    name = ImageFolder(tmp_path / "images", ImageStorage.link).put(inside)
+    assert name is not None
+    stored = Image.open(tmp_path / "images" / name)
+    assert stored.tobytes() == Image.open(image).convert("RGB").tobytes()
+
+
+def test_a_broken_image_is_left_out(tmp_path: Path, image: Path) -> None:
+    image.write_bytes(image.read_bytes()[:40])
+    with pytest.raises(Unusable, match="broken_image"):
+        ImageFolder(tmp_path / "images", ImageStorage.link).put(asked(image))
