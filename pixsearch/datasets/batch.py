@@ -106,12 +106,17 @@ def collate(
     )
 
 
-def _render(
+def render_example(
     example: Example,
     renderer: ChatRenderer,
-    max_length: int,
-    num_image_tokens: Callable[[Example], int] | None,
+    *,
+    num_image_tokens: Callable[[Example], int] | None = None,
 ) -> Rendered:
+    """An example's conversation as it is trained on, however long.
+
+    Raises:
+        ValueError: an image is named but not there; names the example.
+    """
     has_image = example.conversation.has_image
     if not has_image == (example.load_image is not None) == (example.image_id is not None):
         raise ValueError(
@@ -119,7 +124,16 @@ def _render(
             f"they are {has_image}, {example.image_id!r} and {example.load_image}"
         )
     given = num_image_tokens(example) if num_image_tokens and has_image else None
-    rendered = renderer.render(example.conversation, num_image_tokens=given)
+    return renderer.render(example.conversation, num_image_tokens=given)
+
+
+def _render(
+    example: Example,
+    renderer: ChatRenderer,
+    max_length: int,
+    num_image_tokens: Callable[[Example], int] | None,
+) -> Rendered:
+    rendered = render_example(example, renderer, num_image_tokens=num_image_tokens)
     if len(rendered) > max_length:
         raise ValueError(
             f"example {example.id!r} has {len(rendered)} tokens, more than stage.max_length="
