@@ -152,6 +152,31 @@ class PlanOptions(TrainOptions):
 
 
 @dataclass
+class InspectOptions:
+    """Which examples are looked at."""
+
+    output: str = "outputs/inspect/index.html"
+    num_read: int = 500  # examples that the statistics count
+    num_shown: int = 24  # of them, the first
+    dataset: str | None = None  # key of data, in the mixture or not; null: all of the mixture
+    from_mixture: bool = True  # in the order in which training draws them; false: at random
+    start: int = 0  # of from_mixture: the first sample's place in that order
+    seed: int = 0  # of from_mixture=false; the order of the mixture hangs on run.seed
+    image_side: int = 480  # longest side of a picture in pixels
+
+    def __post_init__(self) -> None:
+        check_at_least(1, "inspect", self, ("num_read", "image_side"))
+        check_at_least(0, "inspect", self, ("num_shown", "start", "seed"))
+
+
+@dataclass
+class InspectDataOptions(TrainOptions):
+    """scripts/inspect_data.py: a page of training data; every option of the run is one of its."""
+
+    inspect: InspectOptions = field(default_factory=InspectOptions)
+
+
+@dataclass
 class BenchTrainingOptions:
     """scripts/bench_training.py: sizes of the random model and of the data."""
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixsearch.chat import ChatRenderer
-from pixsearch.datasets.example import Example
+from pixsearch.datasets.example import Example, Masks
 from pixsearch.datasets.grammar import grounded_phrases
 from pixsearch.images import SegmenterFrame
 from pixsearch.rendering import Rendered, TokenKind
@@ -127,6 +127,22 @@ def render_example(
     return renderer.render(example.conversation, num_image_tokens=given)
 
 
+def load_masks_of(example: Example) -> Masks | None:
+    """The masks of an example, one for each of its grounded phrases; None if it has neither.
+
+    Raises:
+        ValueError: a mask cannot be decoded, or there are more or fewer of them than phrases.
+    """
+    num_phrases = len(grounded_phrases(example.conversation))
+    masks = None if example.load_masks is None else example.load_masks()
+    num_masks = 0 if masks is None else len(masks)
+    if num_masks != num_phrases:
+        raise ValueError(
+            f"example {example.id!r} has {num_phrases} grounded phrases, but {num_masks} masks"
+        )
+    return masks
+
+
 def _render(
     example: Example,
     renderer: ChatRenderer,
@@ -169,13 +185,7 @@ def _mask_planes(
     Float[Tensor, "num_masks resolution resolution"],
 ]:
     """The target of each grounded phrase, a share of what is known of a pixel, and that share."""
-    num_phrases = len(grounded_phrases(example.conversation))
-    masks = None if example.load_masks is None else example.load_masks()
-    num_masks = 0 if masks is None else len(masks)
-    if num_masks != num_phrases:
-        raise ValueError(
-            f"example {example.id!r} has {num_phrases} grounded phrases, but {num_masks} masks"
-        )
+    masks = load_masks_of(example)
     if masks is None:
         none = torch.zeros(0, frame.resolution, frame.resolution)
         return none, none
