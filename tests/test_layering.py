@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROWS = [
-    {"config", "tokens", "images", "chat_templates", "sidecar", "markup"},
+    {"config", "tokens", "images", "chat_templates", "sidecar", "markup", "memory"},
     {"chat", "precision", "queries", "rendering"},
     {"datasets", "model", "retrieval"},
     {"training", "generation", "trajectories", "miniature"},

@@ -9,7 +9,7 @@ import pytest
 
 from pixsearch.config import BenchIndexOptions, BuildOptions
 from pixsearch.retrieval.bench.index_building import bench_index
-from pixsearch.retrieval.bench.memory import peak_of
+from pixsearch.memory import peak_of
 
 MIB = 2**20
 
