@@ -76,7 +76,7 @@ def test_a_broken_line_of_a_trajectory_file(run: Path, tmp_path: Path) -> None:
         "stage=search",
         f"paths.miniature={run}",
         f"stage.init_from={run}/ground/final",
-        f"data.trajectories.root={folder}",
+        f"data.sources.trajectories.root={folder}",
         f"run.output_dir={tmp_path}/run",
         "stage.steps=2",
     )
@@ -94,7 +94,7 @@ def test_a_missing_image_of_the_training_data(run: Path, tmp_path: Path) -> None
         "experiment=miniature",
         "stage=ground",
         f"paths.miniature={run}",
-        f"data.llava.root={folder}",
+        f"data.sources.llava.root={folder}",
         f"run.output_dir={tmp_path}/run",
         "stage.mixture.refcoco=0",
         "stage.steps=2",

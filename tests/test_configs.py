@@ -249,7 +249,7 @@ def test_stage_2_draws_7_to_9(data):
 @pytest.mark.parametrize("stage", choices("stage"))
 def test_a_mixture_names_datasets(data, stage):
     options = composed("train", f"stage={stage}", f"data={data}")
-    assert options.stage.mixture.keys() <= options.data.keys()
+    assert options.stage.mixture.keys() <= options.data.sources.keys()
 
 
 def test_the_miniature_changes_numbers_not_the_stage():

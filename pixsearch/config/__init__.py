@@ -20,6 +20,7 @@ from pixsearch.config.choices import (
     IndexDevice,
     MaskLoss,
     OnEmptyMask,
+    OnError,
     OnMissingServer,
     OnSearchFailure,
     Pooling,
@@ -77,6 +78,7 @@ from pixsearch.config.retrieval import (
 from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
 from pixsearch.config.training import (
     BenchTrainingOptions,
+    DataOptions,
     DatasetOptions,
     InspectDataOptions,
     InspectOptions,
@@ -109,6 +111,7 @@ __all__ = [
     "Control",
     "ConvertOptions",
     "CragMMOptions",
+    "DataOptions",
     "DatasetOptions",
     "Decay",
     "DemoOptions",
@@ -133,6 +136,7 @@ __all__ = [
     "MiniatureOptions",
     "ModelOptions",
     "OnEmptyMask",
+    "OnError",
     "OnMissingServer",
     "OnSearchFailure",
     "OptimOptions",

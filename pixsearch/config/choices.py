@@ -241,6 +241,17 @@ class Gpu(StrEnum):
     h200 = "h200"
 
 
+# What becomes of an example whose record, image or mask is broken. Not a class statement: `raise`
+# is a word of Python, so that it is `OnError["raise"]` in code.
+OnError = StrEnum(
+    "OnError",
+    {
+        "raise": "raise",  # an error that names it
+        "quarantine": "quarantine",  # left out, counted and listed
+    },
+)
+
+
 class Foundation(StrEnum):
     """Where the miniature's pre-trained parts come from."""
 

@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from pixsearch.config.checks import check_at_least
-from pixsearch.config.choices import Decay, Gpu, MaskLoss, TrainablePart, TrainableTokens, WandbMode
+from pixsearch.config.choices import (
+    Decay,
+    Gpu,
+    MaskLoss,
+    OnError,
+    TrainablePart,
+    TrainableTokens,
+    WandbMode,
+)
 from pixsearch.config.model import ModelOptions
 from pixsearch.config.paths import PathOptions
 from pixsearch.config.retrieval import RetrievalOptions
@@ -81,6 +89,14 @@ class DatasetOptions:
 
 
 @dataclass
+class DataOptions:
+    """`configs/data/`: what a mixture draws from."""
+
+    sources: dict[str, DatasetOptions] = field(default_factory=dict)
+    on_error: OnError = OnError["raise"]  # of a broken example: end the run, or leave it out
+
+
+@dataclass
 class RunOptions:
     """One training run."""
 
@@ -112,7 +128,7 @@ class TrainOptions:
 
     model: ModelOptions = field(default_factory=ModelOptions)
     stage: StageOptions = field(default_factory=StageOptions)
-    data: dict[str, DatasetOptions] = field(default_factory=dict)
+    data: DataOptions = field(default_factory=DataOptions)
     retrieval: RetrievalOptions | None = None
     run: RunOptions = field(default_factory=RunOptions)
     paths: PathOptions = field(default_factory=PathOptions)

@@ -4,7 +4,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 24
 _REMEMBERED_FROM = 1 << 26  # bytes; the lines of a shorter file are found in a tenth of a second
 _LINES = ".lines.npy"
+_UNREADABLE = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError)
 
 
 def read_json(path: Path) -> Any:
@@ -149,17 +151,8 @@ def load_image(path: Path, *, example: str, size: tuple[int, int] | None = None)
     Raises:
         ValueError: the file is absent, cannot be decoded, or has another size.
     """
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"{path}: missing image of example {example!r}; data/README.md says what goes where"
-        ) from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(
-            f"{path}: unreadable image of example {example!r} ({error}); fetch it again"
-        ) from error
+    with _opened(path, example) as file:
+        image = file.convert("RGB")
     if size is not None and (image.height, image.width) != size:
         raise ValueError(
             f"{path}: image of {image.height}x{image.width} (height x width), but example "
@@ -167,6 +160,31 @@ def load_image(path: Path, *, example: str, size: tuple[int, int] | None = None)
             "the annotations"
         )
     return image
+
+
+def image_size(path: Path, *, example: str) -> tuple[int, int]:
+    """Height and width of an image file in pixels, without decoding it.
+
+    Raises:
+        ValueError: the file is absent or no image.
+    """
+    with _opened(path, example) as file:
+        return file.height, file.width
+
+
+@contextmanager
+def _opened(path: Path, example: str) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{path}: missing image of example {example!r}; data/README.md says what goes where"
+        ) from error
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"{path}: unreadable image of example {example!r} ({error}); fetch it again"
+        ) from error
 
 
 def decode_image(encoded: bytes, *, example: str) -> Image.Image:
@@ -177,7 +195,7 @@ def decode_image(encoded: bytes, *, example: str) -> Image.Image:
     """
     try:
         return Image.open(BytesIO(encoded)).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except _UNREADABLE as error:
         raise ValueError(
             f"unreadable embedded image of example {example!r} ({error}); fetch the file again"
         ) from error

@@ -1,17 +1,14 @@
-"""From an annotated image to an example: what RefCOCO and one's own folder have in common."""
+"""From an annotated image to an example: what all data sets with masks have in common."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Bool
-
 from pixsearch.chat import Conversation, Message, Role, Text
+from pixsearch.datasets.annotations import Annotation
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.files import image_key, load_image
-from pixsearch.datasets.masks import Segmentation, decode_masks
 from pixsearch.datasets.templates import ask, pick, reply
 
 PHRASES_PER_EXAMPLE = 8  # an image with more becomes several examples, so that lengths stay bounded
@@ -20,33 +17,22 @@ PHRASES_PER_TURN = (1, 3, 4, 5, 6)
 
 @dataclass(frozen=True, kw_only=True)
 class GroundedImage:
-    """An image with phrases and, for each phrase, the segmentations whose union is its mask.
-
-    Attributes:
-        height, width: of the image in pixels, as annotated.
-        ignored: segmentations of unknown label.
-    """
+    """An image with phrases, and the annotation that has a mask for each of them."""
 
     id: str
     image: Path
-    height: int
-    width: int
     phrases: tuple[str, ...]
-    segmentations: tuple[tuple[Segmentation, ...], ...]
-    ignored: tuple[Segmentation, ...] = ()
+    annotation: Annotation
 
     def chunks(self) -> list["GroundedImage"]:
         """Pieces of at most `PHRASES_PER_EXAMPLE` phrases, with ids `id/0`, `id/1`, …"""
         step = PHRASES_PER_EXAMPLE
         return [
-            GroundedImage(
+            replace(
+                self,
                 id=f"{self.id}/{start // step}",
-                image=self.image,
-                height=self.height,
-                width=self.width,
                 phrases=self.phrases[start : start + step],
-                segmentations=self.segmentations[start : start + step],
-                ignored=self.ignored,
+                annotation=self.annotation.part(slice(start, start + step)),
             )
             for start in range(0, len(self.phrases), step)
         ]
@@ -69,25 +55,22 @@ def grounding_conversation(phrases: Sequence[str], *, key: str) -> Conversation:
 
 def grounding_example(record: GroundedImage) -> Example:
     """The example of an annotated image; image and masks are decoded when called for."""
-    size = (record.height, record.width)
+    return masked_example(record, grounding_conversation(record.phrases, key=record.id))
+
+
+def masked_example(record: GroundedImage, conversation: Conversation) -> Example:
+    """The example of an annotated image with a conversation of one's own.
+
+    Args:
+        conversation: its grounded phrases are those of the record, in their order.
+    """
+    load_masks, load_ignore = record.annotation.loaders(example=record.id)
+    size = record.annotation.size
     return Example(
         id=record.id,
-        conversation=grounding_conversation(record.phrases, key=record.id),
+        conversation=conversation,
         image_id=image_key(record.image),
         load_image=partial(load_image, record.image, example=record.id, size=size),
-        load_masks=partial(
-            decode_masks,
-            record.segmentations,
-            height=record.height,
-            width=record.width,
-            example=record.id,
-        ),
-        load_ignore=partial(_ignored, record) if record.ignored else None,
+        load_masks=load_masks,
+        load_ignore=load_ignore,
     )
-
-
-def _ignored(record: GroundedImage) -> Bool[np.ndarray, "height width"]:
-    """Where the label is unknown."""
-    return decode_masks(
-        [record.ignored], height=record.height, width=record.width, example=record.id
-    )[0]

@@ -1,9 +1,21 @@
 """A sequence whose examples are built when asked for."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pixsearch.datasets.example import Example
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenRecord:
+    """Stands in an index for a record of which it is known that no example can be made.
+
+    Attributes:
+        reason: what is wrong where, and how to mend it.
+    """
+
+    reason: str
 
 
 class LazyExamples(Sequence):
@@ -13,6 +25,7 @@ class LazyExamples(Sequence):
     and that would build an example.
 
     Args:
+        records: a `BrokenRecord` among them is a `ValueError` when its example is asked for.
         build: makes an example of a record; a module's function or a `partial` of one, so that it
             can be sent to worker processes.
     """
@@ -25,4 +38,13 @@ class LazyExamples(Sequence):
         return len(self._records)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        return self._build(self._records[index])
+        record = self._records[index]
+        if isinstance(record, BrokenRecord):
+            raise ValueError(record.reason)
+        return self._build(record)
+
+    def broken(self) -> list[str]:
+        """What is known to be wrong without building an example: a reason for each of them."""
+        if isinstance(self._records, range):
+            return []
+        return [each.reason for each in self._records if isinstance(each, BrokenRecord)]

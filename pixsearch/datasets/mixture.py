@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from pixsearch.datasets.example import Example
+from pixsearch.datasets.subset import image_id_at
 
 _LONGEST_BLOCK = 10_000
 
@@ -69,6 +70,11 @@ class Mixture:
         draw = self.locate(index)
         return self._datasets[draw.dataset][draw.row]
 
+    def image_id(self, index: int) -> str | None:
+        """The `image_id` of the sample at `index`, found without decoding anything."""
+        draw = self.locate(index)
+        return image_id_at(self._datasets[draw.dataset], draw.row)
+
     def locate(self, index: int) -> Draw:
         """Which dataset and which of its rows stand at `index`."""
         if index < 0:
@@ -114,8 +120,9 @@ class Mixture:
 def _rows_by_image(dataset: Sequence[Example]) -> list[Int64[np.ndarray, " _rows"]]:
     """The rows of each image, and those without one each alone, in the order of the dataset."""
     rows: dict[object, list[int]] = {}
-    for row, example in enumerate(dataset):
-        rows.setdefault(row if example.image_id is None else example.image_id, []).append(row)
+    for row in range(len(dataset)):
+        image_id = image_id_at(dataset, row)
+        rows.setdefault(row if image_id is None else image_id, []).append(row)
     return [np.array(each) for each in rows.values()]
 
 

@@ -9,6 +9,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from pixsearch.datasets.annotations import Segmentations
 from pixsearch.datasets.files import image_folder, read_json, require
 from pixsearch.datasets.grounding import GroundedImage, grounding_example
 from pixsearch.datasets.lazy import LazyExamples
@@ -54,8 +55,8 @@ def load(root: Path, split: str) -> LazyExamples:
     refs = _refs_of_split(_refs_file(root), split)
     instances = read_json(root / "instances.json")
     require(instances, "images", "annotations", where=str(root / "instances.json"))
-    images = {image["id"]: image for image in instances["images"]}
-    annotations = {annotation["id"]: annotation for annotation in instances["annotations"]}
+    images = _by_id(instances["images"], "image", root)
+    annotations = _by_id(instances["annotations"], "annotation", root)
     folder = image_folder(root, root.parent / _COCO_IMAGES)
     by_image: dict[Any, list[dict[str, Any]]] = {}
     for ref in refs:
@@ -92,6 +93,18 @@ def _refs_of_split(path: Path, split: str) -> list[dict[str, Any]]:
     return chosen
 
 
+def _by_id(records: list[dict[str, Any]], kind: str, root: Path) -> dict[Any, dict[str, Any]]:
+    found: dict[Any, dict[str, Any]] = {}
+    for record in records:
+        require(record, "id", where=f"{root / 'instances.json'}: an {kind}")
+        if record["id"] in found:
+            raise ValueError(
+                f"{root / 'instances.json'}: {kind} {record['id']} occurs twice; keep one of them"
+            )
+        found[record["id"]] = record
+    return found
+
+
 def _check_ref(ref: dict[str, Any], images: dict, annotations: dict, root: Path) -> None:
     for kind, key, known in (
         ("image", ref["image_id"], images),
@@ -119,8 +132,10 @@ def _grounded_image(
     return GroundedImage(
         id=str(image["id"]),
         image=folder / image["file_name"],
-        height=image["height"],
-        width=image["width"],
         phrases=tuple(phrase for phrase, _ in expressions),
-        segmentations=tuple((segmentation,) for _, segmentation in expressions),
+        annotation=Segmentations(
+            height=image["height"],
+            width=image["width"],
+            groups=tuple((segmentation,) for _, segmentation in expressions),
+        ),
     )

@@ -1,4 +1,4 @@
-"""The words of grounding questions and answers, and the choice among them.
+"""The words of questions and answers about masks, and the choice among them.
 
 `{phrases}` stands for one phrase or for several ("a, b and c"), so every form suits both. The
 choice hangs on a hash of the example's id: the same words in every run, process and pass.
@@ -42,6 +42,49 @@ ANSWERS = (
     "{phrases}.",
 )
 
+# A question that is a sentence already ("What would one sit on?"), and what asks for its mask.
+SENTENCE_QUESTIONS = (
+    "{sentence} Please segment it.",
+    "{sentence} Answer with a mask.",
+    "{sentence} Outline it in the image.",
+    "{sentence} Show me the pixels.",
+    "{sentence} Mark it for me.",
+    "{sentence} Where is it in this picture?",
+    "Look at the image. {sentence} Point it out, to the pixel.",
+    "{sentence} Highlight what you mean.",
+    "{sentence} Find it and draw a mask.",
+    "Read this, then look: {sentence} Cut it out of the photo.",
+    "{sentence} I need its outline.",
+)
+
+# What a sentence asks for has no name in the annotation; these words stand for it.
+SENTENCE_ANSWERS = (
+    ("It is ", "this", "."),
+    ("I mean ", "this part of the image", "."),
+    ("Look at ", "the marked region", "."),
+    ("The answer is ", "this area", "."),
+    ("That would be ", "this one", "."),
+    ("I would say ", "this", "."),
+    ("What fits best is ", "what I outlined", "."),
+    ("You are asking for ", "this region", "."),
+    ("In this picture it is ", "the part that I marked", "."),
+    ("I found it: ", "this spot", "."),
+    ("", "This", " is what you describe."),
+)
+
+REASONS = (
+    "Explain why.",
+    "Say why.",
+    "Give your reasons.",
+    "How do you know?",
+    "What makes you think so?",
+    "Please add an explanation.",
+    "Tell me the reason as well.",
+    "And explain your choice.",
+    "Justify your answer.",
+    "Why is that so?",
+)
+
 
 def pick(choices: Sequence[Choice], key: str) -> Choice:
     """The choice that a key stands for; evenly spread over keys, the same on every machine.
@@ -70,3 +113,20 @@ def reply(phrases: Sequence[str], *, key: str) -> tuple[Part, ...]:
         parts.append(Grounded(phrase=phrase))
     parts.append(Text(text=after))
     return tuple(part for part in parts if not isinstance(part, Text) or part.text)
+
+
+def ask_with_sentence(sentence: str, *, key: str) -> str:
+    """A question for the mask of what a sentence asks for."""
+    return pick(SENTENCE_QUESTIONS, f"question/{key}").replace("{sentence}", sentence)
+
+
+def reply_to_sentence(*, key: str) -> tuple[Part, ...]:
+    """An answer that grounds a word in place of what a sentence asks for."""
+    before, phrase, after = pick(SENTENCE_ANSWERS, f"answer/{key}")
+    parts = (Text(text=before), Grounded(phrase=phrase), Text(text=after))
+    return tuple(part for part in parts if not isinstance(part, Text) or part.text)
+
+
+def ask_for_reasons(*, key: str) -> str:
+    """What is put behind a question whose answer is to be explained."""
+    return pick(REASONS, f"reasons/{key}")

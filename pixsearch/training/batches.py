@@ -160,7 +160,7 @@ class BatchSource:
         return self._image_tokens[example.image_id]
 
     def _image(self, index: int) -> str | None:
-        return self._mixture[index].image_id
+        return self._mixture.image_id(index)
 
     def _length(self, index: int) -> int:
         example = self._mixture[index]

@@ -5,30 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from pixsearch.config import TrainOptions
+from pixsearch.config import DatasetOptions, OnError, TrainOptions
 from pixsearch.datasets import open_dataset
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture
+from pixsearch.datasets.quarantine import Quarantine, UnbrokenExamples
+from pixsearch.datasets.subset import SomeExamples
 
 logger = logging.getLogger(__name__)
 
 HELD_OUT_SHARE = 10  # no more than one example in ten is kept back from a small dataset
-
-
-class SomeExamples(Sequence[Example]):
-    """The examples of a dataset at `rows`, in that order."""
-
-    def __init__(self, dataset: Sequence[Example], rows: Sequence[int]) -> None:
-        self._dataset = dataset
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        if not 0 <= index < len(self):
-            raise IndexError(f"example {index} of {len(self)}")
-        return self._dataset[self._rows[index]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,27 +25,39 @@ class TrainingData:
     held_out: list[Example]
 
 
-def open_training_data(options: TrainOptions) -> TrainingData:
+def open_training_data(options: TrainOptions, quarantine: Quarantine | None = None) -> TrainingData:
     """Read the datasets of the stage's mixture and keep the end of each back.
+
+    Args:
+        quarantine: lists broken examples, which are left out; None lets them be errors.
 
     Raises:
         ValueError: the mixture or a dataset is not what was configured.
     """
-    stage = options.stage
+    stage, sources = options.stage, options.data.sources
     datasets: dict[str, Sequence[Example]] = {}
     held_out: list[list[Example]] = []
     weights = {name: weight for name, weight in stage.mixture.items() if weight != 0}
     for name in weights:
-        if name in options.data:
-            whole = open_dataset(options.data[name])
+        if name in sources:
+            whole = _examples(sources[name], name, quarantine)
             datasets[name], back = hold_back(whole, options.run.held_out, name=name)
             held_out.append(back)
     mixture = Mixture(datasets, weights, seed=options.run.seed, by_image=stage.by_image)
     return TrainingData(mixture=mixture, held_out=list(_in_turn(held_out)))
 
 
+def _examples(options: DatasetOptions, name: str, quarantine: Quarantine | None) -> SomeExamples:
+    if quarantine is None:
+        examples = open_dataset(options)
+        return SomeExamples(examples, range(len(examples)))
+    examples = open_dataset(options, on_error=OnError.quarantine)
+    rows = range(len(examples))
+    return UnbrokenExamples(examples, rows, name=name, quarantine=quarantine)
+
+
 def hold_back(
-    dataset: Sequence[Example], count: int, *, name: str
+    dataset: SomeExamples, count: int, *, name: str
 ) -> tuple[SomeExamples, list[Example]]:
     """The examples to train on and those at the end that are kept back.
 
@@ -70,20 +68,20 @@ def hold_back(
         ValueError: nothing would be left to train on.
     """
     boundary = len(dataset) - min(count, len(dataset) // HELD_OUT_SHARE)
-    back = [dataset[row] for row in range(boundary, len(dataset))]
+    back = dataset.usable(range(boundary, len(dataset)))
     unseen = {example.image_id for example in back} - {None}
     rows: Sequence[int] = range(boundary)
     if unseen:
-        rows = [row for row in rows if dataset[row].image_id not in unseen]
+        rows = [row for row in rows if dataset.image_id(row) not in unseen]
     if boundary and not rows:
         raise ValueError(
-            f"data.{name}: every example is about an image of the {len(back)} that are held out: "
-            "set run.held_out=0"
+            f"data.sources.{name}: every example is about an image of the {len(back)} that are "
+            "held out: set run.held_out=0"
         )
     if len(rows) < boundary:
         left_out = boundary - len(rows)
         logger.warning("%s: %d examples of held-out images are not trained on", name, left_out)
-    return SomeExamples(dataset, rows), back
+    return dataset.at(rows), back
 
 
 def _in_turn(groups: list[list[Example]]) -> Iterator[Example]:

@@ -5,7 +5,15 @@ from pathlib import Path
 
 from accelerate.utils import set_seed
 
-from pixsearch.config import GroundBy, ModelOptions, StageOptions, TrainablePart, TrainOptions
+from pixsearch.config import (
+    GroundBy,
+    ModelOptions,
+    OnError,
+    StageOptions,
+    TrainablePart,
+    TrainOptions,
+)
+from pixsearch.datasets.quarantine import QUARANTINE, Quarantine
 from pixsearch.model.attention import check_attention, set_attention
 from pixsearch.model.backbone import inject_lora, recompute_layers
 from pixsearch.model.config import PixSearchConfig
@@ -51,7 +59,8 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
     if found == checkpoints.final:
         logger.info("stage %s: %s is there already", options.stage.name, found)
         return found
-    data = open_training_data(options)
+    quarantine = open_quarantine(options, processes)
+    data = open_training_data(options, quarantine)
     model = build_model(options, found)
     engine = make_engine(model, processes, options.stage.optim, mixed=precision == "bf16")
     trainer = Trainer(options, engine, data)
@@ -66,7 +75,21 @@ def fit(options: TrainOptions, *, evaluate: Evaluate | None = None) -> Path:
                 report.sampled(step + 1, engine, data.held_out, evaluate)
             if due(step + 1, options.run.save_every) and step + 1 < options.stage.steps:
                 report.save(step + 1, engine, position=(step + 1) * trainer.batches.global_batch)
+        if quarantine is not None and processes.is_main:
+            quarantine.report()
         return report.save_final(engine)
+
+
+def open_quarantine(options: TrainOptions, processes: Processes) -> Quarantine | None:
+    """Where the run lists broken examples, if it is to go on without them."""
+    if options.data.on_error is not OnError.quarantine:
+        return None
+    quarantine = Quarantine(Path(options.run.output_dir) / QUARANTINE)
+    if not options.run.resume:
+        if processes.is_main:
+            quarantine.clear()
+        processes.wait()
+    return quarantine
 
 
 def open_checkpoints(options: TrainOptions, processes: Processes, precision: str) -> Checkpoints:

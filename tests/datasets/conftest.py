@@ -2,12 +2,14 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.datasets.builders import HEIGHT, WIDTH, box, save_image
+from tests.datasets.make_fixtures import FIXTURES
 
 
 def _ref(ref_id: int, image_id: int, split: str, *sentences: str) -> dict[str, Any]:
@@ -57,3 +59,9 @@ def refcoco_root(tmp_path: Path) -> Path:
     for name in names.values():
         save_image(tmp_path / "refer_seg/images/mscoco/images/train2014" / name)
     return root
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    """The committed files in their official layouts, to be read and broken."""
+    return Path(shutil.copytree(FIXTURES, tmp_path / "official"))

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from pixsearch.datasets import coco_folder
+from pixsearch.config import DatasetOptions
+from pixsearch.datasets import coco_folder, open_dataset
 from pixsearch.datasets.grammar import grounded_phrases
 from pixsearch.datasets.grounding import PHRASES_PER_EXAMPLE
 from tests.datasets.builders import box, save_image
@@ -66,7 +67,7 @@ def test_an_image_without_phrases_is_left_out(tmp_path: Path) -> None:
 def test_broken_annotations_are_named(tmp_path: Path, annotation: dict, reason: str) -> None:
     write(tmp_path, [annotation])
     with pytest.raises(ValueError, match=reason):
-        coco_folder.load(tmp_path, "train")
+        open_dataset(DatasetOptions(reader="coco_folder", root=str(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_field_that_lacks_is_named(tmp_path: Path, section: str, field: str, t
     del content[section][0][field]
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=told):
-        coco_folder.load(tmp_path, "train")
+        open_dataset(DatasetOptions(reader="coco_folder", root=str(tmp_path)))
 
 
 def test_a_broken_region_of_unknown_label_names_the_example(tmp_path: Path) -> None:

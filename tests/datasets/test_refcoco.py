@@ -116,5 +116,5 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_reader_lists_those_there_are() -> None:
-    with pytest.raises(ValueError, match="no reader 'refcoc'; there are: coco_folder"):
+    with pytest.raises(ValueError, match="no reader 'refcoc'; there are: ade20k"):
         open_dataset(DatasetOptions(reader="refcoc", root="."))

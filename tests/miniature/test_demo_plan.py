@@ -56,7 +56,7 @@ def test_a_dataset_that_was_dropped_stays_dropped():
 
 
 def test_the_demo_knows_the_datasets_of_the_miniature():
-    assert set(composed("train", "experiment=miniature").data) == set(DATASETS)
+    assert set(composed("train", "experiment=miniature").data.sources) == set(DATASETS)
 
 
 def test_retrieval_is_the_same_in_every_step():

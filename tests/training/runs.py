@@ -16,6 +16,7 @@ from PIL import Image
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
 from pixsearch.config import (
+    DataOptions,
     DatasetOptions,
     OptimOptions,
     QueryType,
@@ -80,7 +81,9 @@ def tiny_options(folder: Path, *, tied: bool = False, **stage: Any) -> TrainOpti
             }
             | stage
         ),
-        data={"squares": DatasetOptions(reader="trajectories", root=str(folder / "world"))},
+        data=DataOptions(
+            sources={"squares": DatasetOptions(reader="trajectories", root=str(folder / "world"))}
+        ),
         run=RunOptions(output_dir=str(folder / "run"), save_every=2, evaluate_every=2, held_out=2),
     )
 

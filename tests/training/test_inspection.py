@@ -102,7 +102,7 @@ def test_what_is_too_long_is_counted(options: InspectDataOptions) -> None:
 
 
 def change_lines(options: InspectDataOptions, change) -> None:
-    path = Path(options.data["squares"].root) / "train.jsonl"
+    path = Path(options.data.sources["squares"].root) / "train.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(change(line)) + "\n" for line in lines))
 
@@ -123,7 +123,7 @@ def test_words_from_outside_are_only_words(options: InspectDataOptions) -> None:
         return line
 
     change_lines(options, change)
-    options.data = {f"squares{attack}": options.data["squares"]}
+    options.data.sources = {f"squares{attack}": options.data.sources["squares"]}
     options.stage.mixture = {f"squares{attack}": 1.0}
     page = inspect_data(options).read_text()
     parser = References()
@@ -140,7 +140,7 @@ def test_a_broken_example_is_shown_and_counted(options: InspectDataOptions, capl
         return line
 
     change_lines(options, change)
-    (Path(options.data["squares"].root) / "images" / "4.png").write_bytes(b"no image")
+    (Path(options.data.sources["squares"].root) / "images" / "4.png").write_bytes(b"no image")
     options.inspect.from_mixture = False
     page = inspect_data(options).read_text()
     assert rows_of(page)["Examples"][0][6] == "1"
@@ -173,7 +173,7 @@ def test_one_dataset_comes_in_the_order_of_the_mixture(
         {"id": 2, "image_id": 1, "phrase": "x", "segmentation": box(20, 2, 8, 8), "ignore": 1},
     ]
     (own / "train.json").write_text(json.dumps({"images": [image], "annotations": annotations}))
-    options.data["own"] = DatasetOptions(reader="coco_folder", root=str(own))
+    options.data.sources["own"] = DatasetOptions(reader="coco_folder", root=str(own))
     options.stage.mixture = {"squares": 3.0, "own": 1.0}
     drawn = [one for one in draw(options) if one.dataset == "squares"]
     mixed = [one.load().id for one in drawn]

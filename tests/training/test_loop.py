@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from pixsearch.config import (
     GroundBy,
     LossOptions,
+    OnError,
     OptimOptions,
     Precision,
     Quantization,
@@ -114,7 +115,8 @@ def test_a_run_that_begins_anew_removes_nothing_before_it_can_begin(tmp_path: Pa
     with pytest.raises(ValueError, match=r"would remove stage\.init_from"):
         fit(options)
     options.stage.init_from = None
-    options.data["squares"] = replace(options.data["squares"], root=str(tmp_path / "nowhere"))
+    squares = options.data.sources["squares"]
+    options.data.sources["squares"] = replace(squares, root=str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match="nowhere"):
         fit(options)
     assert (final / "model.safetensors").exists()
@@ -485,7 +487,8 @@ def wait_for_step(options: TrainOptions, last: int, process: "subprocess.Popen[s
 
 def test_a_dataset_of_weight_zero_is_left_out(tmp_path: Path) -> None:
     options = tiny_options(tmp_path, steps=1, mixture={"squares": 1.0, "elsewhere": 0.0})
-    options.data["elsewhere"] = replace(options.data["squares"], root=str(tmp_path / "nowhere"))
+    squares = options.data.sources["squares"]
+    options.data.sources["elsewhere"] = replace(squares, root=str(tmp_path / "nowhere"))
     assert fit(options).is_dir()
 
 
@@ -656,3 +659,19 @@ def test_new_rows_and_adapters_train_under_each_engine(
 def weights_of_composed(options: TrainOptions) -> dict[str, torch.Tensor]:
     set_seed(options.run.seed)
     return PixSearch.compose(options.model).state_dict()
+
+
+@pytest.mark.slow
+def test_two_processes_leave_out_the_same_broken_examples(tmp_path: Path) -> None:
+    one = tiny_options(tmp_path, batch_size=4, steps=6, by_image=True)
+    one.data.on_error = OnError.quarantine
+    for image in ("4.png", "7.png"):
+        (Path(one.data.sources["squares"].root) / "images" / image).unlink()
+    two = run_beside(one, "two", batch_size=1, accumulation=2)
+    fit(one)
+    run_launched(two, TORCHRUN)
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)
+    for folder in ("run", "two"):
+        lines = (tmp_path / folder / "quarantine.jsonl").read_text().splitlines()
+        assert sorted(json.loads(line)["id"] for line in lines) == ["square-4", "square-7"]

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, zip_longest
+from pathlib import Path
 
 import numpy as np
 
-from pixsearch.config import InspectDataOptions
+from pixsearch.config import InspectDataOptions, OnError
 from pixsearch.datasets import open_dataset
 from pixsearch.datasets.example import Example
+from pixsearch.datasets.quarantine import QUARANTINE, Quarantine
 from pixsearch.training.data import open_training_data
 
 
@@ -42,20 +44,25 @@ def draw(options: InspectDataOptions) -> list[Drawn]:
 def _names(options: InspectDataOptions) -> list[str]:
     if options.inspect.dataset is None:
         return [name for name, weight in options.stage.mixture.items() if weight]
-    if options.inspect.dataset not in options.data:
+    if options.inspect.dataset not in options.data.sources:
         raise ValueError(
             f"inspect.dataset={options.inspect.dataset}: no such dataset is configured; there are: "
-            f"{', '.join(options.data)}"
+            f"{', '.join(options.data.sources)}"
         )
     return [options.inspect.dataset]
 
 
 def _from_mixture(options: InspectDataOptions, names: Sequence[str]) -> list[Drawn]:
-    """A dataset alone comes in the order in which it comes within the mixture."""
+    """A dataset alone comes in the order in which it comes within the mixture.
+
+    What training would leave out as broken is listed beside the page.
+    """
     mixed = options.inspect.dataset is None
     weights = options.stage.mixture if mixed else dict.fromkeys(names, 1.0)
     stage = replace(options.stage, mixture=weights)
-    mixture = open_training_data(replace(options, stage=stage)).mixture
+    leaves_out = options.data.on_error is OnError.quarantine
+    listed = Quarantine(Path(options.inspect.output).with_name(QUARANTINE)) if leaves_out else None
+    mixture = open_training_data(replace(options, stage=stage), listed).mixture
     first = options.inspect.start
     return [
         Drawn(
@@ -75,7 +82,7 @@ def _at_random(options: InspectDataOptions, names: Sequence[str]) -> Iterator[Dr
 
 
 def _rows(options: InspectDataOptions, name: str, most: int) -> list[Drawn]:
-    examples = open_dataset(options.data[name])
+    examples = open_dataset(options.data.sources[name], on_error=OnError.quarantine)
     generator = np.random.default_rng(options.inspect.seed)
     rows = generator.choice(len(examples), size=min(most, len(examples)), replace=False)
     return [

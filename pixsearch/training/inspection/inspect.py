@@ -9,6 +9,7 @@ from pathlib import Path
 from pixsearch.config import InspectDataOptions
 from pixsearch.datasets.batch import render_example
 from pixsearch.datasets.grammar import grounded_phrases
+from pixsearch.datasets.quarantine import check_example
 from pixsearch.markup import escape, page, picture, table, text
 from pixsearch.model.composing import describe_parts
 from pixsearch.model.renderer import renderer_of
@@ -77,6 +78,7 @@ def _article(one: Looked, view: TokenView, *, longest_side: int) -> str:
     image, error = "", one.error
     if one.example and one.example.load_image and not error:
         try:
+            check_example(one.example)
             image = picture(draw_masks(one.example, longest_side=longest_side), one.example.id)
         except (ValueError, OSError) as found:
             error = str(found)
