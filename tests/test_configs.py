@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
+    BenchDataOptions,
     BenchIndexOptions,
     BenchRetrievalOptions,
     BenchServerOptions,
@@ -53,6 +54,7 @@ OPTIONS = {
     "plan": PlanOptions,
     "inspect_data": InspectDataOptions,
     "bench_training": BenchTrainingOptions,
+    "bench_data": BenchDataOptions,
     "bench_retrieval": BenchRetrievalOptions,
     "scale_table": ScaleOptions,
     "evaluate": EvaluateOptions,

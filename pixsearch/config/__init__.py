@@ -77,6 +77,7 @@ from pixsearch.config.retrieval import (
 )
 from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
 from pixsearch.config.training import (
+    BenchDataOptions,
     BenchTrainingOptions,
     DataOptions,
     DatasetOptions,
@@ -96,6 +97,7 @@ __all__ = [
     "AnswerSpan",
     "Attention",
     "Backend",
+    "BenchDataOptions",
     "BenchIndexOptions",
     "BenchRetrievalOptions",
     "BenchServerOptions",

@@ -216,3 +216,31 @@ class BenchTrainingOptions:
     segmenter_layers: int = 6
     segmenter_side: int = 512  # pixels
     paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class BenchDataOptions:
+    """scripts/bench_data.py: sizes of the data that it draws, and what is measured."""
+
+    output: str = "outputs/bench/data.json"
+    folder: str = "outputs/bench/data"  # where the data are drawn; taken away at the end
+    readers: list[str] | None = None  # keys of FORMATS in bench/data/formats.py; null: all
+    repeats: int = 3  # of every measurement
+    seed: int = 0
+    num_images: int = 300  # of each reader, the same ones
+    num_phrases: int = 5  # grounded in each
+    image_height: int = 480  # pixels, as in COCO
+    image_width: int = 640
+    batch_size: int = 6  # conversations of a step
+    num_lines: int = 1_000_000  # of the trajectory file that is opened; 0: none
+    paths: PathOptions = field(default_factory=PathOptions)
+
+    def __post_init__(self) -> None:
+        names = ("repeats", "num_images", "num_phrases", "batch_size")
+        check_at_least(1, "bench_data", self, (*names, "image_height", "image_width"))
+        check_at_least(0, "bench_data", self, ("num_lines",))
+        if self.num_images < 4 * self.batch_size:
+            raise ValueError(
+                f"num_images={self.num_images}: two processes need 4 x batch_size="
+                f"{4 * self.batch_size} at least"
+            )
