@@ -29,9 +29,11 @@ from pixsearch.config import (
     ImportCorpusOptions,
     InferOptions,
     InspectDataOptions,
+    OnError,
     PlanOptions,
     Pooling,
     PoolOptions,
+    PrepareDataOptions,
     PrepareKnowledgeOptions,
     PretrainOptions,
     ReportOptions,
@@ -41,6 +43,8 @@ from pixsearch.config import (
     TrainOptions,
     from_omegaconf,
 )
+from pixsearch.datasets import READERS as DATASET_READERS
+from pixsearch.datasets.mixture import block_quotas
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import family_of
 from pixsearch.retrieval import encoders
@@ -62,6 +66,7 @@ OPTIONS = {
     "import_corpus": ImportCorpusOptions,
     "bench_index": BenchIndexOptions,
     "prepare_knowledge": PrepareKnowledgeOptions,
+    "prepare_data": PrepareDataOptions,
     "infer": InferOptions,
     "build_world": BuildWorldOptions,
     "build_trajectories": BuildTrajectoriesOptions,
@@ -90,6 +95,7 @@ def composed(script: str, *overrides: str):
 
 ENCODERS = ("text_encoder", "image_encoder")
 REQUIRED = {
+    "prepare_data": ["action=check"],
     "infer": ["question=why", "checkpoint=somewhere"],
     "import_corpus": ["reader=wiki6m", "source=somewhere", "knowledge_base=there"],
     "convert_checkpoint": ["source=LISA", "clip=CLIP", "output_dir=converted"],
@@ -99,6 +105,7 @@ CASES = [
     *[("train", [f"model={name}"]) for name in choices("model")],
     *[("train", [f"data={data}", f"stage={stage}"])
       for data in choices("data") for stage in choices("stage")],
+    *[("train", ["stage=search", f"ratio={name}"]) for name in choices("ratio")],
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
       for name in choices("experiment") for stage in choices("stage")],
     *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
@@ -248,6 +255,34 @@ def test_stage_2_draws_7_to_9(data):
 
 
 @pytest.mark.parametrize("data", choices("data"))
+@pytest.mark.parametrize("ratio", choices("ratio"))
+def test_a_ratio_is_that_of_samples_drawn(data, ratio):
+    quotas = block_quotas(
+        composed("train", "stage=search", f"data={data}", f"ratio={ratio}").stage.mixture
+    )
+    earlier, later = (int(number) for number in ratio.split("to"))
+    drawn = quotas.pop("trajectories")
+    assert drawn * earlier == later * sum(quotas.values())
+
+
+def test_the_papers_nine_sets():
+    options = composed("train")
+    assert len(options.stage.mixture) == 9
+    assert options.data.on_error == "raise"
+    readers = {name: options.data.sources[name].reader for name in options.stage.mixture}
+    assert readers.keys() == {
+        *("ade20k", "coco_stuff", "paco_lvis", "pascal_part", "part_imagenet"),
+        *("refcoco", "refcoco_plus", "refcocog", "llava"),
+    }
+    assert {each.reader for each in options.data.sources.values()} <= DATASET_READERS.keys()
+    chosen = composed(
+        "train", "data.sources.coco_stuff.reader=coco_stuff", "data.on_error=quarantine"
+    )
+    assert chosen.data.sources["coco_stuff"].reader == "coco_stuff"
+    assert chosen.data.on_error is OnError.quarantine
+
+
+@pytest.mark.parametrize("data", choices("data"))
 @pytest.mark.parametrize("stage", choices("stage"))
 def test_a_mixture_names_datasets(data, stage):
     options = composed("train", f"stage={stage}", f"data={data}")
@@ -331,6 +366,9 @@ MISTAKES = {
     "train stage.optim.decay=nope": "linear, cosine, constant",
     "evaluate policy.allow=[regoin]": "text, image, region",
     "train nonsense": "nonsense",
+    "prepare_data": "action",
+    "prepare_data check sets=[ade]": "no data set 'ade'; there are: ade20k, coco_stuff",
+    "train data.on_error=ignore": "raise, quarantine",
     "build_index retrieval.image_encoder.pooling=maen": "none, cls, mean, pooler",
     "build_index retrieval.region_scales=[0.5]": "retrieval.region_scales=[0.5]: at least one",
     "evaluate policy.region_crop=blured": "blurred_surround, multi_scale, mask_pooled",

@@ -241,6 +241,19 @@ class Gpu(StrEnum):
     h200 = "h200"
 
 
+class OnTooLong(StrEnum):
+    """What becomes of a conversation that is longer than `stage.max_length`."""
+
+    error = "error"
+    cut = "cut"  # its end is left out, as LLaVA does; an error still if that has masks or evidence
+
+
+class DataAction(StrEnum):
+    """What scripts/prepare_data.py does."""
+
+    check = "check"  # see what lacks
+
+
 # What becomes of an example whose record, image or mask is broken. Not a class statement: `raise`
 # is a word of Python, so that it is `OnError["raise"]` in code.
 OnError = StrEnum(

@@ -6,10 +6,12 @@ from omegaconf import MISSING
 
 from pixsearch.config.checks import check_at_least
 from pixsearch.config.choices import (
+    DataAction,
     Decay,
     Gpu,
     MaskLoss,
     OnError,
+    OnTooLong,
     TrainablePart,
     TrainableTokens,
     WandbMode,
@@ -62,7 +64,8 @@ class StageOptions:
     mixture: dict[str, float] = MISSING  # dataset name -> weight of samples drawn
     batch_size: int = 6  # conversations per process and micro-step
     accumulation: int = 10
-    max_length: int = 512  # tokens; a longer conversation is an error that names it
+    max_length: int = 512  # tokens of a conversation
+    on_too_long: OnTooLong = OnTooLong.error  # what becomes of a longer one
     length_window: int = 1  # batches within which examples of like length go together; 1: off
     by_image: bool = False  # draw the examples of an image one after the other
     pack: bool = False  # fuller rows; conversations about one image share their beginning
@@ -94,6 +97,16 @@ class DataOptions:
 
     sources: dict[str, DatasetOptions] = field(default_factory=dict)
     on_error: OnError = OnError["raise"]  # of a broken example: end the run, or leave it out
+
+
+@dataclass
+class PrepareDataOptions:
+    """scripts/prepare_data.py"""
+
+    action: DataAction = MISSING
+    data: DataOptions = field(default_factory=DataOptions)
+    sets: list[str] = field(default_factory=list)  # names of `data.sources`; none: all of them
+    paths: PathOptions = field(default_factory=PathOptions)
 
 
 @dataclass

@@ -18,6 +18,7 @@ from pixsearch.rendering import Rendered, TokenKind
 
 IGNORED = -100  # label of a token that is no target (PyTorch's cross-entropy leaves it out)
 NO_IMAGE = -1
+_NOT_TEXT = {TokenKind.IMAGE, TokenKind.EVIDENCE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,20 +74,28 @@ def collate(
     max_length: int,
     frame: SegmenterFrame | None,
     num_image_tokens: Callable[[Example], int] | None = None,
+    cut: bool = False,
 ) -> Batch:
     """Render, pad and label the examples of one batch.
 
     Args:
-        max_length: tokens of the longest conversation allowed; nothing is cut silently.
+        max_length: tokens of the longest conversation allowed.
         frame: the segmenter's, for the target masks; None makes none.
         num_image_tokens: placeholders of an example's image, where that is not the same number for
             every image.
+        cut: leave out what is behind `max_length`, where that is mere text.
 
     Raises:
         ValueError: a conversation is too long, or has more or fewer masks than phrases, or an image
             is named but not there; names the example.
     """
-    rendered = [_render(example, renderer, max_length, num_image_tokens) for example in examples]
+    rendered = [
+        render_example(example, renderer, num_image_tokens=num_image_tokens) for example in examples
+    ]
+    rendered = [
+        _bounded(row, max_length, example.id, cut=cut)
+        for row, example in zip(rendered, examples, strict=True)
+    ]
     loaders = {
         example.image_id: example.load_image
         for example in examples
@@ -143,19 +152,21 @@ def load_masks_of(example: Example) -> Masks | None:
     return masks
 
 
-def _render(
-    example: Example,
-    renderer: ChatRenderer,
-    max_length: int,
-    num_image_tokens: Callable[[Example], int] | None,
-) -> Rendered:
-    rendered = render_example(example, renderer, num_image_tokens=num_image_tokens)
-    if len(rendered) > max_length:
-        raise ValueError(
-            f"example {example.id!r} has {len(rendered)} tokens, more than stage.max_length="
-            f"{max_length}; raise it, or shorten or drop the example"
+def _bounded(rendered: Rendered, max_length: int, id: str, *, cut: bool) -> Rendered:
+    if len(rendered) <= max_length:
+        return rendered
+    is_text = not rendered.spans and not _NOT_TEXT.intersection(rendered.token_kind[max_length:])
+    if cut and is_text:
+        return Rendered(
+            input_ids=rendered.input_ids[:max_length],
+            token_kind=rendered.token_kind[:max_length],
+            supervised=rendered.supervised[:max_length],
         )
-    return rendered
+    remedy = "" if cut else ", set stage.on_too_long=cut"
+    raise ValueError(
+        f"example {id!r} has {len(rendered)} tokens, more than stage.max_length={max_length}; "
+        f"raise it{remedy}, or shorten or drop the example"
+    )
 
 
 def _pad(rendered: Sequence[Rendered], *, pad_id: int) -> dict[str, Int64[Tensor, "batch length"]]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from pixsearch.config import Attention, TrainOptions
+from pixsearch.config import Attention, OnTooLong, TrainOptions
 from pixsearch.datasets.batch import Batch, collate
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture
@@ -147,6 +147,7 @@ class BatchSource:
             max_length=self._options.stage.max_length,
             frame=self._model.config.segmenter_frame,
             num_image_tokens=self._num_image_tokens,
+            cut=self._options.stage.on_too_long is OnTooLong.cut,
         )
 
     def _num_image_tokens(self, example: Example) -> int:

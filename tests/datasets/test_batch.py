@@ -120,6 +120,21 @@ def test_an_over_long_conversation_names_itself_and_both_lengths(renderer: ChatR
         batch([text_only()], renderer, max_length=length - 1)
 
 
+def test_the_end_of_mere_text_may_be_cut(renderer: ChatRenderer, refcoco_root: Path) -> None:
+    def cut(example: Example, max_length: int) -> Batch:
+        return collate([example], renderer, max_length=max_length, frame=FRAME, cut=True)
+
+    whole = renderer.render(text_only().conversation)
+    result = cut(text_only(), len(whole) - 1)
+    assert result.input_ids.tolist() == [whole.input_ids[:-1]]
+    assert (result.labels[0] != IGNORED).tolist() == whole.supervised[:-1]
+    assert not (cut(text_only(), 2).labels != IGNORED).any()  # not even its question fits
+    grounded = refcoco.load(refcoco_root, "train")[0]
+    length = len(renderer.render(grounded.conversation))
+    with pytest.raises(ValueError, match=r"'7/0' has .* raise it, or shorten or drop"):
+        cut(grounded, length - 1)
+
+
 def test_masks_must_be_as_many_as_phrases(renderer: ChatRenderer) -> None:
     answer = Message(role=Role.ASSISTANT, parts=(Grounded(phrase="the cup"),))
     question = Conversation.question("?", has_image=False)

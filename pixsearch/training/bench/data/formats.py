@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from pixsearch.datasets.trajectories import StoredTrajectory, to_json, write_tra
 from pixsearch.queries import Passage
 from pixsearch.training.bench.subject import COLOURS, KINDS
 
-SPLIT = "train"
 CORNERS = 40  # of a polygon, about as many as COCO's have
 PASSAGES, PASSAGE_WORDS, ANSWER_WORDS = 3, 100, 60
 QUALITY = 90  # of the JPEGs, which gives COCO's size in bytes
@@ -42,22 +42,53 @@ def write_images(options: BenchDataOptions, folder: Path) -> list[Path]:
 
 
 def _coco_folder(options: BenchDataOptions, images: list[Path], root: Path) -> None:
+    _link(images, root / "images")
+    _coco_json(options, images, root / "train.json", category="{colour} {kind}")
+
+
+def _pascal_part(options: BenchDataOptions, images: list[Path], root: Path) -> None:
+    _link(images, root / "images")
+    _coco_json(options, images, root / "train.json", category="{kind}:{colour} part")
+
+
+def _paco_lvis(options: BenchDataOptions, images: list[Path], root: Path) -> None:
+    _link(images, root / "images")
+    path = root / "annotations" / "paco_lvis_v1_train.json"
+    _coco_json(options, images, path, category="{kind}:{colour} part")
+
+
+def _ade20k(options: BenchDataOptions, images: list[Path], root: Path) -> None:
+    _link(images, root / "images" / "training")
+    _label_maps(options, images, root / "annotations" / "training", background=0, first=1)
+
+
+def _coco_stuff(options: BenchDataOptions, images: list[Path], root: Path) -> None:
+    _link(images, root / "images" / "train2017")
+    _label_maps(options, images, root / "train2017", background=255, first=0)
+
+
+def _part_imagenet(options: BenchDataOptions, images: list[Path], root: Path) -> None:
+    _link(images, root / "images" / "train", suffix=".JPEG")
+    _label_maps(options, images, root / "annotations" / "train", background=40, first=0)
+
+
+def _reason_seg(options: BenchDataOptions, images: list[Path], root: Path) -> None:
+    """One wording for each image, with as many outlines as the other sets have phrases."""
     generator = np.random.default_rng(options.seed)
-    annotations = [
-        {
-            "id": number,
-            "image_id": number // options.num_phrases,
-            "phrase": _phrase(number, options),
-            "segmentation": [polygon(generator, options)],
-        }
-        for number in range(len(images) * options.num_phrases)
-    ]
-    described = {"images": _described(images, options), "annotations": annotations}
-    (root / f"{SPLIT}.json").write_text(json.dumps(described))
+    _link(images, root / "train")
+    for image in images:
+        outlines = [polygon(generator, options) for _ in range(options.num_phrases)]
+        corners = [np.array(outline).reshape(-1, 2).tolist() for outline in outlines]
+        shapes = [{"label": "target", "points": points} for points in corners]
+        asked = {"text": [f"{_words(generator, 15)}?"], "is_sentence": True, "shapes": shapes}
+        (root / "train" / f"{image.stem}.json").write_text(json.dumps(asked))
+    (root / "explanatory").mkdir()
+    (root / "explanatory" / "train.json").write_text("[]")
 
 
 def _refcoco(options: BenchDataOptions, images: list[Path], root: Path) -> None:
     generator = np.random.default_rng(options.seed)
+    _link(images, root / "images")
     count = len(images) * options.num_phrases
     annotations = [
         {"id": number, "segmentation": [polygon(generator, options)]} for number in range(count)
@@ -67,7 +98,7 @@ def _refcoco(options: BenchDataOptions, images: list[Path], root: Path) -> None:
             "ref_id": number,
             "ann_id": number,
             "image_id": number // options.num_phrases,
-            "split": SPLIT,
+            "split": "train",
             "sentences": [{"sent": _phrase(number, options)}],
         }
         for number in range(count)
@@ -80,6 +111,7 @@ def _refcoco(options: BenchDataOptions, images: list[Path], root: Path) -> None:
 def _llava(options: BenchDataOptions, images: list[Path], root: Path) -> None:
     """Three turns about each image, as most of LLaVA's conversations have."""
     generator = np.random.default_rng(options.seed)
+    _link(images, root / "images")
     items = []
     for number, image in enumerate(images):
         turns = []
@@ -88,13 +120,14 @@ def _llava(options: BenchDataOptions, images: list[Path], root: Path) -> None:
             turns.append({"from": "human", "value": f"{placeholder}{_words(generator, 10)}?"})
             turns.append({"from": "gpt", "value": f"{_words(generator, ANSWER_WORDS)}."})
         items.append({"id": str(number), "image": image.name, "conversations": turns})
-    (root / f"{SPLIT}.json").write_text(json.dumps(items))
+    (root / "train.json").write_text(json.dumps(items))
 
 
 def _trajectories(options: BenchDataOptions, images: list[Path], root: Path) -> None:
     generator = np.random.default_rng(options.seed)
+    _link(images, root / "images")
     drawn = (trajectory(image.name, generator, options) for image in images)
-    write_trajectories(root / f"{SPLIT}.jsonl", drawn)
+    write_trajectories(root / "train.jsonl", drawn)
 
 
 def _crag_mm(options: BenchDataOptions, images: list[Path], root: Path) -> None:
@@ -107,19 +140,40 @@ def _crag_mm(options: BenchDataOptions, images: list[Path], root: Path) -> None:
         )
         for image in images
     ]
-    write_crag_mm(sessions, root / f"{SPLIT}.parquet")
+    write_crag_mm(sessions, root / "train.parquet")
 
 
 Write = Callable[[BenchDataOptions, list[Path], Path], None]
 
-FORMATS: dict[str, Write] = {
-    "coco_folder": _coco_folder,
-    "crag_mm": _crag_mm,
-    "llava": _llava,
-    "refcoco": _refcoco,
-    "trajectories": _trajectories,
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How the files of a reader are drawn.
+
+    Attributes:
+        write: is given the images and the root that it fills.
+        split: as the data set calls what one trains on.
+    """
+
+    write: Write
+    split: str = "train"
+
+
+FORMATS: dict[str, Format] = {
+    "ade20k": Format(write=_ade20k, split="training"),
+    "coco_folder": Format(write=_coco_folder),
+    "coco_stuff": Format(write=_coco_stuff, split="train2017"),
+    "coco_stuff_lisa143": Format(write=_coco_stuff, split="train2017"),
+    "crag_mm": Format(write=_crag_mm),
+    "llava": Format(write=_llava),
+    "paco_lvis": Format(write=_paco_lvis),
+    "part_imagenet": Format(write=_part_imagenet),
+    "pascal_part": Format(write=_pascal_part),
+    "reason_seg": Format(write=_reason_seg),
+    "refcoco": Format(write=_refcoco),
+    "trajectories": Format(write=_trajectories),
 }
-"""Name of a reader -> what writes the files that it reads. The images lie in `root/images`."""
+"""By reader."""
 
 
 def write_formats(options: BenchDataOptions, folder: Path) -> dict[str, DatasetOptions]:
@@ -137,9 +191,8 @@ def write_formats(options: BenchDataOptions, folder: Path) -> dict[str, DatasetO
     for name in names:
         root = folder / name
         root.mkdir()
-        (root / "images").symlink_to("../images")
-        FORMATS[name](options, images, root)
-        sources[name] = DatasetOptions(reader=name, root=str(root), split=SPLIT)
+        FORMATS[name].write(options, images, root)
+        sources[name] = DatasetOptions(reader=name, root=str(root), split=FORMATS[name].split)
     return sources
 
 
@@ -174,6 +227,50 @@ def polygon(generator: np.random.Generator, options: BenchDataOptions) -> list[f
     radii = mean * generator.uniform(0.8, 1.2, CORNERS)
     points = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return points.round(1).ravel().tolist()
+
+
+def _link(images: list[Path], folder: Path, *, suffix: str = ".jpg") -> None:
+    folder.mkdir(parents=True)
+    for image in images:
+        (folder / image.with_suffix(suffix).name).symlink_to(image.absolute())
+
+
+def _coco_json(options: BenchDataOptions, images: list[Path], path: Path, *, category: str) -> None:
+    """As many outlines in each image as there are phrases, each of another category."""
+    generator = np.random.default_rng(options.seed)
+    names = [
+        category.format(kind=kind, colour=COLOURS[place % len(COLOURS)])
+        for place, kind in enumerate(KINDS)
+    ]
+    annotations = [
+        {
+            "id": number,
+            "image_id": number // options.num_phrases,
+            "category_id": number % options.num_phrases % len(names),
+            "segmentation": [polygon(generator, options)],
+        }
+        for number in range(len(images) * options.num_phrases)
+    ]
+    described = {
+        "images": _described(images, options),
+        "categories": [{"id": id, "name": name} for id, name in enumerate(names)],
+        "annotations": annotations,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(described))
+
+
+def _label_maps(
+    options: BenchDataOptions, images: list[Path], folder: Path, *, background: int, first: int
+) -> None:
+    """As many classes in each image as there are phrases, later ones over earlier ones."""
+    generator = np.random.default_rng(options.seed)
+    folder.mkdir(parents=True)
+    for image in images:
+        labels = Image.new("L", (options.image_width, options.image_height), background)
+        for place in range(options.num_phrases):
+            ImageDraw.Draw(labels).polygon(polygon(generator, options), fill=first + place)
+        labels.save(folder / f"{image.stem}.png")
 
 
 def _filled(outline: list[float], options: BenchDataOptions) -> Bool[np.ndarray, "height width"]:
