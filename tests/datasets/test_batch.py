@@ -7,7 +7,7 @@ import pytest
 
 from pixsearch.chat import ChatRenderer, Conversation, Grounded, Message, Role, Text
 from pixsearch.datasets import refcoco
-from pixsearch.datasets.batch import Batch, collate
+from pixsearch.datasets.batch import IGNORED, Batch, collate
 from pixsearch.datasets.example import Example
 from pixsearch.images import SegmenterFrame
 from pixsearch.rendering import TokenKind
