@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
+    BenchDataOptions,
     BenchIndexOptions,
     BenchRetrievalOptions,
     BenchServerOptions,
@@ -28,6 +29,7 @@ from pixsearch.config import (
     ForcedFirst,
     ImportCorpusOptions,
     InferOptions,
+    InspectDataOptions,
     OnError,
     PlanOptions,
     Pooling,
@@ -57,7 +59,9 @@ CONFIGS = ROOT / "configs"
 OPTIONS = {
     "train": TrainOptions,
     "plan": PlanOptions,
+    "inspect_data": InspectDataOptions,
     "bench_training": BenchTrainingOptions,
+    "bench_data": BenchDataOptions,
     "bench_retrieval": BenchRetrievalOptions,
     "scale_table": ScaleOptions,
     "evaluate": EvaluateOptions,
@@ -373,6 +377,7 @@ MISTAKES = {
     "build_index retrieval.image_encoder.pooling=maen": "none, cls, mean, pooler",
     "build_index retrieval.region_scales=[0.5]": "retrieval.region_scales=[0.5]: at least one",
     "evaluate policy.region_crop=blured": "blurred_surround, multi_scale, mask_pooled",
+    "inspect_data inspect.num_read=0": "inspect.num_read=0: at least 1",
     "plan plan.utilization=2": "plan.utilization=2.0: above 0 and at most 1",
     "plan plan.gpu=abacus": "a100_80gb",
     "evaluate policy=full,no_text": "--multirun",

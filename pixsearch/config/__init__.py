@@ -87,9 +87,12 @@ from pixsearch.config.retrieval import (
 )
 from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
 from pixsearch.config.training import (
+    BenchDataOptions,
     BenchTrainingOptions,
     DataOptions,
     DatasetOptions,
+    InspectDataOptions,
+    InspectOptions,
     LossOptions,
     OptimOptions,
     PlanAssumptions,
@@ -113,6 +116,7 @@ __all__ = [
     "AnswerSpan",
     "Attention",
     "Backend",
+    "BenchDataOptions",
     "BenchIndexOptions",
     "BenchRetrievalOptions",
     "BenchServerOptions",
@@ -154,6 +158,8 @@ __all__ = [
     "ImportCorpusOptions",
     "IndexDevice",
     "InferOptions",
+    "InspectDataOptions",
+    "InspectOptions",
     "LossOptions",
     "MaskLoss",
     "MiniatureOptions",

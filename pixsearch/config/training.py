@@ -190,6 +190,31 @@ class PlanOptions(TrainOptions):
 
 
 @dataclass
+class InspectOptions:
+    """Which examples are looked at."""
+
+    output: str = "outputs/inspect/index.html"
+    num_read: int = 500  # examples that the statistics count
+    num_shown: int = 24  # of them, the first
+    dataset: str | None = None  # key of data, in the mixture or not; null: all of the mixture
+    from_mixture: bool = True  # in the order in which training draws them; false: at random
+    start: int = 0  # of from_mixture: the first sample's place in that order
+    seed: int = 0  # of from_mixture=false; the order of the mixture hangs on run.seed
+    image_side: int = 480  # longest side of a picture in pixels
+
+    def __post_init__(self) -> None:
+        check_at_least(1, "inspect", self, ("num_read", "image_side"))
+        check_at_least(0, "inspect", self, ("num_shown", "start", "seed"))
+
+
+@dataclass
+class InspectDataOptions(TrainOptions):
+    """scripts/inspect_data.py: a page of training data; every option of the run is one of its."""
+
+    inspect: InspectOptions = field(default_factory=InspectOptions)
+
+
+@dataclass
 class BenchTrainingOptions:
     """scripts/bench_training.py: sizes of the random model and of the data."""
 
@@ -213,3 +238,31 @@ class BenchTrainingOptions:
     segmenter_layers: int = 6
     segmenter_side: int = 512  # pixels
     paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
+class BenchDataOptions:
+    """scripts/bench_data.py: sizes of the data that it draws, and what is measured."""
+
+    output: str = "outputs/bench/data.json"
+    folder: str = "outputs/bench/data"  # where the data are drawn; taken away at the end
+    readers: list[str] | None = None  # keys of FORMATS in bench/data/formats.py; null: all
+    repeats: int = 3  # of every measurement
+    seed: int = 0
+    num_images: int = 300  # of each reader, the same ones
+    num_phrases: int = 5  # grounded in each
+    image_height: int = 480  # pixels, as in COCO
+    image_width: int = 640
+    batch_size: int = 6  # conversations of a step
+    num_lines: int = 1_000_000  # of the trajectory file that is opened; 0: none
+    paths: PathOptions = field(default_factory=PathOptions)
+
+    def __post_init__(self) -> None:
+        names = ("repeats", "num_images", "num_phrases", "batch_size")
+        check_at_least(1, "bench_data", self, (*names, "image_height", "image_width"))
+        check_at_least(0, "bench_data", self, ("num_lines",))
+        if self.num_images < 4 * self.batch_size:
+            raise ValueError(
+                f"num_images={self.num_images}: two processes need 4 x batch_size="
+                f"{4 * self.batch_size} at least"
+            )

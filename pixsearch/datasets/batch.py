@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixsearch.chat import ChatRenderer
-from pixsearch.datasets.example import Example
+from pixsearch.datasets.example import Example, Masks
 from pixsearch.datasets.grammar import grounded_phrases
 from pixsearch.images import SegmenterFrame
 from pixsearch.rendering import Rendered, TokenKind
@@ -89,7 +89,9 @@ def collate(
         ValueError: a conversation is too long, or has more or fewer masks than phrases, or an image
             is named but not there; names the example.
     """
-    rendered = [_render(example, renderer, num_image_tokens) for example in examples]
+    rendered = [
+        render_example(example, renderer, num_image_tokens=num_image_tokens) for example in examples
+    ]
     rendered = [
         _bounded(row, max_length, example.id, cut=cut)
         for row, example in zip(rendered, examples, strict=True)
@@ -113,11 +115,17 @@ def collate(
     )
 
 
-def _render(
+def render_example(
     example: Example,
     renderer: ChatRenderer,
-    num_image_tokens: Callable[[Example], int] | None,
+    *,
+    num_image_tokens: Callable[[Example], int] | None = None,
 ) -> Rendered:
+    """An example's conversation as it is trained on, however long.
+
+    Raises:
+        ValueError: an image is named but not there; names the example.
+    """
     has_image = example.conversation.has_image
     if not has_image == (example.load_image is not None) == (example.image_id is not None):
         raise ValueError(
@@ -126,6 +134,22 @@ def _render(
         )
     given = num_image_tokens(example) if num_image_tokens and has_image else None
     return renderer.render(example.conversation, num_image_tokens=given)
+
+
+def load_masks_of(example: Example) -> Masks | None:
+    """The masks of an example, one for each of its grounded phrases; None if it has neither.
+
+    Raises:
+        ValueError: a mask cannot be decoded, or there are more or fewer of them than phrases.
+    """
+    num_phrases = len(grounded_phrases(example.conversation))
+    masks = None if example.load_masks is None else example.load_masks()
+    num_masks = 0 if masks is None else len(masks)
+    if num_masks != num_phrases:
+        raise ValueError(
+            f"example {example.id!r} has {num_phrases} grounded phrases, but {num_masks} masks"
+        )
+    return masks
 
 
 def _bounded(rendered: Rendered, max_length: int, id: str, *, cut: bool) -> Rendered:
@@ -172,13 +196,7 @@ def _mask_planes(
     Float[Tensor, "num_masks resolution resolution"],
 ]:
     """The target of each grounded phrase, a share of what is known of a pixel, and that share."""
-    num_phrases = len(grounded_phrases(example.conversation))
-    masks = None if example.load_masks is None else example.load_masks()
-    num_masks = 0 if masks is None else len(masks)
-    if num_masks != num_phrases:
-        raise ValueError(
-            f"example {example.id!r} has {num_phrases} grounded phrases, but {num_masks} masks"
-        )
+    masks = load_masks_of(example)
     if masks is None:
         none = torch.zeros(0, frame.resolution, frame.resolution)
         return none, none

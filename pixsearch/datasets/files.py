@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,13 @@ import numpy as np
 from jaxtyping import Int64
 from PIL import Image, UnidentifiedImageError
 
+from pixsearch.sidecar import Stamp, remember, remembered
+
+logger = logging.getLogger(__name__)
+
 _CHUNK_BYTES = 1 << 24
+_REMEMBERED_FROM = 1 << 26  # bytes; the lines of a shorter file are found in a tenth of a second
+_LINES = ".lines.npy"
 _UNREADABLE = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError)
 
 
@@ -66,7 +73,24 @@ def line_offsets(path: Path) -> Int64[np.ndarray, " num_lines"]:
             starts.append(newlines.astype(np.int64) + position + 1)
             position += len(chunk)
     offsets = np.concatenate(starts)
-    return offsets[offsets < position]
+    return offsets[:-1] if offsets[-1] == position else offsets
+
+
+def line_starts(path: Path) -> Int64[np.ndarray, " num_lines"]:
+    """The same, for a long file memory-mapped from what was found when it was first opened.
+
+    That lies in `NAME.lines.npy` (`pixsearch.sidecar`) and is made anew when the file has changed.
+    """
+    if path.stat().st_size < _REMEMBERED_FROM:
+        return line_offsets(path)
+    stamp = Stamp.of(path)
+    known = remembered(path, _LINES, stamp)
+    if known is not None:
+        return known
+    offsets = line_offsets(path)
+    remember(path, _LINES, stamp, offsets)
+    logger.info("%s: found its %d lines; from now on it opens at once", path, len(offsets))
+    return offsets
 
 
 class JsonLines(Sequence):
@@ -79,7 +103,7 @@ class JsonLines(Sequence):
         if not path.is_file():
             raise ValueError(f"{path}: no such file; data/README.md says what goes where")
         self.path = path
-        self._offsets = line_offsets(path)
+        self._offsets = line_starts(path)
 
     def __len__(self) -> int:
         return len(self._offsets)

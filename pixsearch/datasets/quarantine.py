@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pixsearch.datasets.batch import load_masks_of
 from pixsearch.datasets.example import Example
-from pixsearch.datasets.grammar import grounded_phrases
 from pixsearch.datasets.subset import SomeExamples
 
 logger = logging.getLogger(__name__)
@@ -139,13 +139,9 @@ def check_example(example: Example) -> None:
         ValueError: they cannot be decoded or do not fit; names the example.
     """
     image = None if example.load_image is None else example.load_image()
-    masks = [] if example.load_masks is None else [*example.load_masks()]
-    num_phrases = len(grounded_phrases(example.conversation))
-    if len(masks) != num_phrases:
-        raise ValueError(
-            f"example {example.id!r} has {num_phrases} grounded phrases, but {len(masks)} masks"
-        )
-    maps = masks if example.load_ignore is None else [*masks, example.load_ignore()]
+    masks = load_masks_of(example)
+    maps = [] if masks is None else [*masks]
+    maps += [] if example.load_ignore is None else [example.load_ignore()]
     for each in maps:
         if image is None or each.shape != (image.height, image.width):
             size = "no image" if image is None else f"an image of {image.height}x{image.width}"

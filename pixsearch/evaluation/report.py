@@ -11,10 +11,10 @@ from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.claims import Claim, claims
 from pixsearch.evaluation.paper import GROUPS, SCORES, paper_score
 from pixsearch.evaluation.report_curves import curves, thinned
-from pixsearch.evaluation.report_html import escape, page, table, text
 from pixsearch.evaluation.report_trajectories import RIVALS, TrajectoryView
 from pixsearch.evaluation.score import read_saved
 from pixsearch.evaluation.tables import VERDICTS, claims_table, is_pixsearch, percent, policy_table
+from pixsearch.markup import escape, page, table, text
 from pixsearch.retrieval.info import REGION_SETTINGS
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 
@@ -23,6 +23,13 @@ logger = logging.getLogger(__name__)
 REPORT = "report/index.html"
 TRAJECTORIES, COMPLETE_ONES = 36, 24  # how many are shown, with masks and what was searched
 LOSSES = ("loss", "language", "mask_bce", "mask_overlap")
+STYLE = """
+.paper { color: #7b8494 } .gold { background: #d9f2e2 } .missing { color: #8a6100 }
+.correct, .abstained, .met { color: #10713c } .hallucination, .guessed, .unmet { color: #b3261e }
+.crop { height: 72px; float: left; margin: 0 .7rem .3rem 0 }
+.query { background: #f4f6f9; border-radius: 5px; padding: .5rem .7rem; margin: .5rem 0;
+         overflow: hidden }
+"""
 
 
 def write_report(
@@ -72,7 +79,7 @@ def write_report(
     ]
     path = output_dir / REPORT
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(f"PixSearch: {benchmark.name}", body), encoding="utf-8")
+    path.write_text(page(f"PixSearch: {benchmark.name}", body, style=STYLE), encoding="utf-8")
     logger.info("%s\n%s\n%s", path, policy_table(results), claims_table(found))
     return path
 

@@ -10,7 +10,7 @@ from pixsearch.config import AnswerSpan, OnEmptyMask, QueryType, RegionCrop, Ret
 from pixsearch.evaluation.gold import Sample, decode_rle
 from pixsearch.evaluation.policy_scores import Predictions
 from pixsearch.evaluation.prediction import AskedQuery, Prediction, verdict_on
-from pixsearch.evaluation.report_html import escape, picture, text
+from pixsearch.markup import escape, picture, text
 from pixsearch.retrieval.crops import region_views
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.training.samples import overlay

@@ -53,40 +53,85 @@ def load_parts(options: ModelOptions) -> Parts:
     Raises:
         ValueError: a part cannot be loaded or does not fit; one line that names the option.
     """
-    _check_grounding(options)
-    language_model = "model.language_model", options.language_model
-    segmenter_source = "model.segmenter", options.segmenter
-    check_family(_load(AutoConfig.from_pretrained, *language_model))
-    kind = segmenter_kind(_load(AutoConfig.from_pretrained, *segmenter_source))
-    tokenizer = _load(AutoTokenizer.from_pretrained, *language_model)
+    light = _light_parts(options)
+    kind = segmenter_kind(light.segmenter)
     load = partial(AutoModelForImageTextToText.from_pretrained, **loading_options(options))
-    backbone = _load(load, *language_model, weights=True)
-    segmenter = _load(kind.model_class.from_pretrained, *segmenter_source, weights=True)
+    backbone = _load(load, *_backbone_source(options), weights=True)
+    segmenter = _load(kind.model_class.from_pretrained, *_segmenter_source(options), weights=True)
     kind.prepare(segmenter)
-    template = replace(TEMPLATES[options.chat], restate_question=options.restate_question)
-    _check_template(template, tokenizer, options)
     # config.json of some backbones says tied where the weights are two matrices
     is_tied = backbone.lm_head.weight is backbone.get_input_embeddings().weight
     backbone.config.tie_word_embeddings = is_tied
-    vision = _load(AutoImageProcessor.from_pretrained, *language_model)
-    pixels = _load(AutoImageProcessor.from_pretrained, *segmenter_source)
-    config = composite_config(
-        options,
-        backbone=backbone.config,
-        segmenter=segmenter.config,
-        token_ids=_token_ids(tokenizer, backbone, options),
-        template=template,
-        vision=vision,
-        pixels=pixels,
-    )
-    kept = tokenizer.convert_tokens_to_ids(list(options.token_mapping.values()))
+    rows = backbone.get_input_embeddings().num_embeddings
+    found = replace(light, backbone=backbone.config, segmenter=segmenter.config)
+    config = _describe(found, options, rows=rows)
+    kept = light.tokenizer.convert_tokens_to_ids(list(options.token_mapping.values()))
     return Parts(
         config=config,
         backbone=backbone,
         segmenter=segmenter,
-        tokenizer=tokenizer,
+        tokenizer=light.tokenizer,
         kept_ids=tuple(kept),
     )
+
+
+def describe_parts(options: ModelOptions) -> tuple[PixSearchConfig, PreTrainedTokenizerFast]:
+    """A composition's config and its tokenizer, without any weights.
+
+    Raises:
+        ValueError: as `load_parts`.
+    """
+    light = _light_parts(options)
+    rows = light.backbone.get_text_config().vocab_size
+    return _describe(light, options, rows=rows), light.tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LightParts:
+    """What is read before any weights: configs, and the tokenizer without our tokens."""
+
+    backbone: PreTrainedConfig
+    segmenter: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerFast
+
+
+def _light_parts(options: ModelOptions) -> _LightParts:
+    _check_grounding(options)
+    backbone = _load(AutoConfig.from_pretrained, *_backbone_source(options))
+    check_family(backbone)
+    segmenter = _load(AutoConfig.from_pretrained, *_segmenter_source(options))
+    segmenter_kind(segmenter)
+    tokenizer = _load(AutoTokenizer.from_pretrained, *_backbone_source(options))
+    return _LightParts(backbone=backbone, segmenter=segmenter, tokenizer=tokenizer)
+
+
+def _describe(light: _LightParts, options: ModelOptions, *, rows: int) -> PixSearchConfig:
+    """Add our tokens to the tokenizer, and describe the composition.
+
+    Args:
+        rows: of the backbone's embedding.
+    """
+    template = replace(TEMPLATES[options.chat], restate_question=options.restate_question)
+    _check_template(template, light.tokenizer, options)
+    vision = _load(AutoImageProcessor.from_pretrained, *_backbone_source(options))
+    pixels = _load(AutoImageProcessor.from_pretrained, *_segmenter_source(options))
+    return composite_config(
+        options,
+        backbone=light.backbone,
+        segmenter=light.segmenter,
+        token_ids=_token_ids(light, options, rows=rows),
+        template=template,
+        vision=vision,
+        pixels=pixels,
+    )
+
+
+def _backbone_source(options: ModelOptions) -> tuple[str, str]:
+    return "model.language_model", options.language_model
+
+
+def _segmenter_source(options: ModelOptions) -> tuple[str, str]:
+    return "model.segmenter", options.segmenter
 
 
 def composite_config(
@@ -228,20 +273,18 @@ def _check_template(
         )
 
 
-def _token_ids(
-    tokenizer: PreTrainedTokenizerFast, backbone: PreTrainedModel, options: ModelOptions
-) -> TokenIds:
+def _token_ids(light: _LightParts, options: ModelOptions, *, rows: int) -> TokenIds:
     """Add PixSearch's tokens and look all ids up.
 
     Raises:
         ValueError: the tokenizer has tokens for which the backbone has no rows.
     """
-    rows = backbone.get_input_embeddings().num_embeddings
+    tokenizer, mapping = light.tokenizer, options.token_mapping
     if len(tokenizer) > rows:
         raise ValueError(
             f"model.language_model={options.language_model}: its tokenizer has {len(tokenizer)} "
             f"tokens, its embedding {rows} rows; the two are of different models"
         )
-    mapping = options.token_mapping
     add_special_tokens(tokenizer, mapping)
-    return find_token_ids(tokenizer, image_token_id=backbone.config.image_token_id, mapping=mapping)
+    image = light.backbone.image_token_id
+    return find_token_ids(tokenizer, image_token_id=image, mapping=mapping)

@@ -20,7 +20,6 @@ from transformers import (
 from pixsearch.chat import ChatRenderer
 from pixsearch.config import (
     GenerationOptions,
-    GroundBy,
     LossOptions,
     ModelOptions,
     PolicyOptions,
@@ -45,6 +44,7 @@ from pixsearch.model.losses import (
 from pixsearch.model.new_rows import NewTokenRows
 from pixsearch.model.output import PixSearchOutput
 from pixsearch.model.packing import Packing
+from pixsearch.model.renderer import renderer_of
 from pixsearch.model.segmenters import segmenter_kind
 from pixsearch.queries import AnySearcher
 
@@ -163,14 +163,7 @@ class PixSearch(DecodesMasks, PreTrainedModel):
     def renderer(self) -> ChatRenderer:
         """The one renderer for this model's tokens and template."""
         if self._renderer is None:
-            fixed = self.family.fixed_layout
-            self._renderer = ChatRenderer(
-                self.tokenizer,
-                self.config.ids,
-                num_image_tokens=fixed.num_tokens if fixed else None,
-                template=self.config.chat_template,
-                ground_by=GroundBy(self.config.ground_by),
-            )
+            self._renderer = renderer_of(self.config, self.tokenizer)
         return self._renderer
 
     def get_input_embeddings(self) -> nn.Module:

@@ -24,7 +24,7 @@ from pixsearch.training.order import BatchOrder, approximate_length, micro_batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Prepared:
+class Prepared:
     """What a step needs: its micro-batches, and those of its images that are not encoded yet."""
 
     batches: list[Batch]
@@ -65,7 +65,7 @@ class BatchSource:
             limit_gib=run.feature_cache_gib,
             half=run.feature_cache_half,
         )
-        self._ahead = Ahead(self._prepare, last=stage.steps - 1, enabled=run.decode_ahead)
+        self._ahead = Ahead(self.prepare, last=stage.steps - 1, enabled=run.decode_ahead)
 
     def of_step(self, step: int) -> list[Batch]:
         """This process's micro-batches of a step; their images are encoded together."""
@@ -75,7 +75,8 @@ class BatchSource:
         )
         return prepared.batches
 
-    def _prepare(self, step: int) -> _Prepared:
+    def prepare(self, step: int) -> Prepared:
+        """Draw, render and decode what a step needs: all that is done ahead of it."""
         batches = self._draw(step)
         loaders = {
             key: load
@@ -83,7 +84,7 @@ class BatchSource:
             for key, load in zip(batch.image_ids, batch.load_images, strict=True)
             if key not in self._features
         }
-        return _Prepared(batches=batches, images={key: load() for key, load in loaders.items()})
+        return Prepared(batches=batches, images={key: load() for key, load in loaders.items()})
 
     def _draw(self, step: int) -> list[Batch]:
         indices = self._order.indices(0 if self._options.run.overfit_one_batch else step)

@@ -18,7 +18,16 @@ from pixsearch.config import QueryType
 from pixsearch.datasets.example import Example
 from pixsearch.model.pixsearch import PixSearch
 
-COLOURS = ((230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180))
+COLOURS = (
+    (230, 25, 75),
+    (60, 180, 75),
+    (0, 130, 200),
+    (245, 130, 48),
+    (145, 30, 180),
+    (0, 160, 160),
+    (240, 50, 230),
+    (150, 110, 30),
+)  # as many as an example of grounding has phrases
 
 
 @runtime_checkable

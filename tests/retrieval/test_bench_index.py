@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pixsearch.config import BenchIndexOptions, BuildOptions
+from pixsearch.memory import peak_of
 from pixsearch.retrieval.bench.index_building import bench_index
-from pixsearch.retrieval.bench.memory import peak_of
 
 MIB = 2**20
 

@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 
 from pixsearch.config import BenchIndexOptions
-from pixsearch.retrieval.bench.memory import peak_of
+from pixsearch.memory import peak_of
 from pixsearch.retrieval.building.finishing import write_vector_index
 from pixsearch.retrieval.index import VECTORS
 from pixsearch.retrieval.manifest import Identity

@@ -14,26 +14,25 @@ h2 { margin-top: 2.2rem; border-bottom: 1px solid #d5dae2; padding-bottom: .2rem
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .22rem .6rem; text-align: right; border-bottom: 1px solid #e6e9ee }
 th:first-child, td:first-child { text-align: left }
-.paper { color: #7b8494 } .note { color: #596273; font-size: .9em }
-.correct, .abstained, .met { color: #10713c } .hallucination, .guessed, .unmet { color: #b3261e }
-.missing { color: #8a6100 }
+.note { color: #596273; font-size: .9em }
+.tag { background: #dfe6f2; border-radius: 3px; padding: 0 .35rem; font-size: .85em }
 article { display: grid; grid-template-columns: 340px 1fr; gap: 1.2rem; padding: 1rem 0;
           border-bottom: 1px solid #e6e9ee }
-article img { max-width: 100%; border-radius: 4px } .crop { height: 72px; float: left;
-          margin: 0 .7rem .3rem 0 }
-.query { background: #f4f6f9; border-radius: 5px; padding: .5rem .7rem; margin: .5rem 0;
-         overflow: hidden }
-.tag { background: #dfe6f2; border-radius: 3px; padding: 0 .35rem; font-size: .85em }
-.gold { background: #d9f2e2 } figure { display: inline-block; margin: 0 1rem 1rem 0 }
+article img { max-width: 100%; border-radius: 4px }
+figure { display: inline-block; margin: 0 1rem 1rem 0 }
 @media (max-width: 800px) { article { grid-template-columns: 1fr } }
 """
 
 
-def page(title: str, body: Sequence[str]) -> str:
-    """A whole document."""
+def page(title: str, body: Sequence[str], *, style: str = "") -> str:
+    """A whole document.
+
+    Args:
+        style: rules of this kind of page, behind those of all.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n<body>"
         f"<h1>{escape(title)}</h1>\n" + "\n".join(body) + "\n</body></html>\n"
     )
 
