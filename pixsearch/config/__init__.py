@@ -10,6 +10,7 @@ from pixsearch.config.choices import (
     Backend,
     ChatStyle,
     Control,
+    CragMmProtocol,
     Decay,
     ForcedFirst,
     Foundation,
