@@ -184,8 +184,8 @@ class Control(StrEnum):
     shuffled_passages = "shuffled_passages"  # what another whole image found, none in common
 
 
-class CragMmProtocol(StrEnum):
-    """Which of CRAG-MM's two official scorers is followed (pixsearch/evaluation/metrics/crag_mm.py)."""
+class CragMMProtocol(StrEnum):
+    """Which of CRAG-MM's two official scorers is followed."""
 
     kit = "kit"  # the KDD Cup's starter kit: turns after two failures count as missing everywhere
     paper = "paper"  # facebookresearch/CRAG-MM: they do so in the conversation score alone

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from pixsearch.config import CragMmProtocol
+from pixsearch.config import CragMMProtocol
 from pixsearch.evaluation.metrics.truthfulness import (
     Truthfulness,
     Verdict,
@@ -49,9 +49,9 @@ def says_unknown_kit(answer: str) -> bool:
     return "i don't know" in answer.lower()
 
 
-UNKNOWN_TESTS: dict[CragMmProtocol, Callable[[str], bool]] = {
-    CragMmProtocol.kit: says_unknown_kit,
-    CragMmProtocol.paper: says_unknown,
+UNKNOWN_TESTS: dict[CragMMProtocol, Callable[[str], bool]] = {
+    CragMMProtocol.kit: says_unknown_kit,
+    CragMMProtocol.paper: says_unknown,
 }
 
 
@@ -101,7 +101,7 @@ def stop_early(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def conversation_scores(
-    conversations: Sequence[Sequence[Verdict]], protocol: CragMmProtocol
+    conversations: Sequence[Sequence[Verdict]], protocol: CragMMProtocol
 ) -> ConversationScores:
     """Scores of conversations whose turns are in order; a single-turn one is a list of one verdict.
 
@@ -110,15 +110,15 @@ def conversation_scores(
 
     >>> wrong, right = Verdict.HALLUCINATION, Verdict.CORRECT
     >>> talks = [[wrong, wrong, right], [right]]
-    >>> paper = conversation_scores(talks, CragMmProtocol.paper)
-    >>> kit = conversation_scores(talks, CragMmProtocol.kit)
+    >>> paper = conversation_scores(talks, CragMMProtocol.paper)
+    >>> kit = conversation_scores(talks, CragMMProtocol.kit)
     >>> paper.turns.accuracy, kit.turns.accuracy, round(kit.conversation_score, 3)
     (0.5, 0.25, 0.167)
     """
     if not conversations:
         raise ValueError("scores of no conversations are not defined")
     stopped = [stop_early(verdicts) for verdicts in conversations]
-    counted = stopped if protocol is CragMmProtocol.kit else conversations
+    counted = stopped if protocol is CragMMProtocol.kit else conversations
     stops = [first_stop(verdicts) for verdicts in conversations]
     is_cut = [
         stop is not None and stop < len(verdicts)

@@ -5,6 +5,7 @@
 can be found in vain. `gmiou` is partonomy's, over the masks of one image at a time.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,10 +94,9 @@ def confusion(
         )
     predicted = prediction[counted].astype(np.int64)
     predicted[(predicted < 0) | (predicted >= num_classes)] = num_classes
-    cells = np.bincount(
-        true * (num_classes + 1) + predicted, minlength=num_classes**2 + num_classes
-    )
-    return cells.reshape(num_classes, num_classes + 1).astype(np.int64)
+    shape = (num_classes, num_classes + 1)
+    cells = np.bincount(np.ravel_multi_index((true, predicted), shape), minlength=math.prod(shape))
+    return cells.reshape(shape)
 
 
 def semseg_miou(counts: Confusion) -> SemanticScores:

@@ -101,8 +101,9 @@ def flashrag_overlap(answer: str, golds: Collection[str]) -> PrecisionRecallF1:
     """FlashRAG's: HotpotQA's rule on every benchmark; the best precision, recall and F1 each of any
     gold, so that the three need not belong together.
 
-    >>> flashrag_overlap("a cat and a dog", ["cat", "big black dog and cat"])
-    PrecisionRecallF1(precision=1.0, recall=1.0, f1=0.75)
+    >>> found = flashrag_overlap("a cat and a dog", ["cat", "big black dog and cat"])
+    >>> found.precision, found.recall, round(found.f1, 3)
+    (1.0, 1.0, 0.75)
     """
     found = [NOTHING, *(hotpotqa_overlap(answer, gold) for gold in golds)]
     return PrecisionRecallF1(
@@ -118,8 +119,8 @@ def popqa_accuracy(answer: str, possible_answers: Collection[str]) -> bool:
     The answer keeps its case; the possible answer is tried as it is, in lower case, and with its
     first letter alone upper case.
 
-    >>> popqa_accuracy("The politician", ["Politician"]), popqa_accuracy("POLITICIAN", ["politician"])
-    (True, False)
+    >>> [popqa_accuracy(said, ["Politician"]) for said in ("a politician", "POLITICIAN")]
+    [True, False]
     """
     line = answer.removeprefix("\n\n").split("\n")[0]
     spellings = {way(gold) for gold in possible_answers for way in (str, str.lower, str.capitalize)}

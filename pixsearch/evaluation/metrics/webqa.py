@@ -13,19 +13,21 @@ from enum import StrEnum
 from pixsearch.evaluation.metrics.normalisation import NUMBERS
 from pixsearch.evaluation.metrics.text_qa import PrecisionRecallF1, bag_overlap, support_overlap
 
-COLOURS = frozenset(
-    """amber aqua azure beige black blond blonde blue bronze brown burgundy copper cream crimson
+_COLOURS = """
+    amber aqua azure beige black blond blonde blue bronze brown burgundy copper cream crimson
     cyan gold golden gray green grey indigo ivory lavender lime magenta maroon mauve navy ochre
     olive orange pink purple red rose rust scarlet silver tan teal transparent turquoise violet
-    white yellow""".split()
-)
-SHAPES = frozenset(
-    """arch arched ball bell bow circle circular concave cone conical convex crescent cross cube
+    white yellow
+"""
+_SHAPES = """
+    arch arched ball bell bow circle circular concave cone conical convex crescent cross cube
     cuboid curve curved cylinder cylindrical diamond disc dome domed dot ellipse flat flower globe
     heart hexagon hexagonal hook horseshoe oblong octagon octagonal oval pentagon pentagonal point
     pointed pyramid rectangle rectangular rhombus ring round rounded semicircle sphere spherical
-    spiral square star straight teardrop torus triangle triangular tube wavy""".split()
-)
+    spiral square star straight teardrop torus triangle triangular tube wavy
+"""
+COLOURS = frozenset(_COLOURS.split())
+SHAPES = frozenset(_SHAPES.split())
 YES_NO = frozenset({"yes", "no"})
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation.replace(".", ""))
