@@ -82,10 +82,10 @@ def grefcoco_scores(expressions: Sequence[Expression]) -> GrefScores:
     return GrefScores(
         giou=_mean([each.iou for each in expressions]),
         ciou=intersection / union if union else None,
-        target_accuracy=_mean([each.predicts_target for each in targets]),
-        no_target_accuracy=_mean([not each.predicts_target for each in others]),
+        target_accuracy=_mean([float(each.predicts_target) for each in targets]),
+        no_target_accuracy=_mean([float(not each.predicts_target) for each in others]),
         precision_at={
-            threshold: _mean([each.iou >= threshold for each in targets])
+            threshold: _mean([float(each.iou >= threshold) for each in targets])
             for threshold in THRESHOLDS
         },
         n=len(expressions),

@@ -108,9 +108,9 @@ def numerical_match(answer: str, accepted: Range) -> bool:
     """A number within the range, ends included; or a range that lies within it, or whose
     intersection over union with it is at least a half.
 
-    >>> numerical_match("about 10 km", (9, 11)), numerical_match("0 to 2", (1, 2))
+    >>> numerical_match("about 10 km", (9.0, 11.0)), numerical_match("0 to 2", (1.0, 2.0))
     (True, True)
-    >>> numerical_match("1 to 3", (2, 4)), numerical_match("no idea", (-1, 1))
+    >>> numerical_match("1 to 3", (2.0, 4.0)), numerical_match("no idea", (-1.0, 1.0))
     (False, True)
     """
     said = parse_numbers(answer)
