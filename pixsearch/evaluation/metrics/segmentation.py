@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Integer
 
 Mask = Bool[np.ndarray, "height width"]
 
@@ -56,9 +56,15 @@ def object_size(area: int, *, height: int, width: int) -> ObjectSize:
 
 
 def overlap(
-    prediction: Mask | None, target: Bool[np.ndarray, "target_height target_width"]
+    prediction: Mask | None,
+    target: Bool[np.ndarray, "target_height target_width"],
+    *,
+    ignored: Bool[np.ndarray, "target_height target_width"] | None = None,
 ) -> Overlap:
     """Overlap of one phrase; a missing prediction is an empty mask, whose union is the target.
+
+    Args:
+        ignored: pixels that count for nothing (label 255 of ReasonSeg, ADE20K and COCO-Stuff).
 
     Raises:
         ValueError: the masks differ in size.
@@ -68,13 +74,32 @@ def overlap(
     >>> overlap(None, np.array([[False, True, True]]))
     Overlap(intersection=0, union=2)
     """
+    counted = target if ignored is None else target & ~ignored
     if prediction is None:
-        return Overlap(intersection=0, union=int(target.sum()))
+        return Overlap(intersection=0, union=int(counted.sum()))
     if prediction.shape != target.shape:
         raise ValueError(f"the predicted mask is {prediction.shape}, its target {target.shape}")
+    predicted = prediction if ignored is None else prediction & ~ignored
     return Overlap(
-        intersection=int((prediction & target).sum()), union=int((prediction | target).sum())
+        intersection=int((predicted & counted).sum()), union=int((predicted | counted).sum())
     )
+
+
+def polygon_target(
+    times_covered: Integer[np.ndarray, "height width"], *, lisa_compat: bool = False
+) -> Mask:
+    """The target mask of an object that is drawn as several polygons: their union.
+
+    Args:
+        times_covered: how many of the polygons cover each pixel.
+        lisa_compat: as LISA, GLaMM and PLUM score it: pixels of more than one polygon are no part
+            of the target, so that a perfect mask with overlapping polygons does not reach IoU 1.
+
+    >>> times = np.array([[1, 2, 0]])
+    >>> polygon_target(times).tolist(), polygon_target(times, lisa_compat=True).tolist()
+    ([[True, True, False]], [[True, False, False]])
+    """
+    return times_covered == 1 if lisa_compat else times_covered > 0
 
 
 def match_in_order(

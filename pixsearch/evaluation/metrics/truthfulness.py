@@ -5,11 +5,12 @@ The judge is rule-based: a normalised exact match with the gold answer or an ali
 """
 
 import re
-import string
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from pixsearch.evaluation.metrics.normalisation import squad
 
 MAX_ANSWER_WORDS = 12  # a longer answer is wrong, so that listing candidates does not pay
 
@@ -50,16 +51,6 @@ def says_unknown(answer: str) -> bool:
     return "i dont know" in plain or "i do not know" in plain
 
 
-def normalise(answer: str) -> str:
-    """Lower case, without punctuation and articles, single spaces.
-
-    >>> normalise("  The Velkor-Lamp, ")
-    'velkorlamp'
-    """
-    without_punctuation = answer.lower().translate(str.maketrans("", "", string.punctuation))
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", without_punctuation).split())
-
-
 def judge(answer: str, gold: str, aliases: Sequence[str] = ()) -> Verdict:
     """The verdict on one answer to an answerable question.
 
@@ -70,8 +61,8 @@ def judge(answer: str, gold: str, aliases: Sequence[str] = ()) -> Verdict:
         return Verdict.MISSING
     if len(answer.split()) > MAX_ANSWER_WORDS:
         return Verdict.HALLUCINATION
-    accepted = {normalise(text) for text in (gold, *aliases)}
-    return Verdict.CORRECT if normalise(answer) in accepted else Verdict.HALLUCINATION
+    accepted = {squad(text) for text in (gold, *aliases)}
+    return Verdict.CORRECT if squad(answer) in accepted else Verdict.HALLUCINATION
 
 
 def truthfulness(verdicts: Sequence[Verdict]) -> Truthfulness:

@@ -7,7 +7,6 @@ from pixsearch.evaluation.metrics.truthfulness import (
     abstention,
     hallucination_when_attempted,
     judge,
-    normalise,
     precision_recall,
     says_unknown,
     truthfulness,
@@ -50,11 +49,6 @@ def test_answers_over_twelve_words_are_wrong():
     twelve = " ".join(["word"] * 12)
     assert judge(twelve, twelve) is Verdict.CORRECT
     assert judge(f"{twelve} word", f"{twelve} word") is Verdict.HALLUCINATION
-
-
-@given(st.text(max_size=60))
-def test_normalising_twice_changes_nothing(text):
-    assert normalise(normalise(text)) == normalise(text)
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
