@@ -176,6 +176,7 @@ def test_silent_evidence_may_end_in_an_abstention(tmp_path, source):
     (silent,) = [each for each in load(output, "train") if each.id == "toy/silent"]
     assert silent.conversation.messages[-1].parts[-1] == Text(text="I don't know")
     assert counts.abstained == {"toy": 1}
+    assert "end in the abstention\ntoy  1" in counts.table()
 
 
 def test_broken_records_are_listed(tmp_path: Path, source: RetrievalOptions) -> None:
