@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath
+from os.path import basename, splitext
+from pathlib import Path
 
 from pixsearch.config import DatasetOptions
 from pixsearch.datasets import open_dataset
@@ -27,7 +28,7 @@ def known_image(image_id: str) -> str:
     >>> known_image("own/cup.jpg")
     'own/cup.jpg'
     """
-    stem = PurePath(image_id).stem
+    stem = splitext(basename(image_id))[0]
     for kind, pattern in _OFFICIAL_NAMES.items():
         if match := pattern.fullmatch(stem):
             return f"{kind}/{match.group(1)}"

@@ -12,7 +12,7 @@ from PIL import Image
 from pixsearch.datasets.files import decode_image, image_key
 
 _FIRST_ID = 10_000_000  # an image's line is its id modulo this
-_SOURCE = "fetch imgs.7z.001 to .051 of WebQA (data/README.md) and unpack them together"
+_SOURCE = "fetch all of WebQA's imgs.7z.001, .002, … (data/README.md) and unpack them together"
 
 
 def webqa_image_id(root: Path, image_id: int) -> str:
