@@ -55,6 +55,7 @@ class Counts:
         for title, counter in (
             ("quarantined for", self.reasons),
             ("searches", self.searches),
+            ("end in the abstention", Counter({(k,): n for k, n in self.abstained.items()})),
             ("leaks", self.leaks),
         ):
             if counter:

@@ -16,10 +16,12 @@ from pixsearch.config import (
     WhenSilent,
 )
 from pixsearch.datasets.files import JsonLines
+from pixsearch.datasets.questions import QUESTION_READERS
 from pixsearch.datasets.trajectories import load
 from pixsearch.trajectories.build import build_trajectories
 from pixsearch.trajectories.running import FOLDER
 from pixsearch.trajectories.teacher.request import TeacherUnavailable
+from tests.datasets.questions.make_fixtures import FIXTURES
 from tests.trajectories.teacher_server import Act, serving
 from tests.trajectories.toys import know, options_of, write_questions
 
@@ -174,6 +176,7 @@ def test_silent_evidence_may_end_in_an_abstention(tmp_path, source):
     (silent,) = [each for each in load(output, "train") if each.id == "toy/silent"]
     assert silent.conversation.messages[-1].parts[-1] == Text(text="I don't know")
     assert counts.abstained == {"toy": 1}
+    assert "end in the abstention\ntoy  1" in counts.table()
 
 
 def test_broken_records_are_listed(tmp_path: Path, source: RetrievalOptions) -> None:
@@ -225,6 +228,40 @@ def test_what_is_held_out_is_not_built(tmp_path: Path, source: RetrievalOptions)
         build_trajectories(options_of(root, source, server.url, output, held_out=apart))
         assert not any("boat 1" in asked.fields["question"] for asked in server.asked)
     assert left_out(output) == REASONS | {"1": ("leaks", "leak_question")}
+
+
+def test_all_seven_sets_can_be_built_from(tmp_path: Path, source: RetrievalOptions) -> None:
+    """In their official layouts: what is held out of them, or has no answer, is left out."""
+
+    def script(asked):
+        return Act(text='{"needs_search": false, "kind": "visual_attribute"}')
+
+    splits = {"oven": "entity_train", "crag_mm/single": "validation", "crag_mm/multi": "validation"}
+    names = ("textvqa", "infoseek", "webqa", "okvqa", "aokvqa", *splits)
+    sources = {name.replace("/", "_"): official(name, splits.get(name, "train")) for name in names}
+    apart = {"textvqa": official("textvqa", "val"), "oven": official("oven", "query_val")}
+    apart["crag_mm"] = official("crag_mm/single", "public_test")
+    root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
+    with serving(script) as server:
+        options = options_of(root, source, server.url, output, held_out=apart)
+        counts = build_trajectories(replace(options, sources=sources))
+        asked = [each.fields["question"] for each in server.asked]
+    built = {(row["source"], row["without_search"] > 0) for row in counts.to_json()["questions"]}
+    assert {(name, True) for name in sources} <= built
+    examples = load(output, "train")
+    assert len({example.id for example in examples}) == len(examples) >= 12
+    for example in examples:
+        assert example.load_image is None or example.load_image().size == (12, 8)
+    held_out = {question.question for question in QUESTION_READERS["textvqa"](TEXTVQA, "val")}
+    assert held_out.isdisjoint(asked)
+
+
+TEXTVQA = FIXTURES / "textvqa"
+
+
+def official(name: str, split: str) -> QuestionSourceOptions:
+    reader = name.split("/")[0]
+    return QuestionSourceOptions(reader=reader, root=str(FIXTURES / name), split=split)
 
 
 def test_earlier_answers_are_context(tmp_path: Path, source: RetrievalOptions) -> None:
