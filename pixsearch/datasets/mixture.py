@@ -43,12 +43,13 @@ class Mixture:
     A draw hangs on no other: workers, processes and a resumed run agree.
 
     Args:
+        datasets: sequences of examples, by name; none is looked into before it is drawn.
         weights: share of samples drawn, by dataset; they need not sum to one, zero leaves out.
     """
 
     def __init__(
         self,
-        datasets: Mapping[str, Sequence[Example]],
+        datasets: Mapping[str, Sequence],
         weights: Mapping[str, float],
         *,
         seed: int,
@@ -117,7 +118,7 @@ class Mixture:
         return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
-def _rows_by_image(dataset: Sequence[Example]) -> list[Int64[np.ndarray, " _rows"]]:
+def _rows_by_image(dataset: Sequence) -> list[Int64[np.ndarray, " _rows"]]:
     """The rows of each image, and those without one each alone, in the order of the dataset."""
     rows: dict[object, list[int]] = {}
     for row in range(len(dataset)):
@@ -162,7 +163,7 @@ def _largest_remainder(shares: Mapping[str, Fraction], length: int) -> dict[str,
     return quotas
 
 
-def _check(datasets: Mapping[str, Sequence[Example]], weights: Mapping[str, float]) -> None:
+def _check(datasets: Mapping[str, Sequence], weights: Mapping[str, float]) -> None:
     for name, weight in weights.items():
         if name not in datasets:
             known = ", ".join(datasets)

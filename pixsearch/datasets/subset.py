@@ -5,8 +5,11 @@ from collections.abc import Iterable, Sequence
 from pixsearch.datasets.example import Example
 
 
-class SomeExamples(Sequence[Example]):
-    """The examples of a dataset at `rows`, in that order."""
+class SomeExamples(Sequence):
+    """The examples of a dataset at `rows`, in that order.
+
+    The base is a bare `Sequence`, as that of `LazyExamples` is.
+    """
 
     def __init__(self, dataset: Sequence, rows: Sequence[int]) -> None:
         self._dataset = dataset
