@@ -27,12 +27,14 @@ from pixsearch.evaluation.metrics.mean import harmonic_mean, mean_of
 from pixsearch.evaluation.metrics.oven import OvenItem, Part, oven_scores
 from pixsearch.evaluation.metrics.truthfulness import Verdict
 from pixsearch.evaluation.metrics.webqa import Category, webqa_local_accuracy
+from tests.evaluation.metrics.properties import few_examples
 
 SCORES = st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=20)
 TALK = st.lists(st.sampled_from(list(Verdict)), min_size=1, max_size=6)
 RIGHT, WRONG, MISSING = Verdict.CORRECT, Verdict.HALLUCINATION, Verdict.MISSING
 
 
+@few_examples
 @given(SCORES)
 def test_missing_predictions_are_counted_and_never_help(scores):
     ours, official = mean_of(scores), mean_of(scores, official_missing=True)
@@ -42,6 +44,7 @@ def test_missing_predictions_are_counted_and_never_help(scores):
         assert 0 <= ours.mean <= official.mean + 1e-12 <= 1 + 1e-9
 
 
+@few_examples
 @given(st.floats(0.01, 1), st.floats(0.01, 1))
 def test_the_harmonic_mean_lies_between_and_below_the_plain_one(first, second):
     mean = harmonic_mean(first, second)
@@ -67,6 +70,7 @@ def test_infoseek_reads_ranges_in_both_forms():
     assert gold_range([{"wikidata": 1, "range": [0, 2]}]) == (0.0, 2.0)
 
 
+@few_examples
 @given(st.text(max_size=20))
 def test_any_text_is_read_as_numbers(text):
     found = parse_numbers(text)
@@ -77,6 +81,7 @@ def test_a_second_point_ends_a_number():
     assert parse_numbers("-.5.2") == -0.5  # the official script fails here
 
 
+@few_examples
 @given(st.floats(-100, 100), st.floats(0, 100))
 def test_a_number_within_the_range_is_right(low, width):
     low, high = round(low, 2), round(low + width, 2)
@@ -117,6 +122,7 @@ def test_webqa_counts_only_words_of_the_category():
     assert webqa_local_accuracy("two or 3", "2", Category.NUMBER) == pytest.approx(2 / 3)
 
 
+@few_examples
 @given(TALK)
 def test_stopping_early_never_adds_a_hallucination_or_a_right_answer(talk):
     stopped = stop_early(talk)
@@ -125,6 +131,7 @@ def test_stopping_early_never_adds_a_hallucination_or_a_right_answer(talk):
     assert stop_early(stopped) == stopped
 
 
+@few_examples
 @given(st.lists(TALK, min_size=1, max_size=5))
 def test_the_protocols_share_the_conversation_score(talks):
     kit, paper = (conversation_scores(talks, protocol) for protocol in CragMMProtocol)

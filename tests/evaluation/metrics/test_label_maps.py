@@ -15,12 +15,14 @@ from pixsearch.evaluation.metrics.semantic_segmentation import (
     refseg_present,
     semseg_miou,
 )
+from tests.evaluation.metrics.properties import few_examples
 
 MASKS = arrays(bool, (3, 4))
 LABELS = arrays(np.int64, (3, 4), elements=st.sampled_from([0, 1, 2, 255]))
 EMPTY = Overlap(intersection=0, union=0)
 
 
+@few_examples
 @given(MASKS, MASKS, MASKS)
 def test_ignored_pixels_count_for_nothing(prediction, target, ignored):
     kept = overlap(prediction & ~ignored, target & ~ignored)
@@ -35,6 +37,7 @@ def test_a_perfect_mask_of_overlapping_polygons_fails_by_lisas_count():
     assert overlap(perfect, polygon_target(times, lisa_compat=True)).iou == 0.7
 
 
+@few_examples
 @given(LABELS)
 def test_perfect_labels_have_a_miou_of_one(labels):
     scores = semseg_miou(confusion(labels, labels, num_classes=3))
@@ -43,6 +46,7 @@ def test_perfect_labels_have_a_miou_of_one(labels):
         assert iou == (1 if (labels == label).any() else None)
 
 
+@few_examples
 @given(st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=3))
 def test_miou_is_taken_over_the_set_by_class(images):
     counts = sum(confusion(predicted, labels, num_classes=3) for predicted, labels in images)

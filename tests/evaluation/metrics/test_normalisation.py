@@ -11,22 +11,26 @@ from pixsearch.evaluation.metrics.normalisation import (
     squad,
     vqa,
 )
+from tests.evaluation.metrics.properties import few_examples
 
 TEXTS = st.text(max_size=40)
 
 
+@few_examples
 @given(TEXTS)
 def test_normalising_twice_changes_nothing(text):
     for normalise in (squad, caseless):
         assert normalise(normalise(text)) == normalise(text)
 
 
+@few_examples
 @given(st.text(st.characters(codec="ascii"), max_size=40))
 def test_case_does_not_matter(text):
     for normalise in (squad, nq_open, caseless, evalai, vqa, encyclopedic_vqa):
         assert normalise(text.upper()) == normalise(text.lower())
 
 
+@few_examples
 @given(TEXTS)
 def test_no_space_is_left_around_an_answer_or_doubled_in_it(text):
     for normalise in (squad, nq_open, evalai, vqa, encyclopedic_vqa):

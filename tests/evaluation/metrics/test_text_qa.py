@@ -16,6 +16,7 @@ from pixsearch.evaluation.metrics.text_qa import (
     token_f1,
     token_overlap,
 )
+from tests.evaluation.metrics.properties import few_examples
 
 WORDS = st.sampled_from(["red", "blue", "yes", "no", "the", "Obama", "5", "-"])
 ANSWERS = st.lists(WORDS, max_size=4).map(" ".join)
@@ -23,6 +24,7 @@ GOLDS = st.lists(ANSWERS, min_size=1, max_size=3)
 WORDED = st.lists(st.sampled_from(["red", "blue", "Obama"]), min_size=1, max_size=4).map(" ".join)
 
 
+@few_examples
 @given(ANSWERS, GOLDS)
 def test_scores_lie_between_zero_and_one(answer, golds):
     overlap = flashrag_overlap(answer, golds)
@@ -30,6 +32,7 @@ def test_scores_lie_between_zero_and_one(answer, golds):
     assert all(0 <= score <= 1 for score in scores)
 
 
+@few_examples
 @given(WORDED, GOLDS)
 def test_a_gold_answer_has_the_best_score(answer, golds):
     golds = [*golds, answer]
@@ -39,6 +42,7 @@ def test_a_gold_answer_has_the_best_score(answer, golds):
     assert flashrag_overlap(answer, golds).f1 == 1
 
 
+@few_examples
 @given(ANSWERS, GOLDS)
 def test_neither_the_order_of_golds_nor_case_matters(answer, golds):
     other = [gold.upper() for gold in reversed(golds)]
@@ -47,6 +51,7 @@ def test_neither_the_order_of_golds_nor_case_matters(answer, golds):
     assert flashrag_overlap(answer, golds) == flashrag_overlap(answer.lower(), other)
 
 
+@few_examples
 @given(ANSWERS, ANSWERS)
 def test_f1_is_symmetric_and_hotpotqas_is_never_higher(answer, gold):
     assert token_overlap(answer, gold).f1 == pytest.approx(token_overlap(gold, answer).f1)
@@ -102,6 +107,7 @@ def test_joint_and_group_scores():
     assert musique_group_score(0.5, [False, True], [True, False]) == 0
 
 
+@few_examples
 @given(ANSWERS, GOLDS)
 def test_where_dpr_finds_words_kilt_finds_letters(passage, golds):
     worded = [gold for gold in golds if gold.replace("-", "").strip()]

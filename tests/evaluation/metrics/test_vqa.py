@@ -13,12 +13,14 @@ from pixsearch.evaluation.metrics.vqa import (
     textvqa_exact_match,
     vqa_accuracy,
 )
+from tests.evaluation.metrics.properties import few_examples
 
 WORDS = ["red", "blue", "two", "2", "a dog", "Dog", "dont"]
 PEOPLE = st.lists(st.sampled_from(WORDS), min_size=10, max_size=10)
 IDS = st.lists(st.integers(0, 3), min_size=1, max_size=6)
 
 
+@few_examples
 @given(st.sampled_from(WORDS), PEOPLE)
 def test_soft_accuracy_is_a_fraction_and_order_does_not_matter(answer, people):
     for accuracy in (vqa_accuracy, evalai_accuracy, direct_answer_score):
@@ -26,6 +28,7 @@ def test_soft_accuracy_is_a_fraction_and_order_does_not_matter(answer, people):
         assert accuracy(answer, people) == accuracy(answer, people[::-1])
 
 
+@few_examples
 @given(st.sampled_from(WORDS))
 def test_what_all_people_say_is_right(answer):
     people = [answer] * 10
@@ -78,6 +81,7 @@ def test_a_question_without_people_is_refused():
         vqa_accuracy("red", [])
 
 
+@few_examples
 @given(IDS, IDS, st.integers(0, 8))
 def test_relaxed_overlap_grows_with_the_window(generated, gold, window):
     narrow = relaxed_token_overlap(generated, gold, window=window)
@@ -85,6 +89,7 @@ def test_relaxed_overlap_grows_with_the_window(generated, gold, window):
     assert 0 <= narrow.f1 <= wide.f1 <= 1
 
 
+@few_examples
 @given(IDS)
 def test_the_gold_ids_themselves_are_right(gold):
     assert relaxed_token_overlap(gold, gold, window=len(gold)).f1 == 1
