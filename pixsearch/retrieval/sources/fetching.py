@@ -8,6 +8,7 @@ two connections to upload.wikimedia.org and 25 Mbit/s together, and that `Retry-
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -78,7 +79,7 @@ class Fetcher:
         )
         self._bandwidth = _Bandwidth(options.megabits_per_second)
         self._stopped = threading.Event()
-        self._quiet_until = 0.0  # by time.monotonic(), for all threads
+        self._quiet = _Quiet()
 
     def stop(self) -> None:
         """Give up what is being waited for, in all threads."""
@@ -96,28 +97,33 @@ class Fetcher:
         """
         attempts = self._options.attempts
         for attempt in range(1, attempts + 1):
-            self._sleep(self._quiet_until - time.monotonic())
+            self._quiet.wait(self._sleep)
             try:
                 return Fetched(data=self._attempt(url), attempts=attempt)
             except _Transient as failure:
+                self._heed(failure.wait, url)
                 if attempt == attempts:
                     kind = UnusableImageError if failure.answered else UnreachableError
                     raise kind(f"{failure}, {attempts} times") from failure
-                self._wait(attempt, failure.wait, url)
+                if failure.wait is None:
+                    longest = self._options.back_off * 2 ** (attempt - 1)
+                    self._sleep(longest * random.uniform(0.5, 1))
         raise AssertionError("at least one attempt is made")
 
-    def _wait(self, attempt: int, asked: float | None, url: str) -> None:
-        """What the server asks for holds for all threads, for it is they together that it means."""
+    def _heed(self, asked: float | None, url: str) -> None:
+        """Keep the quiet that a server asks for, be it for another attempt or for the next image.
+
+        Raises:
+            ServerBusyError: it is more than `longest_wait`.
+        """
         if asked is None:
-            longest = self._options.back_off * 2 ** (attempt - 1)
-            self._sleep(longest * random.uniform(0.5, 1))
-        elif asked > self._options.longest_wait:
+            return
+        if asked > self._options.longest_wait:
             raise ServerBusyError(
                 f"{url}: the server asks to wait for {asked:.0f} s, images.longest_wait is "
                 f"{self._options.longest_wait:.0f}; run the same command later, it goes on"
             )
-        else:
-            self._quiet_until = max(self._quiet_until, time.monotonic() + asked)
+        self._quiet.extend(asked)
 
     def _sleep(self, seconds: float) -> None:
         if seconds > 0 and self._stopped.wait(seconds):
@@ -152,6 +158,24 @@ class Fetcher:
             self._sleep(pause)
             deadline += pause  # the server is not to blame for it
         return bytes(body)
+
+
+class _Quiet:
+    """A time without requests from any thread, for it is they together that a server means."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until = 0.0  # by time.monotonic()
+
+    def extend(self, seconds: float) -> None:
+        """No request for so long from now on."""
+        with self._lock:
+            self._until = max(self._until, time.monotonic() + seconds)
+
+    def wait(self, sleep: Callable[[float], None]) -> None:
+        """Sleep until it is over, also if another thread extends it meanwhile."""
+        while (left := self._until - time.monotonic()) > 0:
+            sleep(left)
 
 
 class _Bandwidth:

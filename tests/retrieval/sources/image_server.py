@@ -103,6 +103,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._ok("77")
 
+    def _always_busy(self, seconds: str) -> None:
+        """429 with Retry-After, however often it is asked."""
+        self._send(429, b"slow down", type="text/plain", Retry_After=seconds)
+
     def _flaky(self, failures: str) -> None:
         """503 so many times, then the picture."""
         if self.server.asked[self.path] <= int(failures):

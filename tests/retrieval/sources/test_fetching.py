@@ -3,6 +3,7 @@
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from pixsearch.retrieval.sources.fetching import (
     StoppedError,
     UnreachableError,
     _Bandwidth,
+    _Quiet,
     user_agent,
 )
 from pixsearch.retrieval.sources.image_files import UnusableImageError
@@ -124,9 +126,34 @@ def test_retry_after_is_obeyed_by_all_threads(server, fetcher):
     assert min(others) - start >= 0.99
 
 
-def test_a_server_that_asks_for_too_much_patience(server):
+def test_retry_after_of_the_last_attempt_holds_for_the_next_image(server):
+    fetcher = Fetcher(replace(OPTIONS, attempts=1))
+    with pytest.raises(UnusableImageError, match="HTTP 429, 1 times"):
+        fetcher.fetch(f"{server.address}/always_busy/1")
+    fetcher.fetch(f"{server.address}/ok/1")
+    fetcher.close()
+    (asked, _), (next_asked, _) = server.times
+    assert next_asked - asked >= 0.99
+
+
+def test_a_quiet_that_is_extended_while_others_wait():
+    quiet, slept = _Quiet(), []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        time.sleep(seconds)
+        if len(slept) == 1:  # another thread is told to wait as well
+            quiet.extend(0.05)
+
+    quiet.extend(0.01)
+    quiet.wait(sleep)
+    assert sum(slept[1:]) > 0.04
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_server_that_asks_for_too_much_patience(server, attempts):
     with pytest.raises(ServerBusyError, match=r"wait for 9999 s, images\.longest_wait is 600"):
-        fetched(server, "/busy/9999")
+        fetched(server, "/busy/9999", attempts=attempts)
 
 
 def test_a_stop_ends_waiting(server):
