@@ -175,6 +175,39 @@ def test_encyclopedic_vqa_that_is_broken(change, message, tmp_path):
         read("encyclopedic_vqa", path)
 
 
+LOCAL_HEADER = 30  # bytes before the name of a member of a zip
+SIZE = 768  # blanks behind the JSON make it so: the place of what follows is written in ASCII
+
+
+def write_zip(path: Path, compression: int) -> bytearray:
+    """Encyclopedic-VQA's archive, to be broken."""
+    member = zipfile.ZipInfo("kb.json")
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr(member, json.dumps(ARTICLES).ljust(SIZE), compression)
+    return bytearray(path.read_bytes())
+
+
+def test_an_archive_with_a_flipped_byte_is_named(tmp_path):
+    path = tmp_path / "kb.zip"
+    packed = write_zip(path, zipfile.ZIP_DEFLATED)
+    packed[LOCAL_HEADER + len("kb.json")] = 0xFF  # a kind of block that deflate does not have
+    path.write_bytes(packed)
+    with pytest.raises(ValueError, match=r"kb\.zip: .*block type; fetch the file again"):
+        read("encyclopedic_vqa", path)
+
+
+def test_an_archive_that_ends_before_its_member_is_named(tmp_path):
+    path = tmp_path / "kb.zip"
+    packed = write_zip(path, zipfile.ZIP_STORED)
+    entry = packed.index(b"PK\x01\x02")
+    packed[entry + 16 : entry + 20] = bytes(4)  # its sum and its rights: all that follows is ASCII
+    packed[entry + 38 : entry + 42] = bytes(4)
+    packed[entry + 20 : entry + 28] = b"\x00\x00\x7f\x00" * 2  # sizes beyond the file's end
+    path.write_bytes(packed)
+    with pytest.raises(ValueError, match=r"kb\.zip: the archive ends too early; fetch the file"):
+        read("encyclopedic_vqa", path)
+
+
 def write_images(path: Path, num: int = 3) -> Path:
     """As `datasets` writes a column of images."""
     rows = {
