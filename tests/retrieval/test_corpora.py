@@ -82,6 +82,28 @@ def test_search_r1_and_flashrag_lines(tmp_path):
     ]
 
 
+TITLED = [
+    # FlashRAG: `contents` is made of the other two
+    ({"title": "Aaron", "text": "A prophet.", "contents": "Aaron\nA prophet."}, "A prophet."),
+    ({"title": "Aaron", "contents": "Aaron\nA prophet."}, "A prophet."),
+    ({"title": "Aaron", "contents": '"Aaron"\nA prophet.'}, "A prophet."),
+    ({"title": 'An "a" b', "contents": '"An ""a"" b"\nA letter.'}, "A letter."),
+    ({"title": "Aaron", "contents": '"Lead us."\nSo they said.'}, '"Lead us."\nSo they said.'),
+    ({"title": "Aaron", "contents": "Aaron"}, "Aaron"),
+    ({"contents": '"Aaron"\nA prophet.'}, "A prophet."),
+]
+
+
+@pytest.mark.parametrize(("fields", "text"), TITLED)
+def test_a_title_is_no_part_of_the_text(fields, text, tmp_path):
+    record = {"id": "0"} | fields
+    lines = write_lines(tmp_path / "wiki.jsonl", record)
+    table = tmp_path / "wiki.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([record]), table)
+    expected = CorpusDocument(id="0", title=fields.get("title", "Aaron"), contents=text)
+    assert read("json_lines", lines) == read("parquet", table) == [expected]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
