@@ -18,7 +18,8 @@ from pixsearch.config import ImageSourceOptions
 from pixsearch.retrieval.retry_after import seconds_to_wait
 from pixsearch.retrieval.sources.image_files import UnusableImageError
 
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another attempt
+TRANSIENT = frozenset({408, 425, 429})  # worth another attempt, like all from 500 on
+SERVER_ERROR = 500
 CONTENT_TYPES = frozenset(
     f"image/{name}" for name in ("jpeg", "jpg", "png", "gif", "webp", "tiff", "bmp", "x-ms-bmp")
 )
@@ -32,8 +33,15 @@ MAX_REDIRECTS = 5
 BITS, MEGA = 8, 1_000_000
 
 
-class UnreachableError(UnusableImageError):
-    """No server answered, in any of the attempts."""
+class DoubtfulError(UnusableImageError):
+    """It may be the network or the server that fails, and not the image.
+
+    No answer, none to the end, or 403, which a server also says to a program that it bars.
+    """
+
+
+class TemporaryError(DoubtfulError):
+    """All attempts were put off: the server itself says that it could answer at another time."""
 
 
 class StoppedError(ValueError):
@@ -55,10 +63,16 @@ class Fetched:
 class _Transient(Exception):
     """An attempt that failed and may be repeated, after `wait` seconds if the server said so."""
 
-    def __init__(self, reason: str, *, wait: float | None = None, answered: bool = True) -> None:
+    def __init__(
+        self, reason: str, *, wait: float | None = None, last: type[DoubtfulError] = DoubtfulError
+    ) -> None:
+        """
+        Args:
+            last: what it is if it was the last attempt.
+        """
         super().__init__(reason)
         self.wait = wait
-        self.answered = answered
+        self.last = last
 
 
 class Fetcher:
@@ -92,7 +106,8 @@ class Fetcher:
         """The file at an address; transient failures are tried again after a growing while.
 
         Raises:
-            UnusableImageError: it is not there, no image, too large, or all attempts failed.
+            UnusableImageError: it is not there, no image or too large.
+            DoubtfulError: all attempts failed, or the server bars us.
             ServerBusyError: the server asks to wait for longer than `longest_wait`.
         """
         attempts = self._options.attempts
@@ -103,8 +118,7 @@ class Fetcher:
             except _Transient as failure:
                 self._heed(failure.wait, url)
                 if attempt == attempts:
-                    kind = UnusableImageError if failure.answered else UnreachableError
-                    raise kind(f"{failure}, {attempts} times") from failure
+                    raise failure.last(f"{failure}, {attempts} times") from failure
                 if failure.wait is None:
                     longest = self._options.back_off * 2 ** (attempt - 1)
                     self._sleep(longest * random.uniform(0.5, 1))
@@ -136,7 +150,7 @@ class Fetcher:
                 _refuse_type(response)
                 return self._body(response)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _Transient(f"no answer ({type(error).__name__})", answered=False) from error
+            raise _Transient(f"no answer ({type(error).__name__})") from error
         except UNUSABLE as error:
             raise UnusableImageError(f"{type(error).__name__}: {error}") from error
         except httpx.TransportError as error:
@@ -212,9 +226,11 @@ def user_agent(contact: str | None) -> str:
 
 def _refuse_status(response: httpx.Response) -> None:
     status = response.status_code
-    if status in TRANSIENT:
+    if status in TRANSIENT or status >= SERVER_ERROR:
         wait = seconds_to_wait(response.headers.get("Retry-After"))
-        raise _Transient(f"HTTP {status}", wait=wait)
+        raise _Transient(f"HTTP {status}", wait=wait, last=TemporaryError)
+    if status == httpx.codes.FORBIDDEN:
+        raise DoubtfulError(f"HTTP {status}")
     if status != httpx.codes.OK:
         raise UnusableImageError(f"HTTP {status}")
 

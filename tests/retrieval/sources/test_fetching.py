@@ -14,10 +14,11 @@ import pytest
 from pixsearch.config import ImageSourceOptions
 from pixsearch.retrieval.retry_after import seconds_to_wait
 from pixsearch.retrieval.sources.fetching import (
+    DoubtfulError,
     Fetcher,
     ServerBusyError,
     StoppedError,
-    UnreachableError,
+    TemporaryError,
     _Bandwidth,
     _Quiet,
     user_agent,
@@ -64,24 +65,25 @@ def test_nobody_is_asked_without_a_contact(contact):
 
 
 @pytest.mark.parametrize(
-    ("path", "reason", "asked"),
+    ("path", "kind", "reason", "asked"),
     [
-        ("/status/404", "HTTP 404", 1),
-        ("/status/403", "HTTP 403", 1),
-        ("/status/206", "HTTP 206", 1),
-        ("/status/500", "HTTP 500, 3 times", 3),
-        ("/status/429", "HTTP 429, 3 times", 3),
-        ("/svg/1", r"content of type image/svg\+xml", 1),
-        ("/large/2", "larger than 1 MB", 1),
-        ("/endless/1", "larger than 1 MB", 1),
-        ("/short/1", r"broken off \(RemoteProtocolError\), 3 times", 3),
-        ("/loop/1", "TooManyRedirects", 6),
+        ("/status/404", UnusableImageError, "HTTP 404", 1),
+        ("/status/403", DoubtfulError, "HTTP 403", 1),
+        ("/status/206", UnusableImageError, "HTTP 206", 1),
+        ("/status/500", TemporaryError, "HTTP 500, 3 times", 3),
+        ("/status/520", TemporaryError, "HTTP 520, 3 times", 3),
+        ("/status/429", TemporaryError, "HTTP 429, 3 times", 3),
+        ("/svg/1", UnusableImageError, r"content of type image/svg\+xml", 1),
+        ("/large/2", UnusableImageError, "larger than 1 MB", 1),
+        ("/endless/1", UnusableImageError, "larger than 1 MB", 1),
+        ("/short/1", DoubtfulError, r"broken off \(RemoteProtocolError\), 3 times", 3),
+        ("/loop/1", UnusableImageError, "TooManyRedirects", 6),
     ],
 )
-def test_what_is_not_taken(server, path, reason, asked):
+def test_what_is_not_taken(server, path, kind, reason, asked):
     with pytest.raises(UnusableImageError, match=reason) as caught:
         fetched(server, path)
-    assert not isinstance(caught.value, UnreachableError)
+    assert type(caught.value) is kind
     assert server.asked[path] == asked
 
 
@@ -100,7 +102,7 @@ def test_a_server_that_is_not_there(fetcher):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    with pytest.raises(UnreachableError, match=r"no answer \(ConnectError\), 3 times"):
+    with pytest.raises(DoubtfulError, match=r"no answer \(ConnectError\), 3 times"):
         fetcher.fetch(f"http://127.0.0.1:{port}/a.jpg")
 
 
