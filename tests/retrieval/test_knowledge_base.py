@@ -40,6 +40,13 @@ def test_a_byte_order_mark_is_no_part_of_the_first_document(tmp_path):
     assert [one.id for one in KnowledgeBase(tmp_path).passages([hits])[0]] == ["a", "b"]
 
 
+def test_a_pair_of_surrogates_is_a_character(tmp_path):
+    path = write_corpus(tmp_path, RECORDS) / "corpus.jsonl"
+    with path.open("a") as file:
+        file.write(r'{"id": "c", "contents": "\ud83d\ude80"}' + "\n")
+    assert KnowledgeBase(tmp_path)["c"].contents == "\U0001f680"
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -54,6 +61,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_document(tmp_path):
         ),
         ("[1, 2]", "a line is"),
         ("\udcff", "a line is"),
+        ('\ufeff{"id": "c", "contents": "x"}', "Unexpected UTF-8 BOM"),
+        (r'{"id": "c", "contents": "x \ud83d"}', r"\ud83d is half of a character"),
+        (r'{"id": "\uDE80", "contents": "x"}', r"\ude80 is half of a character"),
     ],
 )
 def test_broken_line_is_named(line, reason, tmp_path):
