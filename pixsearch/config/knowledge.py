@@ -157,13 +157,16 @@ class ImageSourceOptions:
     attempts: int = 5
     back_off: float = 1.0  # seconds before the second attempt, doubled before each other one
     longest_wait: float = 600.0  # seconds; a server that asks for more ends the run
+    failures_in_a_row: int = 10  # images without an answer, barred or put off, that end the run
     max_megabytes: float = 50.0  # of a file; larger ones are quarantined, like all below
     max_megapixels: float = 80.0
     max_side: int | None = 1024  # pixels; larger images are stored scaled down; null: as they are
     retry_quarantined: bool = False  # ask once more for what failed in an earlier run
 
     def __post_init__(self) -> None:
-        check_at_least(1, "images", self, ("connections", "attempts", "max_side"))
+        check_at_least(
+            1, "images", self, ("connections", "attempts", "failures_in_a_row", "max_side")
+        )
         check_at_least(0, "images", self, ("back_off", "longest_wait"))
         for name in ("megabits_per_second", "timeout", "max_megabytes", "max_megapixels"):
             if (value := getattr(self, name)) is not None and value <= 0:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 SUFFIX = ".rows.npy"  # in the place of .jsonl
 REMEMBERED_FROM = 1_000_000  # documents; fewer are read again within seconds
-VERSION = 1
+VERSION = 2  # another one where opening a corpus refuses more than it did
 HEAD = 4 + hashlib.sha256().digest_size // 8  # version, the stamp, number of documents, the hash
 
 

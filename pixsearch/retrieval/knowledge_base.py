@@ -4,6 +4,7 @@ import codecs
 import hashlib
 import json
 import mmap
+import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pixsearch.queries import Passage
 from pixsearch.retrieval.corpus_rows import (
@@ -21,6 +22,9 @@ from pixsearch.retrieval.corpus_rows import (
     remembered_rows,
 )
 from pixsearch.retrieval.hits import Hit
+from pixsearch.retrieval.image_decoding import UnusableImageError, opened_image
+
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # as JSON escapes it, alone or in a pair
 
 BLOCK = 4096  # bytes of an image's file that are hashed at its start, its middle and its end
 
@@ -134,11 +138,11 @@ class KnowledgeBase:
         """
         self.image_size(document, path)
         try:
-            with Image.open(self.folder / path) as image:
+            with opened_image(self.folder / path) as image:
                 return image.convert("RGB")
-        except (UnidentifiedImageError, OSError) as error:
+        except UnusableImageError as error:
             raise ValueError(
-                f"{self.folder / path} (document {document.id}) does not decode: "
+                f"{self.folder / path} (document {document.id}) {error}: "
                 f"replace it or take it out of {self.corpus_path}"
             ) from error
 
@@ -228,7 +232,9 @@ class KnowledgeBase:
 
     def _parse_line(self, line: bytes, number: int) -> Document:
         try:
-            return _parse(line)
+            document = _parse(line)
+            _refuse_half_pairs(line, document)
+            return document
         except (ValueError, KeyError, AttributeError) as error:
             raise ValueError(
                 f"{self.corpus_path}:{number}: {_reason(error)}; a line is "
@@ -263,7 +269,7 @@ def _key(id: str) -> int:
 
 
 def _parse(line: bytes) -> Document:
-    record = json.loads(line)
+    record = json.loads(line.decode("utf-8"))  # bytes may begin with a mark or be UTF-16
     title, images = record.get("title", ""), record.get("images", [])
     for name in ("id", "contents"):
         if not isinstance(record[name], str) or not record[name].strip():
@@ -283,6 +289,24 @@ def _parse(line: bytes) -> Document:
         document=document,
         chunk=chunk,
     )
+
+
+def _refuse_half_pairs(line: bytes, document: Document) -> None:
+    """JSON can hold half of a surrogate pair, which no encoder and no hash can take.
+
+    Raises:
+        ValueError: the document does.
+    """
+    if SURROGATE.search(line) is None:
+        return
+    for text in (document.id, document.text, document.document, *document.images):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(text[error.start]):04x}"
+            raise ValueError(
+                f"{half} is half of a character: write it as a whole or not"
+            ) from error
 
 
 def _place(record: dict[str, Any]) -> tuple[str, int]:

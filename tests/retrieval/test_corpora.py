@@ -18,6 +18,8 @@ from pixsearch.retrieval import importing
 from pixsearch.retrieval.corpora import READERS, CorpusDocument, json_object
 from pixsearch.retrieval.importing import import_corpus
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
+from tests.retrieval.sources.image_server import picture
+from tests.retrieval.sources.test_image_files import bomb, talkative
 
 ARTICLES = {
     "https://en.wikipedia.org/wiki/Vexlin": {
@@ -80,6 +82,28 @@ def test_search_r1_and_flashrag_lines(tmp_path):
         ("2", "", "No title here\nat all."),
         ("3", "Own", "words"),
     ]
+
+
+TITLED = [
+    # FlashRAG: `contents` is made of the other two
+    ({"title": "Aaron", "text": "A prophet.", "contents": "Aaron\nA prophet."}, "A prophet."),
+    ({"title": "Aaron", "contents": "Aaron\nA prophet."}, "A prophet."),
+    ({"title": "Aaron", "contents": '"Aaron"\nA prophet.'}, "A prophet."),
+    ({"title": 'An "a" b', "contents": '"An ""a"" b"\nA letter.'}, "A letter."),
+    ({"title": "Aaron", "contents": '"Lead us."\nSo they said.'}, '"Lead us."\nSo they said.'),
+    ({"title": "Aaron", "contents": "Aaron"}, "Aaron"),
+    ({"contents": '"Aaron"\nA prophet.'}, "A prophet."),
+]
+
+
+@pytest.mark.parametrize(("fields", "text"), TITLED)
+def test_a_title_is_no_part_of_the_text(fields, text, tmp_path):
+    record = {"id": "0"} | fields
+    lines = write_lines(tmp_path / "wiki.jsonl", record)
+    table = tmp_path / "wiki.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([record]), table)
+    expected = CorpusDocument(id="0", title=fields.get("title", "Aaron"), contents=text)
+    assert read("json_lines", lines) == read("parquet", table) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +196,39 @@ def test_encyclopedic_vqa_that_is_broken(change, message, tmp_path):
     path = tmp_path / "kb.json"
     path.write_text(change(json.dumps(ARTICLES)))
     with pytest.raises(ValueError, match=message):
+        read("encyclopedic_vqa", path)
+
+
+LOCAL_HEADER = 30  # bytes before the name of a member of a zip
+SIZE = 768  # blanks behind the JSON make it so: the place of what follows is written in ASCII
+
+
+def write_zip(path: Path, compression: int) -> bytearray:
+    """Encyclopedic-VQA's archive, to be broken."""
+    member = zipfile.ZipInfo("kb.json")
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr(member, json.dumps(ARTICLES).ljust(SIZE), compression)
+    return bytearray(path.read_bytes())
+
+
+def test_an_archive_with_a_flipped_byte_is_named(tmp_path):
+    path = tmp_path / "kb.zip"
+    packed = write_zip(path, zipfile.ZIP_DEFLATED)
+    packed[LOCAL_HEADER + len("kb.json")] = 0xFF  # a kind of block that deflate does not have
+    path.write_bytes(packed)
+    with pytest.raises(ValueError, match=r"kb\.zip: .*block type; fetch the file again"):
+        read("encyclopedic_vqa", path)
+
+
+def test_an_archive_that_ends_before_its_member_is_named(tmp_path):
+    path = tmp_path / "kb.zip"
+    packed = write_zip(path, zipfile.ZIP_STORED)
+    entry = packed.index(b"PK\x01\x02")
+    packed[entry + 16 : entry + 20] = bytes(4)  # its sum and its rights: all that follows is ASCII
+    packed[entry + 38 : entry + 42] = bytes(4)
+    packed[entry + 20 : entry + 28] = b"\x00\x00\x7f\x00" * 2  # sizes beyond the file's end
+    path.write_bytes(packed)
+    with pytest.raises(ValueError, match=r"kb\.zip: the archive ends too early; fetch the file"):
         read("encyclopedic_vqa", path)
 
 
@@ -292,6 +349,22 @@ def test_what_cannot_be_taken_is_listed(tmp_path):
         {"id": "b", "reason": "image that is none"},
     ]
     assert len(KnowledgeBase(options.knowledge_base)["b"].images) == 1
+
+
+def test_an_image_is_imported_only_if_all_of_it_decodes(tmp_path):
+    """What would end the build of an index days later is left out at once."""
+    eps = io.BytesIO()
+    PillowImage.new("L", (9, 7)).save(eps, format="EPS")  # reading it would start Ghostscript
+    broken = [picture(1, side=64)[:3000], talkative(), bomb(), eps.getvalue()]
+    table = {"id": ["a"], "text": ["words"], "images": [[*broken, png(1)]]}
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "a.parquet")
+    options = options_of(tmp_path, tmp_path / "a.parquet", "parquet")
+    import_corpus(options, progress=False)
+    folder = Path(options.knowledge_base)
+    assert len((folder / "left_out.jsonl").read_text().splitlines()) == len(broken)
+    knowledge_base = KnowledgeBase(folder)
+    (name,) = knowledge_base["a"].images
+    assert knowledge_base.image(knowledge_base["a"], name).size == (9, 7)
 
 
 def test_a_source_without_a_document(tmp_path):

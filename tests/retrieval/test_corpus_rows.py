@@ -79,11 +79,11 @@ def test_a_broken_file_is_made_anew(folder, remembering, content, caplog):
 
 def test_a_file_of_another_version_is_made_anew(folder, remembering, monkeypatch):
     KnowledgeBase(folder)
-    monkeypatch.setattr(corpus_rows, "VERSION", 2)
+    monkeypatch.setattr(corpus_rows, "VERSION", corpus_rows.VERSION + 1)
     KnowledgeBase(folder)
     KnowledgeBase(folder)
     assert remembering == [1, 1]
-    assert np.load(folder / "corpus.rows.npy")[0] == 2
+    assert np.load(folder / "corpus.rows.npy")[0] == corpus_rows.VERSION
 
 
 def test_a_corpus_with_errors_is_not_remembered(folder, remembering):

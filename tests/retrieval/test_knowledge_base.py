@@ -6,6 +6,8 @@ from pixsearch.retrieval.building.sources import ImageSource, count_images
 from pixsearch.retrieval.hits import Hit
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from tests.retrieval.conftest import write_corpus
+from tests.retrieval.sources.image_server import picture
+from tests.retrieval.sources.test_image_files import bomb, talkative
 
 RECORDS = [
     {"id": "b", "title": "Bé", "contents": "Second letter. ✓", "images": ["images/b.png"]},
@@ -42,6 +44,13 @@ def test_a_byte_order_mark_is_no_part_of_the_first_document(tmp_path):
     assert [one.id for one in KnowledgeBase(tmp_path).passages([hits])[0]] == ["a", "b"]
 
 
+def test_a_pair_of_surrogates_is_a_character(tmp_path):
+    path = write_corpus(tmp_path, RECORDS) / "corpus.jsonl"
+    with path.open("a") as file:
+        file.write(r'{"id": "c", "contents": "\ud83d\ude80"}' + "\n")
+    assert KnowledgeBase(tmp_path)["c"].contents == "\U0001f680"
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -56,6 +65,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_document(tmp_path):
         ),
         ("[1, 2]", "a line is"),
         ("\udcff", "a line is"),
+        ('\ufeff{"id": "c", "contents": "x"}', "Unexpected UTF-8 BOM"),
+        (r'{"id": "c", "contents": "x \ud83d"}', r"\ud83d is half of a character"),
+        (r'{"id": "\uDE80", "contents": "x"}', r"\ude80 is half of a character"),
     ],
 )
 def test_broken_line_is_named(line, reason, tmp_path):
@@ -92,9 +104,10 @@ def test_missing_and_broken_image_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"b\.png \(document b\) is missing"):
         knowledge_base.images_sha256()
     (tmp_path / "images").mkdir()
-    (tmp_path / "images/b.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"b\.png \(document b\) does not decode"):
-        knowledge_base.image(document, document.images[0])
+    for content in (b"no image", picture(1, side=64)[:3000], talkative(), bomb()):
+        (tmp_path / "images/b.png").write_bytes(content)
+        with pytest.raises(ValueError, match=r"b\.png \(document b\) does not decode \(.*replace"):
+            knowledge_base.image(document, document.images[0])
 
 
 @pytest.mark.parametrize("place", [(0, 0), (100, 100), (199, 199)], ids=str)

@@ -5,6 +5,7 @@ One object of 13 GB: {url: {"title", "section_titles": [...], "section_texts": [
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,5 +66,6 @@ def _opened(path: Path) -> Iterator[io.TextIOBase]:
                 yield io.TextIOWrapper(binary, encoding="utf-8")
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file; source names the corpus to import") from error
-    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {error}; fetch the file again") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
+        reason = str(error) or "the archive ends too early"
+        raise ValueError(f"{path}: {reason}; fetch the file again") from error

@@ -1,7 +1,7 @@
 """Parquet files with texts and images, as `datasets` writes them.
 
-Columns: `id`; `contents` or `text`; `title`, if there is one; `image` or `images`, if there are
-any: {"bytes", "path"} or plain bytes, one of them or a list.
+Columns: `id`; `contents` or `text`, and `title`, if there is one, as in `json_lines`; `image` or
+`images`, if there are any: {"bytes", "path"} or plain bytes, one of them or a list.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ import pyarrow
 import pyarrow.parquet
 
 from pixsearch.retrieval.corpora.document import CorpusDocument
-from pixsearch.retrieval.corpora.lines import id_of, text_of
+from pixsearch.retrieval.corpora.lines import id_of
+from pixsearch.retrieval.corpora.titles import title_and_text
 
 ROWS_AT_A_TIME = 64
 COLUMNS = ("id", "title", "contents", "text", "image", "images")
@@ -55,10 +56,11 @@ def _read_file(path: Path) -> Iterator[CorpusDocument]:
 def _document(row: dict[str, Any], where: str) -> CorpusDocument:
     found = row.get("images", row.get("image")) or []
     images = found if isinstance(found, list) else [found]
+    title, text = title_and_text(row, where)
     return CorpusDocument(
         id=id_of(row, where),
-        title="" if row.get("title") is None else text_of(row, "title", where),
-        contents=text_of(row, "contents" if "contents" in row else "text", where),
+        title=title,
+        contents=text,
         images=tuple(_image_bytes(image, where) for image in images if image is not None),
     )
 

@@ -6,13 +6,20 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pixsearch.config import ImageSourceOptions
+from pixsearch.retrieval.image_decoding import UnusableImageError
 from pixsearch.retrieval.sources.article import Article
-from pixsearch.retrieval.sources.fetching import MEGA, Fetched, Fetcher, UnreachableError
-from pixsearch.retrieval.sources.image_files import ImageFile, UnusableImageError, image_file
+from pixsearch.retrieval.sources.fetching import (
+    MEGA,
+    DoubtfulError,
+    Fetched,
+    Fetcher,
+    TemporaryError,
+)
+from pixsearch.retrieval.sources.image_files import ImageFile, image_file
 from pixsearch.retrieval.sources.image_manifest import (
     ImageManifest,
     ImageRecord,
@@ -23,28 +30,35 @@ from pixsearch.retrieval.sources.image_manifest import (
 logger = logging.getLogger(__name__)
 
 AHEAD = 8  # images in work for each connection, so that none waits while lines are read
-UNREACHABLE_IN_A_ROW = 10
 LOG_EVERY = 1000
 FOLDER_CHARACTERS = 4  # of an article's id, in OVEN's tar
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Outcome:
-    """A record to be written; `reached` is False if no server answered at all."""
+    """A record to be written.
+
+    Attributes:
+        is_doubtful: the network or the server may be to blame, and not the image.
+        is_fetched: a server was asked for it.
+    """
 
     record: ImageRecord
-    reached: bool = True
+    is_doubtful: bool = False
+    is_fetched: bool = True
 
 
 def collect_images(articles: Iterable[Article], options: ImageSourceOptions, folder: Path) -> None:
     """Store the image of every article under `folder`, or its reason in the manifest.
 
     What an earlier run stored or quarantined is not asked for again, and an address that several
-    articles share is asked for once. A kill loses no more than the requests under way.
+    articles share is asked for once. A kill loses no more than the requests under way. What a
+    server put off (HTTP 429, 5xx) is deferred: no run quarantines it, the next one asks again.
 
     Raises:
-        ValueError: no contact, another process at work, a broken manifest; or the network is away
-            or a server wants to be left alone, after which the same command goes on.
+        ValueError: no contact, another process at work, a broken manifest; or the network is
+            away, or a server bars us or wants to be left alone, after which the same command goes
+            on.
     """
     with (
         closing(_Collector(options, folder)) as collector,
@@ -58,32 +72,41 @@ def collect_images(articles: Iterable[Article], options: ImageSourceOptions, fol
             and manifest.claim(article.image_url)
         )
         with closing(collector.collect(wanted)) as outcomes:
-            for number, record in enumerate(_refuse_silence(outcomes), start=1):
+            most = options.failures_in_a_row
+            num_deferred = 0
+            for number, record in enumerate(_refuse_outage(outcomes, most), start=1):
                 manifest.append(record)
+                num_deferred += record.status is Status.deferred
                 if number % LOG_EVERY == 0:
                     logger.info("%d images looked at in this run", number)
+        if num_deferred:
+            logger.warning(
+                "%d images were put off by their servers: the same command asks again", num_deferred
+            )
 
 
-def _refuse_silence(outcomes: Iterator[_Outcome]) -> Iterator[ImageRecord]:
-    """All records; those without any answer are held back until it is known that others had one.
+def _refuse_outage(outcomes: Iterator[_Outcome], most: int) -> Iterator[ImageRecord]:
+    """All records; doubtful ones are held back until a server has said what became of another.
 
     Raises:
-        ValueError: no server answers any more.
+        ValueError: `most` of them in a row.
     """
-    silent: list[ImageRecord] = []
+    doubtful: list[ImageRecord] = []
     for outcome in outcomes:
-        if not outcome.reached:
-            silent.append(outcome.record)
-        if len(silent) == UNREACHABLE_IN_A_ROW:
-            raise ValueError(
-                f"{silent[-1].url}: {silent[-1].reason}, like the {len(silent) - 1} images before "
-                "it: see to the network and run the same command, it goes on"
-            )
-        if outcome.reached:
-            yield from silent
-            yield outcome.record
-            silent.clear()
-    yield from silent
+        if outcome.is_doubtful:
+            doubtful.append(outcome.record)
+            if len(doubtful) == most:
+                raise ValueError(
+                    f"{doubtful[-1].url}: {doubtful[-1].reason}; the {most - 1} images before it "
+                    "failed too: see to the network and whether the server bars you, and run the "
+                    "same command, it goes on; if it is the images, raise images.failures_in_a_row"
+                )
+            continue
+        if outcome.is_fetched:
+            yield from doubtful
+            doubtful.clear()
+        yield outcome.record
+    yield from (replace(record, status=Status.deferred) for record in doubtful)
 
 
 class _Collector:
@@ -122,11 +145,18 @@ class _Collector:
     def _outcome(self, article: Article) -> _Outcome:
         url = str(article.image_url)
         path = self._folder / image_path(url)
+        is_fetched = False
         try:
-            return _Outcome(record=self._found(path, url) or self._stored(article, path))
+            if (record := self._found(path, url)) is None:
+                is_fetched = self._at_hand(article.id) is None
+                record = self._stored(article, path)
+            return _Outcome(record=record, is_fetched=is_fetched)
         except UnusableImageError as error:
-            record = ImageRecord(url=url, status=Status.quarantined, reason=str(error))
-            return _Outcome(record=record, reached=not isinstance(error, UnreachableError))
+            is_temporary = isinstance(error, TemporaryError)
+            status = Status.deferred if is_temporary else Status.quarantined
+            record = ImageRecord(url=url, status=status, reason=str(error))
+            is_doubtful = isinstance(error, DoubtfulError)
+            return _Outcome(record=record, is_doubtful=is_doubtful, is_fetched=is_fetched)
 
     def _found(self, path: Path, url: str) -> ImageRecord | None:
         """The record of a file that a killed run stored and had not written down yet."""

@@ -8,16 +8,18 @@ two connections to upload.wikimedia.org and 25 Mbit/s together, and that `Retry-
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import httpx
 
 from pixsearch.config import ImageSourceOptions
+from pixsearch.retrieval.image_decoding import UnusableImageError
 from pixsearch.retrieval.retry_after import seconds_to_wait
-from pixsearch.retrieval.sources.image_files import UnusableImageError
 
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another attempt
+TRANSIENT = frozenset({408, 425, 429})  # worth another attempt, like all from 500 on
+SERVER_ERROR = 500
 CONTENT_TYPES = frozenset(
     f"image/{name}" for name in ("jpeg", "jpg", "png", "gif", "webp", "tiff", "bmp", "x-ms-bmp")
 )
@@ -31,8 +33,15 @@ MAX_REDIRECTS = 5
 BITS, MEGA = 8, 1_000_000
 
 
-class UnreachableError(UnusableImageError):
-    """No server answered, in any of the attempts."""
+class DoubtfulError(UnusableImageError):
+    """It may be the network or the server that fails, and not the image.
+
+    No answer, none to the end, or 403, which a server also says to a program that it bars.
+    """
+
+
+class TemporaryError(DoubtfulError):
+    """All attempts were put off: the server itself says that it could answer at another time."""
 
 
 class StoppedError(ValueError):
@@ -54,10 +63,16 @@ class Fetched:
 class _Transient(Exception):
     """An attempt that failed and may be repeated, after `wait` seconds if the server said so."""
 
-    def __init__(self, reason: str, *, wait: float | None = None, answered: bool = True) -> None:
+    def __init__(
+        self, reason: str, *, wait: float | None = None, last: type[DoubtfulError] = DoubtfulError
+    ) -> None:
+        """
+        Args:
+            last: what it is if it was the last attempt.
+        """
         super().__init__(reason)
         self.wait = wait
-        self.answered = answered
+        self.last = last
 
 
 class Fetcher:
@@ -78,7 +93,7 @@ class Fetcher:
         )
         self._bandwidth = _Bandwidth(options.megabits_per_second)
         self._stopped = threading.Event()
-        self._quiet_until = 0.0  # by time.monotonic(), for all threads
+        self._quiet = _Quiet()
 
     def stop(self) -> None:
         """Give up what is being waited for, in all threads."""
@@ -91,33 +106,38 @@ class Fetcher:
         """The file at an address; transient failures are tried again after a growing while.
 
         Raises:
-            UnusableImageError: it is not there, no image, too large, or all attempts failed.
+            UnusableImageError: it is not there, no image or too large.
+            DoubtfulError: all attempts failed, or the server bars us.
             ServerBusyError: the server asks to wait for longer than `longest_wait`.
         """
         attempts = self._options.attempts
         for attempt in range(1, attempts + 1):
-            self._sleep(self._quiet_until - time.monotonic())
+            self._quiet.wait(self._sleep)
             try:
                 return Fetched(data=self._attempt(url), attempts=attempt)
             except _Transient as failure:
+                self._heed(failure.wait, url)
                 if attempt == attempts:
-                    kind = UnusableImageError if failure.answered else UnreachableError
-                    raise kind(f"{failure}, {attempts} times") from failure
-                self._wait(attempt, failure.wait, url)
+                    raise failure.last(f"{failure}, {attempts} times") from failure
+                if failure.wait is None:
+                    longest = self._options.back_off * 2 ** (attempt - 1)
+                    self._sleep(longest * random.uniform(0.5, 1))
         raise AssertionError("at least one attempt is made")
 
-    def _wait(self, attempt: int, asked: float | None, url: str) -> None:
-        """What the server asks for holds for all threads, for it is they together that it means."""
+    def _heed(self, asked: float | None, url: str) -> None:
+        """Keep the quiet that a server asks for, be it for another attempt or for the next image.
+
+        Raises:
+            ServerBusyError: it is more than `longest_wait`.
+        """
         if asked is None:
-            longest = self._options.back_off * 2 ** (attempt - 1)
-            self._sleep(longest * random.uniform(0.5, 1))
-        elif asked > self._options.longest_wait:
+            return
+        if asked > self._options.longest_wait:
             raise ServerBusyError(
                 f"{url}: the server asks to wait for {asked:.0f} s, images.longest_wait is "
                 f"{self._options.longest_wait:.0f}; run the same command later, it goes on"
             )
-        else:
-            self._quiet_until = max(self._quiet_until, time.monotonic() + asked)
+        self._quiet.extend(asked)
 
     def _sleep(self, seconds: float) -> None:
         if seconds > 0 and self._stopped.wait(seconds):
@@ -130,7 +150,7 @@ class Fetcher:
                 _refuse_type(response)
                 return self._body(response)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise _Transient(f"no answer ({type(error).__name__})", answered=False) from error
+            raise _Transient(f"no answer ({type(error).__name__})") from error
         except UNUSABLE as error:
             raise UnusableImageError(f"{type(error).__name__}: {error}") from error
         except httpx.TransportError as error:
@@ -152,6 +172,24 @@ class Fetcher:
             self._sleep(pause)
             deadline += pause  # the server is not to blame for it
         return bytes(body)
+
+
+class _Quiet:
+    """A time without requests from any thread, for it is they together that a server means."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until = 0.0  # by time.monotonic()
+
+    def extend(self, seconds: float) -> None:
+        """No request for so long from now on."""
+        with self._lock:
+            self._until = max(self._until, time.monotonic() + seconds)
+
+    def wait(self, sleep: Callable[[float], None]) -> None:
+        """Sleep until it is over, also if another thread extends it meanwhile."""
+        while (left := self._until - time.monotonic()) > 0:
+            sleep(left)
 
 
 class _Bandwidth:
@@ -188,9 +226,11 @@ def user_agent(contact: str | None) -> str:
 
 def _refuse_status(response: httpx.Response) -> None:
     status = response.status_code
-    if status in TRANSIENT:
+    if status in TRANSIENT or status >= SERVER_ERROR:
         wait = seconds_to_wait(response.headers.get("Retry-After"))
-        raise _Transient(f"HTTP {status}", wait=wait)
+        raise _Transient(f"HTTP {status}", wait=wait, last=TemporaryError)
+    if status == httpx.codes.FORBIDDEN:
+        raise DoubtfulError(f"HTTP {status}")
     if status != httpx.codes.OK:
         raise UnusableImageError(f"HTTP {status}")
 

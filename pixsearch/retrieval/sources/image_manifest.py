@@ -20,8 +20,11 @@ LONGEST_LINE = 1 << 20  # bytes; an address is far shorter
 
 
 class Status(StrEnum):
+    """What a run found out about an image; `deferred`, nothing: the next run asks for it again."""
+
     stored = "stored"
     quarantined = "quarantined"
+    deferred = "deferred"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class ImageRecord:
         sha256: of the stored file.
         bytes, width, height: of the stored file.
         attempts: requests that it took; 0 for a file that was at hand.
-        reason: why it was quarantined.
+        reason: why it is not stored.
     """
 
     url: str
@@ -64,12 +67,12 @@ class ImageManifest:
     def __init__(self, path: Path, file: BinaryIO | None, *, retry_quarantined: bool) -> None:
         self._file = file
         self._settled: set[bytes] = set()  # keys of addresses that are not asked for again
-        self._claimed: set[bytes] = set()  # of those that are being asked for
-        self._quarantined: dict[bytes, str] = {}
+        self._claimed: set[bytes] = set()  # of those that this run asks or asked for
+        self._reasons: dict[bytes, str] = {}  # of those that are not stored
         for record in _records(path):
             self._note(record)
         if retry_quarantined:
-            self._settled -= self._quarantined.keys()
+            self._settled -= self._reasons.keys()
 
     @classmethod
     @contextmanager
@@ -113,19 +116,20 @@ class ImageManifest:
 
     def is_stored(self, url: str) -> bool:
         key = _key(url)
-        return key in self._settled and key not in self._quarantined
+        return key in self._settled and key not in self._reasons
 
     def reason(self, url: str) -> str:
         """Why an image is not stored."""
-        return self._quarantined.get(_key(url), NOT_FETCHED)
+        return self._reasons.get(_key(url), NOT_FETCHED)
 
     def _note(self, record: ImageRecord) -> None:
         key = _key(record.url)
-        self._claimed.discard(key)
-        self._settled.add(key)
-        self._quarantined.pop(key, None)
-        if record.status is Status.quarantined:
-            self._quarantined[key] = record.reason
+        if record.status is not Status.deferred:
+            self._claimed.discard(key)
+            self._settled.add(key)
+        self._reasons.pop(key, None)
+        if record.status is not Status.stored:
+            self._reasons[key] = record.reason
 
 
 def _records(path: Path) -> Iterator[ImageRecord]:

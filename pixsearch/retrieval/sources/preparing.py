@@ -71,7 +71,28 @@ def prepare_knowledge(options: PrepareKnowledgeOptions) -> Counts:
 def _articles(options: PrepareKnowledgeOptions) -> Iterator[Article]:
     if options.source not in READERS:
         raise ValueError(f"source={options.source} is unknown: choose from {', '.join(READERS)}")
-    return islice(READERS[options.source](Path(options.file)), options.limit)
+    articles = READERS[options.source](Path(options.file))
+    return map(_encodable, islice(articles, options.limit))
+
+
+def _encodable(article: Article) -> Article:
+    """Half of a surrogate pair, which JSON can hold and UTF-8 cannot, becomes a question mark."""
+    url = article.image_url
+    try:
+        for each in (article.id, article.title, article.text, url or ""):
+            each.encode()
+    except UnicodeEncodeError:
+        return Article(
+            id=_replaced(article.id),
+            title=_replaced(article.title),
+            text=_replaced(article.text),
+            image_url=None if url is None else _replaced(url),
+        )
+    return article
+
+
+def _replaced(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 def _collect(options: PrepareKnowledgeOptions, folder: Path) -> None:

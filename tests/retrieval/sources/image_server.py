@@ -26,6 +26,8 @@ def picture(number: int, *, side: int = 24, format: str = "JPEG") -> bytes:
 class ImageServer(ThreadingHTTPServer):
     """Answers /ok/N with picture N after `delay` seconds, and other paths as they are called.
 
+    What stands behind a question mark only tells addresses apart.
+
     Attributes:
         asked: path -> number of requests.
         answered: path -> number of answers that were written to the end.
@@ -70,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.most_at_once = max(server.most_at_once, server.at_once)
         try:
             time.sleep(server.delay)
-            kind, _, argument = self.path.strip("/").partition("/")
+            kind, _, argument = self.path.partition("?")[0].strip("/").partition("/")
             getattr(self, f"_{kind}")(argument)
             server.answered[self.path] += 1
         except (BrokenPipeError, ConnectionResetError):
@@ -102,6 +104,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(429, b"slow down", type="text/plain", Retry_After=seconds)
         else:
             self._ok("77")
+
+    def _always_busy(self, seconds: str) -> None:
+        """429 with Retry-After, however often it is asked."""
+        self._send(429, b"slow down", type="text/plain", Retry_After=seconds)
+
+    def _returned(self, _: str) -> None:
+        """404 at first, then the picture."""
+        if self.server.asked[self.path] == 1:
+            self._status("404")
+        else:
+            self._ok("79")
 
     def _flaky(self, failures: str) -> None:
         """503 so many times, then the picture."""

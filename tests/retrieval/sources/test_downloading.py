@@ -13,9 +13,9 @@ from PIL import Image
 
 from pixsearch.config import ImageSourceOptions
 from pixsearch.retrieval.sources.article import Article
-from pixsearch.retrieval.sources.downloading import collect_images
+from pixsearch.retrieval.sources.downloading import AHEAD, collect_images
 from pixsearch.retrieval.sources.image_manifest import ImageManifest, Status, image_path
-from tests.retrieval.sources.image_server import picture
+from tests.retrieval.sources.image_server import ImageServer, picture
 from tests.retrieval.sources.test_fetching import OPTIONS
 
 BAD = {
@@ -23,7 +23,6 @@ BAD = {
     "/svg/1": "content of type image/svg+xml",
     "/halved/1": "does not decode (OSError: image file is truncated",
     "/large/2": "larger than 1 MB",
-    "/short/1": "broken off (RemoteProtocolError), 3 times",
 }
 
 
@@ -42,6 +41,16 @@ def collect(into: Path, *urls: str | None, **changes: object) -> list[dict]:
 
 def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "images.jsonl").read_text().splitlines()]
+
+
+def later(server: ImageServer) -> list[str]:
+    """Good images, the last of which are asked for after what was named before them is known."""
+    return [f"{server.address}/ok/{number}" for number in range(AHEAD + 2)]
+
+
+def status_of(found: list[dict], url: str) -> list[str]:
+    """All that was written of an address."""
+    return [line["status"] for line in found if line["url"] == url]
 
 
 def files(folder: Path) -> set[str]:
@@ -77,7 +86,7 @@ def test_nothing_is_asked_for_twice(server, tmp_path):
 
 
 def test_what_was_quarantined_is_asked_for_again_on_demand(server, tmp_path):
-    url = f"{server.address}/flaky/3"
+    url = f"{server.address}/returned/1"
     assert [line["status"] for line in collect(tmp_path, url)] == ["quarantined"]
     assert len(collect(tmp_path, url)) == 1
     again = collect(tmp_path, url, retry_quarantined=True)
@@ -139,7 +148,7 @@ def test_a_network_that_is_away_quarantines_nothing(server, tmp_path):
     first = collect(tmp_path, f"{server.address}/ok/1")
     urls = [f"{away}/{number}" for number in range(20)]
     with pytest.raises(
-        ValueError, match=r"no answer .*like the 9 images before it: see to the net"
+        ValueError, match=r"no answer .*the 9 images before it failed too: see to the net"
     ):
         collect(tmp_path, *urls, attempts=1)
     assert lines(tmp_path) == first
@@ -151,8 +160,45 @@ def test_one_server_that_is_away_among_others_is_quarantined(server, tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{unused.getsockname()[1]}/a"
-    found = collect(tmp_path, away, f"{server.address}/ok/1", attempts=1)
-    assert {line["status"] for line in found} == {"stored", "quarantined"}
+    found = collect(tmp_path, away, *later(server), attempts=1, connections=1)
+    assert status_of(found, away) == ["quarantined"]
+
+
+@pytest.mark.parametrize("status", [403, 429, 503])
+def test_a_server_that_bars_or_puts_off_everything_settles_nothing(server, tmp_path, status):
+    urls = [f"{server.address}/status/{status}?{number}" for number in range(20)]
+    with pytest.raises(ValueError, match=rf"HTTP {status}.*the 9 images before it failed too"):
+        collect(tmp_path, *urls, attempts=1)
+    assert lines(tmp_path) == []
+
+
+def test_what_is_put_off_is_asked_for_again_without_being_told(server, tmp_path, caplog):
+    url = f"{server.address}/flaky/3"
+    found = collect(tmp_path, url, *later(server), connections=1)
+    assert status_of(found, url) == ["deferred"]
+    assert "1 images were put off" in caplog.text
+    assert ImageManifest.read(tmp_path).reason(url) == "HTTP 503, 3 times"
+    again = collect(tmp_path, url)
+    assert status_of(again, url) == ["deferred", "stored"]
+    assert collect(tmp_path, url) == again
+
+
+def test_a_few_failures_that_no_answer_followed_are_asked_for_again(server, tmp_path):
+    url = f"{server.address}/status/403"
+    assert status_of(collect(tmp_path, url), url) == ["deferred"]
+    after = collect(tmp_path, url, *later(server), connections=1)
+    assert status_of(after, url) == ["deferred", "quarantined"]
+
+
+def test_images_at_hand_say_nothing_about_the_network(server, tmp_path):
+    folder = tmp_path / "at_hand" / "Q1"
+    folder.mkdir(parents=True)
+    (folder / "Q1.jpg").write_bytes(picture(9))
+    urls = [f"{server.address}/{path}" for path in ("status/403", "ok/1", "status/403?2")]
+    at_hand = {"folder": str(tmp_path / "at_hand"), "connections": 1}
+    with pytest.raises(ValueError, match="the 1 images before it failed too"):
+        collect(tmp_path / "kb", *urls, **at_hand, failures_in_a_row=2)
+    assert {line["url"] for line in lines(tmp_path / "kb")} <= {urls[1]}
 
 
 def test_a_server_that_wants_to_be_left_alone_ends_the_run(server, tmp_path):

@@ -3,6 +3,7 @@
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,16 +12,18 @@ from email.utils import format_datetime
 import pytest
 
 from pixsearch.config import ImageSourceOptions
+from pixsearch.retrieval.image_decoding import UnusableImageError
 from pixsearch.retrieval.retry_after import seconds_to_wait
 from pixsearch.retrieval.sources.fetching import (
+    DoubtfulError,
     Fetcher,
     ServerBusyError,
     StoppedError,
-    UnreachableError,
+    TemporaryError,
     _Bandwidth,
+    _Quiet,
     user_agent,
 )
-from pixsearch.retrieval.sources.image_files import UnusableImageError
 from tests.retrieval.sources.image_server import picture
 
 OPTIONS = ImageSourceOptions(
@@ -62,24 +65,25 @@ def test_nobody_is_asked_without_a_contact(contact):
 
 
 @pytest.mark.parametrize(
-    ("path", "reason", "asked"),
+    ("path", "kind", "reason", "asked"),
     [
-        ("/status/404", "HTTP 404", 1),
-        ("/status/403", "HTTP 403", 1),
-        ("/status/206", "HTTP 206", 1),
-        ("/status/500", "HTTP 500, 3 times", 3),
-        ("/status/429", "HTTP 429, 3 times", 3),
-        ("/svg/1", r"content of type image/svg\+xml", 1),
-        ("/large/2", "larger than 1 MB", 1),
-        ("/endless/1", "larger than 1 MB", 1),
-        ("/short/1", r"broken off \(RemoteProtocolError\), 3 times", 3),
-        ("/loop/1", "TooManyRedirects", 6),
+        ("/status/404", UnusableImageError, "HTTP 404", 1),
+        ("/status/403", DoubtfulError, "HTTP 403", 1),
+        ("/status/206", UnusableImageError, "HTTP 206", 1),
+        ("/status/500", TemporaryError, "HTTP 500, 3 times", 3),
+        ("/status/520", TemporaryError, "HTTP 520, 3 times", 3),
+        ("/status/429", TemporaryError, "HTTP 429, 3 times", 3),
+        ("/svg/1", UnusableImageError, r"content of type image/svg\+xml", 1),
+        ("/large/2", UnusableImageError, "larger than 1 MB", 1),
+        ("/endless/1", UnusableImageError, "larger than 1 MB", 1),
+        ("/short/1", DoubtfulError, r"broken off \(RemoteProtocolError\), 3 times", 3),
+        ("/loop/1", UnusableImageError, "TooManyRedirects", 6),
     ],
 )
-def test_what_is_not_taken(server, path, reason, asked):
+def test_what_is_not_taken(server, path, kind, reason, asked):
     with pytest.raises(UnusableImageError, match=reason) as caught:
         fetched(server, path)
-    assert not isinstance(caught.value, UnreachableError)
+    assert type(caught.value) is kind
     assert server.asked[path] == asked
 
 
@@ -98,7 +102,7 @@ def test_a_server_that_is_not_there(fetcher):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    with pytest.raises(UnreachableError, match=r"no answer \(ConnectError\), 3 times"):
+    with pytest.raises(DoubtfulError, match=r"no answer \(ConnectError\), 3 times"):
         fetcher.fetch(f"http://127.0.0.1:{port}/a.jpg")
 
 
@@ -124,9 +128,34 @@ def test_retry_after_is_obeyed_by_all_threads(server, fetcher):
     assert min(others) - start >= 0.99
 
 
-def test_a_server_that_asks_for_too_much_patience(server):
+def test_retry_after_of_the_last_attempt_holds_for_the_next_image(server):
+    fetcher = Fetcher(replace(OPTIONS, attempts=1))
+    with pytest.raises(UnusableImageError, match="HTTP 429, 1 times"):
+        fetcher.fetch(f"{server.address}/always_busy/1")
+    fetcher.fetch(f"{server.address}/ok/1")
+    fetcher.close()
+    (asked, _), (next_asked, _) = server.times
+    assert next_asked - asked >= 0.99
+
+
+def test_a_quiet_that_is_extended_while_others_wait():
+    quiet, slept = _Quiet(), []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        time.sleep(seconds)
+        if len(slept) == 1:  # another thread is told to wait as well
+            quiet.extend(0.05)
+
+    quiet.extend(0.01)
+    quiet.wait(sleep)
+    assert sum(slept[1:]) > 0.04
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_server_that_asks_for_too_much_patience(server, attempts):
     with pytest.raises(ServerBusyError, match=r"wait for 9999 s, images\.longest_wait is 600"):
-        fetched(server, "/busy/9999")
+        fetched(server, "/busy/9999", attempts=attempts)
 
 
 def test_a_stop_ends_waiting(server):

@@ -84,6 +84,16 @@ def test_a_source_becomes_a_knowledge_base(server, tmp_path):
     )
 
 
+def test_half_of_a_character_does_not_end_a_run(server, tmp_path):
+    """JSON escapes it, UTF-8 cannot hold it: found out only when the corpus is written."""
+    half = {"wikipedia_title": "Half \ud83d", "wikipedia_content": "A \ud83d b."}
+    bad_address = article(2, url=f"{server.address}/status/404?\ud83d")
+    options = source_options(tmp_path, [article(1, **half), bad_address])
+    assert prepare_knowledge(options).documents == 2
+    chunk = KnowledgeBase(options.output_dir)["Q1#0"]
+    assert (chunk.title, chunk.contents) == ("Half ?", "A ? b.")
+
+
 def test_every_document_without_its_image_is_listed(server, tmp_path):
     options = source_options(tmp_path, records(server.address, 2))
     counts = prepare_knowledge(options)
