@@ -41,7 +41,9 @@ except ModuleNotFoundError as error:
         f"retrieval.backend=qdrant: {error.name} is missing; install the extra 'qdrant'"
     ) from error
 
-DOCUMENTS = "documents"  # key of the collection's metadata; indexes have theirs by name
+# Keys of the collection's metadata; indexes have theirs by name.
+BEGUN = "begun"  # written as the collection is made: whose documents it is for
+DOCUMENTS = "documents"  # the same, once each has its point
 ANOTHER = "choose another retrieval.qdrant.collection, or delete this one"
 POLL_SECONDS = 1.0
 NUM_NEAREST = 10
@@ -84,11 +86,11 @@ class QdrantCollection:
         documents = {"corpus_sha256": corpus_sha256, "num_documents": num_documents}
         with self._answering():
             if not self._client.collection_exists(self._name):
-                self._create(dimensions)
+                self._create(documents, dimensions)
+            self._check_contents(documents, dimensions)
             if DOCUMENTS not in self._metadata():
                 self._add_points(num_documents)
                 self._remember(DOCUMENTS, documents)
-            self._check_contents(documents, dimensions)
 
     def holds(self, name: str, identity: Identity) -> bool:
         """Whether the vectors of that name are all there.
@@ -191,13 +193,13 @@ class QdrantCollection:
         found = {record.id: record.vector[name] for record in records}
         return np.array([found[row] for row in rows], dtype=np.float32)
 
-    def _create(self, dimensions: dict[str, int]) -> None:
+    def _create(self, documents: dict[str, Any], dimensions: dict[str, int]) -> None:
         self._client.create_collection(
             self._name,
             vectors_config={name: vector_params(name, size) for name, size in dimensions.items()},
             shard_number=self._options.shards,
             replication_factor=self._options.replicas,
-            metadata={},
+            metadata={BEGUN: documents},
         )
 
     def _add_points(self, num_documents: int) -> None:
@@ -208,24 +210,43 @@ class QdrantCollection:
             self._client.upsert(self._name, points)
 
     def _check_contents(self, documents: dict[str, Any], dimensions: dict[str, int]) -> None:
-        known = self._metadata()[DOCUMENTS]
-        vectors = self._client.get_collection(self._name).config.params.vectors
-        sizes = {name: params.size for name, params in vectors.items()}
-        misfits = [
-            f"its {key} is {value!r}, not {documents[key]!r}"
-            for key, value in known.items()
-            if value != documents[key]
-        ]
-        misfits += [
-            f"its {name} vectors have {sizes.get(name, 0)} dimensions, not {size}"
-            for name, size in dimensions.items()
-            if sizes.get(name) != size
-        ]
+        """See, before anything is written, that it was made for these documents and vectors.
+
+        Raises:
+            ValueError: it was not.
+        """
+        metadata = self._metadata()
+        known = metadata.get(DOCUMENTS, metadata.get(BEGUN))
+        if known is None:
+            misfits = ["scripts/build_index.py did not make it"]
+        else:
+            misfits = [
+                f"its {key} is {known.get(key)!r}, not {value!r}"
+                for key, value in documents.items()
+                if known.get(key) != value
+            ]
+            misfits += self._misfitting_vectors(dimensions)
         if misfits:
             raise ValueError(
                 f"the collection {self._name!r} holds something else: "
                 f"{'; '.join(misfits)}: {ANOTHER}"
             )
+
+    def _misfitting_vectors(self, dimensions: dict[str, int]) -> list[str]:
+        """What of the collection's vectors is not as `vector_params` has it."""
+        made = self._client.get_collection(self._name).config.params.vectors
+        misfits = []
+        for name, size in dimensions.items():
+            found, wanted = made.get(name), vector_params(name, size)
+            if found is None or found.size != size:
+                found_size = 0 if found is None else found.size
+                misfits.append(f"its {name} vectors have {found_size} dimensions, not {size}")
+            elif found.distance != wanted.distance:
+                misfits.append(
+                    f"its {name} vectors are compared by {found.distance.value}, not by "
+                    f"{wanted.distance.value}"
+                )
+        return misfits
 
     def _check_identity(self, name: str, identity: Identity) -> None:
         known = self._metadata().get(name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from pixsearch.config import Backend, FromDocument, QdrantOptions, RetrievalOptions
 from pixsearch.queries import Query, SearchFailed
@@ -99,6 +99,45 @@ def test_a_collection_of_something_else_is_never_written_over(options, tmp_path)
     other = replace(options, qdrant=replace(options.qdrant, collection="other"))
     build_indexes(other, progress=False)
     assert Searcher.open(other).search(queries()[:1])[0][0].id == "e0"
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_collection_of_another_tool_is_left_as_it_is(options, is_named):
+    """Also where its vectors have the very names and sizes of ours."""
+    folder = Path(str(options.qdrant.path))
+    text = models.VectorParams(size=256, distance=models.Distance.COSINE)
+    image = models.VectorParams(size=24, distance=models.Distance.COSINE)
+    client = QdrantClient(path=str(folder))
+    client.create_collection("pixsearch", {"text": text, "image": image} if is_named else text)
+    vector = np.arange(1, 257, dtype=float).tolist()
+    point = models.PointStruct(
+        id=0, vector={"text": vector} if is_named else vector, payload={"whose": "another's"}
+    )
+    client.upsert("pixsearch", [point])
+    client.close()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"build_index\.py did not make it") as caught:
+        build_indexes(options, progress=False)
+    assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_begun_collection_of_other_vectors_is_not_gone_on_with(options, monkeypatch):
+    """The points of other documents are not taken for ours either."""
+    collection = open_collection(options.qdrant)
+    sizes = {"text": 8}
+    params = qdrant.vector_params("text", 8)
+    params.distance = models.Distance.COSINE
+    with monkeypatch.context() as patched:
+        patched.setattr(qdrant, "vector_params", lambda *_: params)
+        patched.setattr(QdrantCollection, "_add_points", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            collection.prepare(corpus_sha256="a", num_documents=3, dimensions=sizes)
+    with pytest.raises(ValueError, match="text vectors are compared by Cosine, not by Dot"):
+        collection.prepare(corpus_sha256="a", num_documents=3, dimensions=sizes)
+    with pytest.raises(ValueError, match="its corpus_sha256 is 'a', not 'b'"):
+        collection.prepare(corpus_sha256="b", num_documents=3, dimensions=sizes)
+    assert collection._client.count("pixsearch").count == 0
 
 
 def test_vectors_of_another_encoder_are_refused(options):
