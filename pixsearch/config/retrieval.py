@@ -175,6 +175,11 @@ class RetrievalOptions:
             )
 
     def _check_recording(self) -> None:
+        if self.recording and self.client.on_missing_server is OnMissingServer.skip:
+            raise ValueError(
+                "retrieval.recording with retrieval.client.on_missing_server=skip: what was found "
+                "without a server would be replayed as if it were all; use on_missing_server=error"
+            )
         if self.source is not RetrievalSource.replay:
             return
         if self.recording is None:

@@ -33,7 +33,7 @@ class FanOutSearcher:
     """Asks all servers at once and keeps the best passages of all, equal ones by document id.
 
     Attributes:
-        skipped: searches in which a server was missing (`on_missing_server=skip`).
+        skipped: searches in which a server was missing (`on_missing_server=skip`); told at the end.
 
     Raises:
         ValueError: fewer than one URL, one twice, or one that is none.
@@ -104,7 +104,10 @@ class FanOutSearcher:
         )
 
     def close(self) -> None:
-        """Let go of threads and connections."""
+        """Let go of threads and connections, and say how many searches lacked a server."""
+        if self.skipped:
+            logger.warning("%d searches lacked a server (on_missing_server=skip)", self.skipped)
+            self.skipped = 0
         self._pool.shutdown()
         for server in self._servers:
             server.close()

@@ -149,6 +149,7 @@ def test_a_missing_server_may_be_skipped_and_is_counted(urls, caplog):
         assert searcher.search([Query.of_text("Vexlin")], k=1)[0][0].id == "e0"
         assert searcher.skipped == 1
     assert f"searched without 1 of 3 servers: {AWAY}" in caplog.text
+    assert "1 searches lacked a server" in caplog.text
     with (
         FanOutSearcher([AWAY], options) as searcher,
         pytest.raises(SearchFailed, match="1 of 1 servers failed"),

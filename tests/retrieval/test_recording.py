@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixsearch.config import RegionCrop, RetrievalSource
+from pixsearch.config import (
+    ClientOptions,
+    OnMissingServer,
+    RegionCrop,
+    RetrievalOptions,
+    RetrievalSource,
+)
 from pixsearch.queries import Query, SearchFailed
 from pixsearch.retrieval.opening import close_searcher, open_searcher
 from pixsearch.retrieval.recording import ReplaySearcher
@@ -86,6 +92,14 @@ def test_a_line_that_a_kill_has_cut_is_searched_for_again(recorded):
 def test_a_recording_of_another_source_is_not_gone_on_with(recorded):
     with pytest.raises(ValueError, match="searches of another source"):
         open_searcher(replace(recorded, region_margin=0.3))
+
+
+def test_what_may_lack_a_server_is_not_recorded():
+    """A replay would find it as if all servers had been asked."""
+    skipping = ClientOptions(on_missing_server=OnMissingServer.skip)
+    RetrievalOptions(fan_out=["http://a", "http://b"], client=skipping)
+    with pytest.raises(ValueError, match="use on_missing_server=error"):
+        RetrievalOptions(fan_out=["http://a", "http://b"], client=skipping, recording="file")
 
 
 def test_what_is_no_recording_is_told(built, recorded, tmp_path):
