@@ -16,10 +16,11 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from pixsearch.config import RegionCrop, ServerOptions
-from pixsearch.queries import Passage, Query
+from pixsearch.queries import Passage, Query, SearchFailed
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.searcher import Searcher
+from pixsearch.retrieval.server.refusals import refusal
 from pixsearch.retrieval.server.serve import check_reach
 from tests.retrieval.scenes import mixed_queries
 from tests.retrieval.serving import serving, until
@@ -303,6 +304,23 @@ def test_a_slow_search_ends_in_504_and_blocks_nothing_for_ever():
         source.gate.set()
         until(lambda: retrieve(url, queries=["c"]).status_code == 200)
         assert ["b"] not in source.calls
+
+
+@pytest.mark.parametrize(
+    ("failed", "status", "headers"),
+    [
+        (SearchFailed("not in the recording", is_temporary=False), 422, {}),
+        (SearchFailed("the part is busy", retry_after=6.2), 503, {"retry-after": "7"}),
+        (SearchFailed("the part is away"), 502, {}),
+    ],
+    ids=str,
+)
+def test_a_search_that_failed_behind_the_server(failed, status, headers):
+    """Only what may pass has a status that is asked again, and no sooner than it was told."""
+    reply = refusal(failed)
+    told = {name: value for name, value in reply.headers.items() if name == "retry-after"}
+    assert (reply.status_code, told) == (status, headers)
+    assert json.loads(reply.body) == {"detail": str(failed)}
 
 
 def test_alive_while_it_loads_ready_behind_that():
