@@ -175,7 +175,8 @@ class RetrievalOptions:
             )
 
     def _check_recording(self) -> None:
-        if self.recording and self.client.on_missing_server is OnMissingServer.skip:
+        may_skip = self.fan_out and self.client.on_missing_server is OnMissingServer.skip
+        if self.recording is not None and may_skip:
             raise ValueError(
                 "retrieval.recording with retrieval.client.on_missing_server=skip: what was found "
                 "without a server would be replayed as if it were all; use on_missing_server=error"

@@ -15,6 +15,7 @@ from pixsearch.queries import Query, SearchFailed
 from pixsearch.retrieval import qdrant
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.building.uploading import by_document
+from pixsearch.retrieval.info import settings_of
 from pixsearch.retrieval.manifest import read_manifest
 from pixsearch.retrieval.qdrant import QdrantCollection, open_collection
 from pixsearch.retrieval.searcher import Searcher
@@ -174,6 +175,19 @@ def test_a_cluster_is_asked_as_the_options_say():
     where = QdrantOptions(url="http://127.0.0.1:9", exact=True, ef_search=200)
     asked = QdrantCollection(QdrantClient(":memory:"), where)._search_params(None)
     assert (asked.exact, asked.hnsw_ef) == (True, 200)
+
+
+def test_how_thoroughly_a_cluster_is_searched_is_part_of_what_is_searched(own):
+    """Where Qdrant is searched; answers over FAISS keep their identity."""
+    where = QdrantOptions(url="http://127.0.0.1:9")
+    ours = replace(own, backend=Backend.qdrant, qdrant=where)
+    for change in ({"exact": True}, {"ef_search": 200}):
+        other = replace(ours, qdrant=replace(where, **change))
+        assert settings_of(other) != settings_of(ours)
+        faiss = replace(other, backend=Backend.faiss)
+        assert settings_of(faiss) == settings_of(own)
+    elsewhere = replace(ours, qdrant=replace(where, url="http://127.0.0.1:8"))
+    assert settings_of(elsewhere) == settings_of(ours)
 
 
 def test_without_the_extra(options, monkeypatch):
