@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pixsearch.config import RetrievalOptions, RetrievalSource
 from pixsearch.queries import SearchFailed
+from pixsearch.retrieval.caching import CachingSearcher
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.crag_mm.searcher import CragMMSearcher
 from pixsearch.retrieval.fan_out import FanOutSearcher
@@ -41,14 +42,14 @@ def _open(options: RetrievalOptions) -> KnowledgeSource:
 
 
 def open_local(options: RetrievalOptions) -> KnowledgeSource:
-    """A searcher in this process, of our own indexes or of CRAG-MM's.
+    """A searcher in this process, of our own indexes or of CRAG-MM's, with its cache of results.
 
     Raises:
         ValueError: an index is missing or does not fit.
     """
-    if options.source is RetrievalSource.crag_mm:
-        return CragMMSearcher.open(options)
-    return Searcher.open(options)
+    opened = CragMMSearcher if options.source is RetrievalSource.crag_mm else Searcher
+    searcher = opened.open(options)
+    return CachingSearcher(searcher, options.cache_entries) if options.cache_entries else searcher
 
 
 def close_searcher(searcher: KnowledgeSource) -> None:

@@ -16,9 +16,9 @@ from jaxtyping import Float
 
 from pixsearch.config import RegionCrop, ServerOptions
 from pixsearch.queries import Passage
+from pixsearch.retrieval.caching import CachingSearcher
 from pixsearch.retrieval.info import KnowledgeSource, SourceInfo
 from pixsearch.retrieval.opening import close_searcher
-from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.server.metrics import Metrics
 from pixsearch.retrieval.server.refusals import Busy, NotConfigured, NotReady
 from pixsearch.retrieval.server.requests import Reranking, Retrieval
@@ -152,7 +152,7 @@ class Owner:
             self._searcher = self._open_searcher()
             self._reranker = self._open_reranker(self._searcher) if self._open_reranker else None
             self.info = self._searcher.info()
-            if isinstance(self._searcher, Searcher) and self._searcher.cache is not None:
+            if isinstance(self._searcher, CachingSearcher):
                 self._metrics.watch(self._searcher.cache)
         except Exception as error:  # told by whoever started the server
             self.error, self.state = error, OwnerState.failed

@@ -10,6 +10,7 @@ from functools import partial
 import uvicorn
 
 from pixsearch.config import RetrievalOptions, ServeRetrieverOptions, ServerOptions
+from pixsearch.retrieval.caching import CachingSearcher
 from pixsearch.retrieval.info import KnowledgeSource
 from pixsearch.retrieval.opening import open_searcher
 from pixsearch.retrieval.searcher import Searcher, open_reranker
@@ -96,6 +97,8 @@ def listen(options: ServerOptions) -> socket.socket:
 
 def reranker_of(searcher: KnowledgeSource, *, options: RetrievalOptions) -> AnyReranker:
     """The one with which the searcher orders what it finds, else one for `/rerank` alone."""
+    if isinstance(searcher, CachingSearcher):
+        searcher = searcher.source
     if isinstance(searcher, Searcher) and searcher.reranker is not None:
         return searcher.reranker
     return open_reranker(options)
