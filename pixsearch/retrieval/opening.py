@@ -1,6 +1,7 @@
 """The searcher that the options ask for: here, behind a server, or spread over several."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from pixsearch.config import RetrievalOptions, RetrievalSource
@@ -54,10 +55,17 @@ def open_local(options: RetrievalOptions) -> KnowledgeSource:
 
 def close_searcher(searcher: KnowledgeSource) -> None:
     """Let go of a remote searcher's connections; a local one has none."""
-    if isinstance(searcher, RecordingSearcher):
+    for layer in layers(searcher):
+        if isinstance(layer, RemoteSearcher | FanOutSearcher):
+            layer.close()
+
+
+def layers(searcher: KnowledgeSource) -> Iterator[KnowledgeSource]:
+    """A searcher, then what it asks in its turn, and so on to the one that finds."""
+    yield searcher
+    while isinstance(searcher, RecordingSearcher | CachingSearcher):
         searcher = searcher.source
-    if isinstance(searcher, RemoteSearcher | FanOutSearcher):
-        searcher.close()
+        yield searcher
 
 
 def _checked(searcher: KnowledgeSource, where: str) -> KnowledgeSource:

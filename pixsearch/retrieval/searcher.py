@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Float
+
 from pixsearch.config import FromDocument, QueryType, RegionCrop, RetrievalOptions
 from pixsearch.queries import Passage, Query, check_k, has_words
 from pixsearch.retrieval.from_document import nearest_chunks
@@ -17,13 +20,15 @@ from pixsearch.retrieval.regions import ImageQuery
 
 @runtime_checkable
 class AnyReranker(Protocol):
-    """Puts passages in a new order; pixsearch/retrieval/reranker.py has one.
+    """Puts passages in a new order; pixsearch/retrieval/reranker.py has one, and the contracts.
 
     Attributes:
         fingerprint: sha256 of all that decides the order.
     """
 
     fingerprint: str
+
+    def scores(self, query: str, passages: Sequence[str]) -> Float[np.ndarray, " num_passages"]: ...
 
     def rerank(
         self, queries: Sequence[str], found: Sequence[Sequence[Passage]], k: int

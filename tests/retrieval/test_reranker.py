@@ -9,6 +9,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from pixsearch.config import RerankerOptions
 from pixsearch.queries import Passage
+from pixsearch.retrieval.opening import layers, open_searcher
 from pixsearch.retrieval.reranker import Reranker
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.server.serve import reranker_of
@@ -105,9 +106,13 @@ def test_scores_that_are_not_finite_are_refused(reranker, monkeypatch):
         reranker.scores("red", ["disc"])
 
 
-def test_a_server_shares_the_reranker_of_its_searcher(built, options):
-    """One model in memory for `/retrieve` and `/rerank`."""
-    searcher = Searcher.open(replace(built, reranker=options))
-    assert reranker_of(searcher, options=built) is searcher.reranker
+def test_a_server_shares_the_reranker_of_its_searcher(built, options, tmp_path):
+    """One model in memory for `/retrieve` and `/rerank`, also behind a cache and a recording."""
+    reranking = replace(built, reranker=options)
+    around = {"cache_entries": 9, "recording": str(tmp_path / "recording.jsonl")}
+    for changes in ({}, around):
+        searcher = open_searcher(replace(reranking, **changes))
+        *_, innermost = layers(searcher)
+        assert reranker_of(searcher, options=built) is innermost.reranker
     alone = reranker_of(Searcher.open(built), options=replace(built, reranker=options))
     assert isinstance(alone, Reranker)

@@ -170,6 +170,9 @@ class Backwards:
 
     fingerprint = "backwards"
 
+    def scores(self, query, passages):
+        return -np.arange(float(len(passages)))
+
     def rerank(self, queries, found, k):
         return [list(reversed(passages))[:k] for passages in found]
 

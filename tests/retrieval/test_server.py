@@ -385,6 +385,7 @@ class SharedWords:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[str]]] = []
+        self.fingerprint = "shared words"
 
     def scores(self, query, passages):
         self.calls.append((query, list(passages)))
@@ -438,8 +439,10 @@ def test_info_and_metrics(built):
     assert "pixsearch_cache" not in metrics
 
 
-def test_metrics_of_the_cache(built):
-    with serving(replace(built, cache_entries=1)) as url:
+@pytest.mark.parametrize("is_recorded", [False, True])
+def test_metrics_of_the_cache(built, tmp_path, is_recorded):
+    recording = str(tmp_path / "recording.jsonl") if is_recorded else None
+    with serving(replace(built, cache_entries=1, recording=recording)) as url:
         for text in ("a", "a", "b"):
             retrieve(url, queries=[text])
         metrics = httpx.get(f"{url}/metrics").text
