@@ -13,6 +13,7 @@ from pixsearch.queries import Query, SearchFailed
 from pixsearch.retrieval.breaker import CircuitBreaker
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.connection import Connection
+from pixsearch.retrieval.limits import RequestLimits
 from pixsearch.retrieval.opening import open_searcher
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.server.requests import read_retrieval
@@ -118,6 +119,25 @@ def test_many_queries_go_in_several_requests(url, searcher):
         long = Query.of_image(queries[0].image, question="why " * 50_000)
         with pytest.raises(SearchFailed, match=r"query 0 takes 1\.\d MiB"):
             remote.search([long], k=2)
+
+
+def test_a_servers_own_limits_are_kept(built, searcher):
+    """Of queries, of pixels of all images, and of the body."""
+    queries = mixed_queries()
+    limits = {"max_queries": 5, "max_request_megapixels": 0.03, "max_body_mib": 1}
+    with serving(built, **limits) as url, RemoteSearcher(url, QUICK) as remote:
+        with pytest.raises(SearchFailed, match="status 413"):
+            remote.search(queries, k=2)  # whose limits nobody has asked for
+        remote.info()
+        assert remote.search(queries, k=2) == searcher.search(queries, k=2)
+        assert remote.limits.max_topk == 1000
+
+
+@pytest.mark.parametrize(
+    "told", [None, [], {}, {"limits": 3}, {"limits": {"max_queries": "many", "max_topk": True}}]
+)
+def test_a_server_that_tells_no_limits(told):
+    assert RequestLimits.of_info(told) == RequestLimits()
 
 
 def test_nothing_is_asked_for_no_queries():
