@@ -20,7 +20,9 @@ from pixsearch.queries import Passage, Query, SearchFailed
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.searcher import Searcher
+from pixsearch.retrieval.server.images import PixelBudget, decode_image
 from pixsearch.retrieval.server.refusals import refusal
+from pixsearch.retrieval.server.requests import read_retrieval
 from pixsearch.retrieval.server.serve import check_reach
 from tests.retrieval.scenes import mixed_queries
 from tests.retrieval.serving import serving, until
@@ -114,6 +116,22 @@ def test_images_as_base64_and_as_data_urls(url):
     images[::2] = [f"data:image/png;base64,{image}" for image in images[::2]]
     found = ids(retrieve(url, modality="image", images=images, topk=1))
     assert found == [[f"e{number}"] for number in range(12)]
+
+
+def test_an_exif_rotation_is_not_applied():
+    """Boxes and masks count the pixels of the file, as they do in all of the data."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    image = Image.new("RGB", (30, 20), (200, 30, 30))
+    file = io.BytesIO()
+    image.save(file, format="PNG", exif=exif)
+    text = base64.b64encode(file.getvalue()).decode()
+    decoded = decode_image(text, PixelBudget(per_image=1, left=1))
+    assert decoded.tobytes() == image.tobytes()
+    region = {"size": [20, 30], "counts": [0, 600]}
+    body = {"modality": "region", "images": [text], "regions": [region]}
+    (query,) = read_retrieval(json.dumps(body).encode(), ServerOptions()).queries
+    assert (query.image.size, query.mask.shape) == ((30, 20), (20, 30))
 
 
 def test_regions_as_boxes_and_in_both_forms_of_rle(url, searcher):
