@@ -13,6 +13,7 @@ from pixsearch.retrieval.opening import layers, open_searcher
 from pixsearch.retrieval.reranker import Reranker
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.server.serve import reranker_of
+from pixsearch.retrieval.wire import document_of, words_of
 from tests.retrieval.tiny import VIT, write_plain_text_model
 
 PASSAGES = [
@@ -76,6 +77,15 @@ def test_a_query_is_scored_alike_alone_and_among_others(reranker):
     together = reranker.rerank(queries, [PASSAGES, PASSAGES], 3)
     alone = [reranker.rerank([query], [PASSAGES], 3)[0] for query in queries]
     assert together == alone
+
+
+@pytest.mark.parametrize("title", ["Disc", ""])
+def test_a_document_of_the_wire_is_read_as_the_passage_is(reranker, title):
+    """`/rerank` and `/retrieve` give a passage the same score."""
+    passage = replace(PASSAGES[0], title=title)
+    scores = reranker.scores("red disc", [words_of(document_of(passage))])
+    ((found,),) = reranker.rerank(["red disc"], [[passage]], 1)
+    assert scores.tolist() == [found.score]
 
 
 def test_nothing_to_rerank(reranker):

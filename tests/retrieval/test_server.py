@@ -416,7 +416,7 @@ def test_rerank_compares_a_query_with_its_own_documents_alone():
     documents = [
         [
             {"id": "1", "contents": "a"},
-            {"id": "2", "contents": "a b"},
+            {"id": "2", "contents": '"a"\nb', "title": "a", "text": "b"},
             {"id": "3", "contents": "b"},
         ],
         [{"document": {"id": "4", "contents": "c"}, "score": 9.0}],
@@ -433,7 +433,7 @@ def test_rerank_compares_a_query_with_its_own_documents_alone():
         [("4", 1.0)],
         [],
     ]
-    assert reranker.calls[:2] == [("a b", ["a", "a b", "b"]), ("c d", ["c"])]
+    assert reranker.calls[:2] == [("a b", ["a", "a\nb", "b"]), ("c d", ["c"])]
     assert (wrong.status_code, "contents" in wrong.json()["detail"]) == (422, True)
 
 
