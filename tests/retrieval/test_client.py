@@ -216,6 +216,20 @@ def test_what_will_not_pass_is_not_tried_again(status):
     assert len(received) == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("[" * 100_000, "status 404: [[["),
+        ("<html>\n  <body>\n    Not here\n</html>", "status 404: <html> <body> Not here </html>"),
+        ('{"detail": [{"loc": ["body"]}]}', "status 404: [{'loc': ['body']}]"),
+        ('{"detail": "two\\nlines"}', "status 404: two lines"),
+    ],
+)
+def test_a_refusal_in_any_form_is_one_line(body, told):
+    with replying(http(404, body)) as (url, _), RemoteSearcher(url, ONE_TRY) as remote:
+        assert told in str(failure(remote))
+
+
 def test_a_server_that_is_away():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
