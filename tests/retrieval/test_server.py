@@ -20,6 +20,7 @@ from pixsearch.queries import Passage, Query, SearchFailed
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.searcher import Searcher
+from pixsearch.retrieval.server.app import types_of
 from pixsearch.retrieval.server.images import PixelBudget, decode_image
 from pixsearch.retrieval.server.refusals import refusal
 from pixsearch.retrieval.server.requests import read_retrieval
@@ -455,6 +456,20 @@ def test_info_and_metrics(built):
     assert 'pixsearch_requests_total{path="/retrieve",status="422"} 1.0' in metrics
     assert 'pixsearch_queries_total{type="text"} 2.0' in metrics
     assert "pixsearch_cache" not in metrics
+
+
+@pytest.mark.parametrize(
+    ("indexes", "types"),
+    [
+        (["image", "text"], ["text", "image", "region"]),
+        (["bm25"], ["text"]),
+        (["0/image", "1/image"], ["image", "region"]),
+    ],
+)
+def test_info_names_the_queries_that_the_indexes_answer(indexes, types):
+    manifests = {name: {"identity": {}} for name in indexes}
+    info = SourceInfo(manifests=manifests, corpus_sha256="0", num_documents=1, settings={})
+    assert types_of(info) == types
 
 
 @pytest.mark.parametrize("is_recorded", [False, True])
