@@ -46,6 +46,9 @@ BEGUN = "begun"  # written as the collection is made: whose documents it is for
 DOCUMENTS = "documents"  # the same, once each has its point
 ANOTHER = "choose another retrieval.qdrant.collection, or delete this one"
 POLL_SECONDS = 1.0
+# Statuses: 4xx are the request's fault, such as a wrong key, but for two.
+OF_THE_CLUSTER = 500
+MAY_PASS = (408, 429)
 NUM_NEAREST = 10
 
 _clients: WeakValueDictionary[str, QdrantClient] = WeakValueDictionary()
@@ -55,6 +58,9 @@ def open_collection(options: QdrantOptions) -> "QdrantCollection":
     """The collection that `options` name; it need not exist yet.
 
     An embedded one can be opened once at a time: all of a process share it.
+
+    Raises:
+        ValueError: another process has the embedded one open.
     """
     place = options.url or options.path
     assert place is not None
@@ -291,12 +297,17 @@ class QdrantCollection:
     @contextmanager
     def _answering(self) -> Iterator[None]:
         """What comes of a cluster that is away or refuses is a search that failed."""
+        where = f"Qdrant at {self._options.url or self._options.path}"
         try:
             yield
-        except (ResponseHandlingException, UnexpectedResponse) as error:
-            reason = " ".join(str(error).split())[:300]
-            where = self._options.url or self._options.path
-            raise SearchFailed(f"Qdrant at {where} does not answer: {reason}") from error
+        except ResponseHandlingException as error:
+            raise SearchFailed(f"{where} does not answer: {_one_line(error)}") from error
+        except UnexpectedResponse as error:
+            status = error.status_code or 0
+            raise SearchFailed(
+                f"{where} refuses: {_one_line(error)}",
+                is_temporary=status >= OF_THE_CLUSTER or status in MAY_PASS,
+            ) from error
 
 
 class QdrantIndex:
@@ -349,10 +360,24 @@ class QdrantIndex:
 
 def _new_client(options: QdrantOptions) -> QdrantClient:
     if options.url is None:
-        return QdrantClient(path=options.path)
+        return _embedded(options)
     return QdrantClient(
         url=options.url,
         api_key=os.environ.get(options.key_variable) or None,
         timeout=options.timeout_seconds,
         check_compatibility=False,  # it asks at once, and warns where the first search tells more
     )
+
+
+def _embedded(options: QdrantOptions) -> QdrantClient:
+    try:
+        return QdrantClient(path=options.path)
+    except RuntimeError as error:  # so does the library tell that the folder is locked
+        raise ValueError(
+            f"retrieval.qdrant.path={options.path}: another process has it open; wait for it, or "
+            "serve it from there (scripts/serve_retriever.py)"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -22,6 +22,7 @@ from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.vectors import Vectors
 
 from .conftest import draw_thing, things
+from .serving import http, replying
 
 
 @pytest.fixture
@@ -169,6 +170,28 @@ def test_a_cluster_that_does_not_answer(options):
     away = replace(options, qdrant=QdrantOptions(url="http://127.0.0.1:9", timeout_seconds=1))
     with pytest.raises(SearchFailed, match=r"Qdrant at http://127\.0\.0\.1:9 does not answer"):
         build_indexes(away, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_temporary"), [(400, False), (401, False), (429, True), (500, True), (503, True)]
+)
+def test_what_a_cluster_refuses_for_good_is_not_asked_again(options, status, is_temporary):
+    reply = http(status, '{"status": {"error": "said so"}}', Content_Type="application/json")
+    with replying(reply) as (url, _):
+        collection = open_collection(QdrantOptions(url=url, timeout_seconds=5))
+        with pytest.raises(SearchFailed, match=rf"Qdrant at {url} refuses: .*{status}") as caught:
+            collection.prepare(corpus_sha256="a", num_documents=3, dimensions={"text": 8})
+    assert caught.value.is_temporary is is_temporary
+    assert "\n" not in str(caught.value)
+
+
+def test_an_embedded_collection_that_is_open_elsewhere(options):
+    path = str(options.qdrant.path)
+    other = QdrantClient(path=path)  # one process is refused as another is: it is a file's lock
+    with pytest.raises(ValueError, match="another process has it open") as caught:
+        open_collection(options.qdrant)
+    assert "\n" not in str(caught.value)
+    other.close()
 
 
 def test_a_cluster_is_asked_as_the_options_say():
