@@ -33,6 +33,7 @@ from pixsearch.retrieval.manifest import Identity
 
 try:
     from qdrant_client import QdrantClient, models
+    from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
     from pixsearch.retrieval.qdrant_points import as_query, as_vector, vector_params
@@ -302,6 +303,10 @@ class QdrantCollection:
             yield
         except ResponseHandlingException as error:
             raise SearchFailed(f"{where} does not answer: {_one_line(error)}") from error
+        except ResourceExhaustedResponse as error:
+            raise SearchFailed(
+                f"{where} is busy: {_one_line(error)}", retry_after=error.retry_after_s
+            ) from error
         except UnexpectedResponse as error:
             status = error.status_code or 0
             raise SearchFailed(

@@ -175,7 +175,7 @@ def test_a_cluster_that_does_not_answer(options):
 @pytest.mark.parametrize(
     ("status", "is_temporary"), [(400, False), (401, False), (429, True), (500, True), (503, True)]
 )
-def test_what_a_cluster_refuses_for_good_is_not_asked_again(options, status, is_temporary):
+def test_what_a_cluster_refuses_for_good_is_not_asked_again(status, is_temporary):
     reply = http(status, '{"status": {"error": "said so"}}', Content_Type="application/json")
     with replying(reply) as (url, _):
         collection = open_collection(QdrantOptions(url=url, timeout_seconds=5))
@@ -183,6 +183,14 @@ def test_what_a_cluster_refuses_for_good_is_not_asked_again(options, status, is_
             collection.prepare(corpus_sha256="a", num_documents=3, dimensions={"text": 8})
     assert caught.value.is_temporary is is_temporary
     assert "\n" not in str(caught.value)
+
+
+def test_a_busy_cluster_says_when_to_come_back():
+    with replying(http(429, "", Retry_After="7")) as (url, _):
+        collection = open_collection(QdrantOptions(url=url, timeout_seconds=5))
+        with pytest.raises(SearchFailed, match="is busy") as caught:
+            collection.prepare(corpus_sha256="a", num_documents=3, dimensions={"text": 8})
+    assert (caught.value.is_temporary, caught.value.retry_after) == (True, 7)
 
 
 def test_an_embedded_collection_that_is_open_elsewhere(options):
