@@ -50,6 +50,12 @@ def test_it_finds_what_faiss_finds(own, options):
         assert one.score == pytest.approx(other.score, abs=2e-5)
 
 
+def test_the_revision_of_the_weights_is_in_the_manifest(options):
+    encoder = replace(options.text_encoder, model="owner/name", revision="v2")
+    manifests = build_indexes(replace(options, text_encoder=encoder), progress=False)
+    assert manifests["text"].model == "owner/name@v2"
+
+
 def test_a_document_is_one_point_with_its_text_and_all_its_images(options):
     build_indexes(options, progress=False)
     collection = open_collection(options.qdrant)
