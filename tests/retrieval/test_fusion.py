@@ -28,12 +28,12 @@ def test_equal_ones_come_in_the_order_of_the_knowledge_base():
 
 
 def test_sums_that_are_nearly_equal_are_not_taken_for_equal():
-    """Ranks 8 and 14 give two hundred-millionths less than 3 and 21."""
+    """Ranks 3 and 21 give two hundred-millionths less than 8 and 14."""
 
     def ranking(places, others):
         return hits(*(places.get(rank, others + rank) for rank in range(1, 22)))
 
-    rankings = [ranking({8: 1, 3: 2}, 1000), ranking({14: 1, 21: 2}, 2000)]
+    rankings = [ranking({3: 1, 8: 2}, 1000), ranking({21: 1, 14: 2}, 2000)]
     assert rows(fused(rankings, 2, constant=10_000)) == [2, 1]
 
 
