@@ -145,7 +145,7 @@ class RetrievalOptions:
     fuse_question: bool = False  # image and region queries find by their question's words too
     fusion: FusionOptions = field(default_factory=FusionOptions)  # of hybrid and fuse_question
     reranker: RerankerOptions = field(default_factory=RerankerOptions)
-    cache_entries: int = 0  # results that are kept for the same query; 0: none
+    cache_entries: int = 0  # results of indexes in this process that are kept; 0: none
     min_region_side: int = 8  # pixels; a smaller box is widened
     region_margin: float = 0.1  # of the box's sides, for padded_box and blurred_surround
     region_scales: list[float] = field(default_factory=lambda: [1.0, 1.5, 3.0])
@@ -164,6 +164,7 @@ class RetrievalOptions:
         check_at_least(0, "retrieval", self, ("region_margin", "region_blur", "cache_entries"))
         self._check_backend()
         self._check_recording()
+        self._check_crag_mm()
         if not self.region_scales or min(self.region_scales) < 1:
             raise ValueError(
                 f"retrieval.region_scales={self.region_scales}: at least one is needed, none below "
@@ -176,6 +177,12 @@ class RetrievalOptions:
             )
 
     def _check_recording(self) -> None:
+        may_skip = self.fan_out and self.client.on_missing_server is OnMissingServer.skip
+        if self.recording is not None and may_skip:
+            raise ValueError(
+                "retrieval.recording with retrieval.client.on_missing_server=skip: what was found "
+                "without a server would be replayed as if it were all; use on_missing_server=error"
+            )
         if self.source is not RetrievalSource.replay:
             return
         if self.recording is None:
@@ -184,6 +191,19 @@ class RetrievalOptions:
             raise ValueError(
                 "retrieval.source=replay asks no server: leave out retrieval.server and fan_out"
             )
+
+    def _check_crag_mm(self) -> None:
+        """CRAG-MM's indexes are searched as its package searches them, and in no other way."""
+        if self.source is not RetrievalSource.crag_mm or self.server is not None or self.fan_out:
+            return
+        is_set = {
+            "text_search": self.text_search is not TextSearch.dense,
+            "fuse_question": self.fuse_question,
+            "reranker.model": bool(self.reranker.model),
+            "from_document": self.from_document is not FromDocument.lead,
+        }
+        if ignored := ", ".join(f"retrieval.{name}" for name, value in is_set.items() if value):
+            raise ValueError(f"retrieval.source=crag_mm knows no {ignored}: leave it out")
 
     def _check_backend(self) -> None:
         if self.backend is Backend.qdrant and not (self.qdrant.url or self.qdrant.path):

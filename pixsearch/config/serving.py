@@ -16,7 +16,7 @@ class ServerOptions:
     token_variable: str = "PIXSEARCH_TOKEN"  # environment variable with the bearer token, if any
     allow_without_token: bool = False  # to listen beyond this machine without one
     window_milliseconds: float = 3.0  # in which requests are gathered for one search
-    max_batch: int = 256  # queries of one search, unless one request alone has more
+    max_batch: int = 256  # queries, from which on no further request joins a search
     queue_size: int = 128  # requests taken on at a time; others get 429
     timeout_seconds: float = 60.0  # of a request, from its first byte to the reply, then 504
     drain_seconds: float = 30.0  # for requests in flight when the server is stopped

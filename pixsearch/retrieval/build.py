@@ -266,7 +266,7 @@ class _Build:
             job.shards.vectors(),
             job.rows,
             job.identity,
-            model=job.encoder.model,
+            model=_weights(job.encoder),
             batch_size=self._options.qdrant.batch_size,
             progress=self._progress,
         )

@@ -2,14 +2,20 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any
 
 from pixsearch.config import ClientOptions, RegionCrop
 from pixsearch.queries import Passage, Query, SearchFailed, check_k
 from pixsearch.retrieval.connection import MEBI, Connection
 from pixsearch.retrieval.info import SourceInfo
+from pixsearch.retrieval.limits import RequestLimits
 from pixsearch.retrieval.wire import passages_of, query_parts, request_of
+
+MEGA = 1e6
+ENVELOPE = 1024  # bytes of a request that belong to no query, at most
 
 
 class RemoteSearcher:
@@ -18,7 +24,11 @@ class RemoteSearcher:
         with RemoteSearcher("http://127.0.0.1:8000") as searcher:
             searcher.search([Query.of_text("who made it?")], k=3)
 
-    Safe for several threads. Nothing is sent before the first call.
+    Safe for several threads. Nothing is sent before the first call. Once `info` was called, as
+    `open_searcher` does, queries go in as many requests as the server's limits ask for.
+
+    Attributes:
+        limits: of the server, as `info` heard them last; none before.
 
     Raises:
         ValueError: the URL is none.
@@ -27,6 +37,7 @@ class RemoteSearcher:
     def __init__(self, url: str, options: ClientOptions | None = None) -> None:
         self._options = options or ClientOptions()
         self._connection = Connection(url, self._options)
+        self.limits = RequestLimits()
 
     @property
     def url(self) -> str:
@@ -47,7 +58,7 @@ class RemoteSearcher:
         """
         check_k(k)
         found: list[list[Passage]] = []
-        for parts in self._by_size([query_parts(query) for query in queries]):
+        for parts in self._by_size(queries):
             body = json.dumps(request_of(parts, k=k, region_crop=region_crop)).encode()
             read = partial(passages_of, num_queries=len(parts), k=k)
             found += self._connection.post("/retrieve", body, read)
@@ -59,7 +70,8 @@ class RemoteSearcher:
         Raises:
             SearchFailed: it does not answer, or is another kind of server.
         """
-        return self._connection.get("/info", SourceInfo.from_json)
+        info, self.limits = self._connection.get("/info", _read_info)
+        return info
 
     def close(self) -> None:
         """Let go of the pooled connections."""
@@ -71,26 +83,71 @@ class RemoteSearcher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _by_size(self, parts: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-        """Queries in groups that each fit one request."""
-        limit = self._options.max_request_mib * MEBI
+    def _by_size(self, queries: Sequence[Query]) -> Iterator[list[dict[str, Any]]]:
+        """The parts of queries in groups that each fit one request."""
+        most = self._most()
         group: list[dict[str, Any]] = []
-        size = 0
-        for number, part in enumerate(parts):
-            part_size = _most_bytes(part)
-            if part_size > limit:
+        size = _Size()
+        for number, query in enumerate(queries):
+            part = query_parts(query)
+            of_part = _Size.of(query, part)
+            if of_part.num_bytes > most.num_bytes:
                 raise SearchFailed(
-                    f"query {number} takes {part_size / MEBI:.1f} MiB, "
-                    f"retrieval.client.max_request_mib={self._options.max_request_mib}",
+                    f"query {number} takes {of_part.num_bytes / MEBI:.1f} MiB, a request "
+                    f"{most.num_bytes / MEBI:.1f} at most (the server's limit, and "
+                    f"retrieval.client.max_request_mib={self._options.max_request_mib})",
                     is_temporary=False,
                 )
-            if group and size + part_size > limit:
+            if group and (size + of_part).is_above(most):
                 yield group
-                group, size = [], 0
+                group, size = [], _Size()
             group.append(part)
-            size += part_size
+            size += of_part
         if group:
             yield group
+
+    def _most(self) -> "_Size":
+        """What fits one request by our options and by the server's limits."""
+        limits, options = self.limits, self._options
+        return _Size(
+            num_bytes=min(options.max_request_mib, limits.max_body_mib or inf) * MEBI - ENVELOPE,
+            num_queries=limits.max_queries or inf,
+            # The server adds fractions of megapixels up, in another order.
+            num_pixels=(limits.max_request_megapixels or inf) * MEGA * (1 - 1e-9),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Size:
+    """Of queries in one request."""
+
+    num_bytes: float = 0
+    num_queries: float = 0
+    num_pixels: float = 0
+
+    @classmethod
+    def of(cls, query: Query, part: dict[str, Any]) -> "_Size":
+        pixels = 0 if query.image is None else query.image.width * query.image.height
+        return cls(num_bytes=_most_bytes(part), num_queries=1, num_pixels=pixels)
+
+    def __add__(self, other: "_Size") -> "_Size":
+        return _Size(
+            num_bytes=self.num_bytes + other.num_bytes,
+            num_queries=self.num_queries + other.num_queries,
+            num_pixels=self.num_pixels + other.num_pixels,
+        )
+
+    def is_above(self, most: "_Size") -> bool:
+        """Whether it does not fit a request that takes `most`."""
+        return (
+            self.num_bytes > most.num_bytes
+            or self.num_queries > most.num_queries
+            or self.num_pixels > most.num_pixels
+        )
+
+
+def _read_info(reply: Any) -> tuple[SourceInfo, RequestLimits]:
+    return SourceInfo.from_json(reply), RequestLimits.of_info(reply)
 
 
 def _most_bytes(part: dict[str, Any]) -> int:

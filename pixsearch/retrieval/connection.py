@@ -185,9 +185,10 @@ def _reason(error: Exception) -> str:
 def _refused(status: int, headers: httpx.Headers, content: bytes) -> SearchFailed:
     """What a status other than 200 means."""
     try:
-        detail = json.loads(content)["detail"]
+        detail = str(_json(content)["detail"])
     except (ValueError, KeyError, TypeError):
         detail = content[:200].decode("utf-8", errors="replace")
+    detail = " ".join(detail.split())  # a proxy's page has lines
     is_temporary = status in BUSY or (status >= OF_THE_SERVER and status not in NEVER)
     return SearchFailed(
         f"status {status}: {detail}",

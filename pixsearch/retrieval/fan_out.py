@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain
+from math import inf
 from typing import Any
 
 from pixsearch.config import ClientOptions, OnMissingServer, RegionCrop, TextSearch
@@ -22,7 +23,8 @@ from pixsearch.retrieval.manifest import REMEDY
 logger = logging.getLogger(__name__)
 
 SPARE_PASSAGES = 8  # asked for beyond k, to see whether the last one is tied with others left out
-# Asked for at most. Where more than these tie at place k, those that a server names first are kept.
+# Asked for at most, or what the servers take if that is less. Where more than these tie at place k,
+# those that a server names first are kept.
 MOST_PASSAGES = 512
 OF_THE_PART = ("corpus_sha256",)  # fields of an identity that differ from part to part
 
@@ -33,7 +35,7 @@ class FanOutSearcher:
     """Asks all servers at once and keeps the best passages of all, equal ones by document id.
 
     Attributes:
-        skipped: searches in which a server was missing (`on_missing_server=skip`).
+        skipped: searches in which a server was missing (`on_missing_server=skip`); told at the end.
 
     Raises:
         ValueError: fewer than one URL, one twice, or one that is none.
@@ -62,20 +64,21 @@ class FanOutSearcher:
         """
         check_k(k)
         found: Results = [[] for _ in queries]
-        places, asked = list(range(len(queries))), max(k, min(k + SPARE_PASSAGES, MOST_PASSAGES))
+        most = min([MOST_PASSAGES, *(server.limits.max_topk or inf for server in self._servers)])
+        places, asked = list(range(len(queries))), max(k, min(k + SPARE_PASSAGES, int(most)))
         while places:
             parts = self._ask([queries[place] for place in places], asked, region_crop)
             by_query = list(zip(*parts, strict=True))
             for place, of_query in zip(places, by_query, strict=True):
                 found[place] = merge(of_query, k)
-            if asked >= MOST_PASSAGES:
+            if asked >= most:
                 break
             places = [
                 place
                 for place, of_query in zip(places, by_query, strict=True)
                 if _is_cut(of_query, found[place], asked=asked, k=k)
             ]
-            asked = min(2 * asked, MOST_PASSAGES)
+            asked = min(2 * asked, int(most))
         return found
 
     def info(self) -> SourceInfo:
@@ -104,7 +107,10 @@ class FanOutSearcher:
         )
 
     def close(self) -> None:
-        """Let go of threads and connections."""
+        """Let go of threads and connections, and say how many searches lacked a server."""
+        if self.skipped:
+            logger.warning("%d searches lacked a server (on_missing_server=skip)", self.skipped)
+            self.skipped = 0
         self._pool.shutdown()
         for server in self._servers:
             server.close()

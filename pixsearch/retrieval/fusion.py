@@ -10,6 +10,10 @@ from pixsearch.config import FusionOptions
 from pixsearch.retrieval.hits import Hit
 from pixsearch.retrieval.index import Index, TextIndex
 
+# The order of summing changes the last digits, and must not order equal sums. Unequal ones differ
+# by 1 / constant³ at least, which is why there are so many.
+DECIMALS = 12
+
 
 def fused(rankings: Sequence[Sequence[Hit]], k: int, *, constant: int) -> list[Hit]:
     """The k best by reciprocal rank fusion: 1 / (constant + rank), summed over the rankings.
@@ -18,13 +22,13 @@ def fused(rankings: Sequence[Sequence[Hit]], k: int, *, constant: int) -> list[H
     Equal ones come in the order of the knowledge base.
 
     >>> fused([[Hit(7, 0.9), Hit(3, 0.8)], [Hit(3, 12.0)]], 2, constant=60)
-    [Hit(row=3, score=0.032522), Hit(row=7, score=0.016393)]
+    [Hit(row=3, score=0.032522474881), Hit(row=7, score=0.016393442623)]
     """
     scores: dict[int, float] = {}
     for hits in rankings:
         for rank, hit in enumerate(hits, start=1):
             scores[hit.row] = scores.get(hit.row, 0.0) + 1 / (constant + rank)
-    rounded = {row: round(score, 6) for row, score in scores.items()}
+    rounded = {row: round(score, DECIMALS) for row, score in scores.items()}
     ordered = sorted(rounded.items(), key=lambda item: (-item[1], item[0]))
     return [Hit(row=row, score=score) for row, score in ordered[:k]]
 

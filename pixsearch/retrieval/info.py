@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pixsearch.config import RetrievalOptions, to_dict
+from pixsearch.config import Backend, RetrievalOptions, to_dict
 from pixsearch.queries import AnySearcher
 from pixsearch.retrieval.build import IMAGE, TEXT_INDEXES
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
@@ -23,6 +23,7 @@ SETTINGS = (
     *REGION_SETTINGS,
     "from_document",
 )
+QDRANT_SETTINGS = ("exact", "ef_search")  # fields of QdrantOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,10 @@ def local_info(
 def settings_of(options: RetrievalOptions) -> dict[str, Any]:
     """The options that decide what is found in an index."""
     plain = to_dict(options)
-    return {name: plain[name] for name in SETTINGS}
+    settings = {name: plain[name] for name in SETTINGS}
+    if options.backend is Backend.qdrant:
+        settings["qdrant"] = {name: plain["qdrant"][name] for name in QDRANT_SETTINGS}
+    return settings
 
 
 def digest_of(info: SourceInfo) -> str:

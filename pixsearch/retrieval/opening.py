@@ -1,10 +1,12 @@
 """The searcher that the options ask for: here, behind a server, or spread over several."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from pixsearch.config import RetrievalOptions, RetrievalSource
 from pixsearch.queries import SearchFailed
+from pixsearch.retrieval.caching import CachingSearcher
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.crag_mm.searcher import CragMMSearcher
 from pixsearch.retrieval.fan_out import FanOutSearcher
@@ -41,22 +43,29 @@ def _open(options: RetrievalOptions) -> KnowledgeSource:
 
 
 def open_local(options: RetrievalOptions) -> KnowledgeSource:
-    """A searcher in this process, of our own indexes or of CRAG-MM's.
+    """A searcher in this process, of our own indexes or of CRAG-MM's, with its cache of results.
 
     Raises:
         ValueError: an index is missing or does not fit.
     """
-    if options.source is RetrievalSource.crag_mm:
-        return CragMMSearcher.open(options)
-    return Searcher.open(options)
+    opened = CragMMSearcher if options.source is RetrievalSource.crag_mm else Searcher
+    searcher = opened.open(options)
+    return CachingSearcher(searcher, options.cache_entries) if options.cache_entries else searcher
 
 
 def close_searcher(searcher: KnowledgeSource) -> None:
     """Let go of a remote searcher's connections; a local one has none."""
-    if isinstance(searcher, RecordingSearcher):
+    for layer in layers(searcher):
+        if isinstance(layer, RemoteSearcher | FanOutSearcher):
+            layer.close()
+
+
+def layers(searcher: KnowledgeSource) -> Iterator[KnowledgeSource]:
+    """A searcher, then what it asks in its turn, and so on to the one that finds."""
+    yield searcher
+    while isinstance(searcher, RecordingSearcher | CachingSearcher):
         searcher = searcher.source
-    if isinstance(searcher, RemoteSearcher | FanOutSearcher):
-        searcher.close()
+        yield searcher
 
 
 def _checked(searcher: KnowledgeSource, where: str) -> KnowledgeSource:

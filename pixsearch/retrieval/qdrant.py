@@ -33,6 +33,7 @@ from pixsearch.retrieval.manifest import Identity
 
 try:
     from qdrant_client import QdrantClient, models
+    from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
     from pixsearch.retrieval.qdrant_points import as_query, as_vector, vector_params
@@ -41,9 +42,14 @@ except ModuleNotFoundError as error:
         f"retrieval.backend=qdrant: {error.name} is missing; install the extra 'qdrant'"
     ) from error
 
-DOCUMENTS = "documents"  # key of the collection's metadata; indexes have theirs by name
+# Keys of the collection's metadata; indexes have theirs by name.
+BEGUN = "begun"  # written as the collection is made: whose documents it is for
+DOCUMENTS = "documents"  # the same, once each has its point
 ANOTHER = "choose another retrieval.qdrant.collection, or delete this one"
 POLL_SECONDS = 1.0
+# Statuses: 4xx are the request's fault, such as a wrong key, but for two.
+OF_THE_CLUSTER = 500
+MAY_PASS = (408, 429)
 NUM_NEAREST = 10
 
 _clients: WeakValueDictionary[str, QdrantClient] = WeakValueDictionary()
@@ -53,6 +59,9 @@ def open_collection(options: QdrantOptions) -> "QdrantCollection":
     """The collection that `options` name; it need not exist yet.
 
     An embedded one can be opened once at a time: all of a process share it.
+
+    Raises:
+        ValueError: another process has the embedded one open.
     """
     place = options.url or options.path
     assert place is not None
@@ -84,11 +93,11 @@ class QdrantCollection:
         documents = {"corpus_sha256": corpus_sha256, "num_documents": num_documents}
         with self._answering():
             if not self._client.collection_exists(self._name):
-                self._create(dimensions)
+                self._create(documents, dimensions)
+            self._check_contents(documents, dimensions)
             if DOCUMENTS not in self._metadata():
                 self._add_points(num_documents)
                 self._remember(DOCUMENTS, documents)
-            self._check_contents(documents, dimensions)
 
     def holds(self, name: str, identity: Identity) -> bool:
         """Whether the vectors of that name are all there.
@@ -191,13 +200,13 @@ class QdrantCollection:
         found = {record.id: record.vector[name] for record in records}
         return np.array([found[row] for row in rows], dtype=np.float32)
 
-    def _create(self, dimensions: dict[str, int]) -> None:
+    def _create(self, documents: dict[str, Any], dimensions: dict[str, int]) -> None:
         self._client.create_collection(
             self._name,
             vectors_config={name: vector_params(name, size) for name, size in dimensions.items()},
             shard_number=self._options.shards,
             replication_factor=self._options.replicas,
-            metadata={},
+            metadata={BEGUN: documents},
         )
 
     def _add_points(self, num_documents: int) -> None:
@@ -208,24 +217,43 @@ class QdrantCollection:
             self._client.upsert(self._name, points)
 
     def _check_contents(self, documents: dict[str, Any], dimensions: dict[str, int]) -> None:
-        known = self._metadata()[DOCUMENTS]
-        vectors = self._client.get_collection(self._name).config.params.vectors
-        sizes = {name: params.size for name, params in vectors.items()}
-        misfits = [
-            f"its {key} is {value!r}, not {documents[key]!r}"
-            for key, value in known.items()
-            if value != documents[key]
-        ]
-        misfits += [
-            f"its {name} vectors have {sizes.get(name, 0)} dimensions, not {size}"
-            for name, size in dimensions.items()
-            if sizes.get(name) != size
-        ]
+        """See, before anything is written, that it was made for these documents and vectors.
+
+        Raises:
+            ValueError: it was not.
+        """
+        metadata = self._metadata()
+        known = metadata.get(DOCUMENTS, metadata.get(BEGUN))
+        if known is None:
+            misfits = ["scripts/build_index.py did not make it"]
+        else:
+            misfits = [
+                f"its {key} is {known.get(key)!r}, not {value!r}"
+                for key, value in documents.items()
+                if known.get(key) != value
+            ]
+            misfits += self._misfitting_vectors(dimensions)
         if misfits:
             raise ValueError(
                 f"the collection {self._name!r} holds something else: "
                 f"{'; '.join(misfits)}: {ANOTHER}"
             )
+
+    def _misfitting_vectors(self, dimensions: dict[str, int]) -> list[str]:
+        """What of the collection's vectors is not as `vector_params` has it."""
+        made = self._client.get_collection(self._name).config.params.vectors
+        misfits = []
+        for name, size in dimensions.items():
+            found, wanted = made.get(name), vector_params(name, size)
+            if found is None or found.size != size:
+                found_size = 0 if found is None else found.size
+                misfits.append(f"its {name} vectors have {found_size} dimensions, not {size}")
+            elif found.distance != wanted.distance:
+                misfits.append(
+                    f"its {name} vectors are compared by {found.distance.value}, not by "
+                    f"{wanted.distance.value}"
+                )
+        return misfits
 
     def _check_identity(self, name: str, identity: Identity) -> None:
         known = self._metadata().get(name)
@@ -270,12 +298,21 @@ class QdrantCollection:
     @contextmanager
     def _answering(self) -> Iterator[None]:
         """What comes of a cluster that is away or refuses is a search that failed."""
+        where = f"Qdrant at {self._options.url or self._options.path}"
         try:
             yield
-        except (ResponseHandlingException, UnexpectedResponse) as error:
-            reason = " ".join(str(error).split())[:300]
-            where = self._options.url or self._options.path
-            raise SearchFailed(f"Qdrant at {where} does not answer: {reason}") from error
+        except ResponseHandlingException as error:
+            raise SearchFailed(f"{where} does not answer: {_one_line(error)}") from error
+        except ResourceExhaustedResponse as error:
+            raise SearchFailed(
+                f"{where} is busy: {_one_line(error)}", retry_after=error.retry_after_s
+            ) from error
+        except UnexpectedResponse as error:
+            status = error.status_code or 0
+            raise SearchFailed(
+                f"{where} refuses: {_one_line(error)}",
+                is_temporary=status >= OF_THE_CLUSTER or status in MAY_PASS,
+            ) from error
 
 
 class QdrantIndex:
@@ -328,10 +365,24 @@ class QdrantIndex:
 
 def _new_client(options: QdrantOptions) -> QdrantClient:
     if options.url is None:
-        return QdrantClient(path=options.path)
+        return _embedded(options)
     return QdrantClient(
         url=options.url,
         api_key=os.environ.get(options.key_variable) or None,
         timeout=options.timeout_seconds,
         check_compatibility=False,  # it asks at once, and warns where the first search tells more
     )
+
+
+def _embedded(options: QdrantOptions) -> QdrantClient:
+    try:
+        return QdrantClient(path=options.path)
+    except RuntimeError as error:  # so does the library tell that the folder is locked
+        raise ValueError(
+            f"retrieval.qdrant.path={options.path}: another process has it open; wait for it, or "
+            "serve it from there (scripts/serve_retriever.py)"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

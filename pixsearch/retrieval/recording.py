@@ -39,10 +39,11 @@ class RecordingSearcher:
         self.source = source
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._claim(source.info())
+        info = source.info()
         with path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             _drop_cut_line(path)
+            self._claim(info)
             self._written = {record["key"] for _, record in _records(path)}
 
     def search(
@@ -66,13 +67,15 @@ class RecordingSearcher:
         return self.source.info()
 
     def _claim(self, info: SourceInfo) -> None:
-        """Say what is recorded, or see that it is the same as before."""
+        """Say what is recorded, or see that it is the same as before. For whoever has the lock."""
         path = _info_path(self._path)
-        if path.exists() and _read_info(path) != SourceInfo.from_json(_plain(info)):
-            raise ValueError(
-                f"{self._path} holds searches of another source: set retrieval.recording to a new "
-                "file"
-            )
+        if path.exists() or self._path.stat().st_size:
+            if _read_info(path) != SourceInfo.from_json(_plain(info)):
+                raise ValueError(
+                    f"{self._path} holds searches of another source: set retrieval.recording to a "
+                    "new file"
+                )
+            return
         aside = path.with_name(f"{path.name}.partial")
         aside.write_text(json.dumps(_plain(info), indent=2) + "\n", encoding="utf-8")
         aside.replace(path)

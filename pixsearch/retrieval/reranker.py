@@ -16,6 +16,7 @@ from pixsearch.precision import best_device
 from pixsearch.queries import Passage
 from pixsearch.retrieval.encoders.fingerprint import described_config, fingerprint
 from pixsearch.retrieval.hits import SCORE_DECIMALS
+from pixsearch.retrieval.wire import titled
 
 
 class Reranker:
@@ -59,7 +60,7 @@ class Reranker:
             ValueError: a score is not finite.
         """
         pairs = [
-            (query, f"{passage.title}\n{passage.text}")
+            (query, titled(passage.title, passage.text))
             for query, passages in zip(queries, found, strict=True)
             for passage in passages
         ]

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Float
+
 from pixsearch.config import FromDocument, QueryType, RegionCrop, RetrievalOptions
 from pixsearch.queries import Passage, Query, check_k, has_words
-from pixsearch.retrieval.cache import ResultCache
 from pixsearch.retrieval.from_document import nearest_chunks
 from pixsearch.retrieval.fusion import fused
 from pixsearch.retrieval.hits import Hit
 from pixsearch.retrieval.index import Index, TextIndex
-from pixsearch.retrieval.info import SourceInfo, digest_of, local_info
+from pixsearch.retrieval.info import SourceInfo, local_info
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.retrieval.local_indexes import open_image_index, open_text_index
 from pixsearch.retrieval.regions import ImageQuery
@@ -18,13 +20,15 @@ from pixsearch.retrieval.regions import ImageQuery
 
 @runtime_checkable
 class AnyReranker(Protocol):
-    """Puts passages in a new order; pixsearch/retrieval/reranker.py has one.
+    """Puts passages in a new order; pixsearch/retrieval/reranker.py has one, and the contracts.
 
     Attributes:
         fingerprint: sha256 of all that decides the order.
     """
 
     fingerprint: str
+
+    def scores(self, query: str, passages: Sequence[str]) -> Float[np.ndarray, " num_passages"]: ...
 
     def rerank(
         self, queries: Sequence[str], found: Sequence[Sequence[Passage]], k: int
@@ -38,7 +42,6 @@ class Searcher:
 
     Attributes:
         reranker: of text queries, None without one.
-        cache: of results, None without one.
     """
 
     def __init__(
@@ -60,8 +63,6 @@ class Searcher:
         self._image_index = image_index
         self._options = options
         self.reranker = reranker
-        entries = options.cache_entries
-        self.cache = ResultCache(entries, index=digest_of(self.info())) if entries else None
 
     @classmethod
     def open(cls, options: RetrievalOptions) -> "Searcher":
@@ -100,25 +101,16 @@ class Searcher:
                 `mask_pooled` with an encoder whose patches are of no use (regions.py).
         """
         check_k(k)
-        if self.cache is None:
-            return self._find(queries, k, region_crop)
-        return self.cache.search(
-            queries, k, region_crop, lambda missing: self._find(missing, k, region_crop)
-        )
-
-    def info(self) -> SourceInfo:
-        """What is searched."""
-        reranker = self.reranker and self.reranker.fingerprint
-        return local_info(self._options, self.knowledge_base, reranker=reranker)
-
-    def _find(
-        self, queries: Sequence[Query], k: int, region_crop: RegionCrop
-    ) -> list[list[Passage]]:
         texts = [query for query in queries if query.type is QueryType.text]
         images = [query for query in queries if query.type is not QueryType.text]
         by_text = iter(self._find_by_text(texts, k))
         by_image = iter(self._find_by_image(images, k, region_crop))
         return [next(by_text if query.type is QueryType.text else by_image) for query in queries]
+
+    def info(self) -> SourceInfo:
+        """What is searched."""
+        reranker = self.reranker and self.reranker.fingerprint
+        return local_info(self._options, self.knowledge_base, reranker=reranker)
 
     def _find_by_text(self, queries: list[Query], k: int) -> list[list[Passage]]:
         texts = [query.text for query in queries]

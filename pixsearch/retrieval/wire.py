@@ -73,6 +73,25 @@ def document_of(passage: Passage) -> dict[str, str]:
     }
 
 
+def words_of(document: dict[str, Any]) -> str:
+    """What a reranker reads of a document: title and text where it has both, else its contents.
+
+    Raises:
+        ValueError: it has neither.
+    """
+    title, text, contents = (document.get(name) for name in ("title", "text", "contents"))
+    if isinstance(title, str) and isinstance(text, str):
+        return titled(title, text)
+    if not isinstance(contents, str):
+        raise ValueError('a document is {"contents": str}, or {"document": {"contents": str}}')
+    return contents
+
+
+def titled(title: str, text: str) -> str:
+    """The words of a passage, as a reranker reads them."""
+    return f"{title}\n{text}"
+
+
 def result_of(passages: Sequence[Passage], *, with_scores: bool) -> list[dict[str, Any]]:
     """One query's result: documents, or documents with scores."""
     if with_scores:

@@ -13,9 +13,10 @@ import uvicorn
 from pixsearch.config import RetrievalOptions, ServerOptions
 from pixsearch.retrieval.info import KnowledgeSource
 from pixsearch.retrieval.opening import open_searcher
+from pixsearch.retrieval.searcher import AnyReranker
 from pixsearch.retrieval.server.app import create_app
 from pixsearch.retrieval.server.metrics import Metrics
-from pixsearch.retrieval.server.owner import AnyReranker, Owner, OwnerState
+from pixsearch.retrieval.server.owner import Owner, OwnerState
 from pixsearch.retrieval.server.serve import listen, uvicorn_config
 
 PATIENCE = 20.0  # seconds within which anything here happens

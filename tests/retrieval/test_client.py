@@ -13,6 +13,7 @@ from pixsearch.queries import Query, SearchFailed
 from pixsearch.retrieval.breaker import CircuitBreaker
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.connection import Connection
+from pixsearch.retrieval.limits import RequestLimits
 from pixsearch.retrieval.opening import open_searcher
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.server.requests import read_retrieval
@@ -120,6 +121,25 @@ def test_many_queries_go_in_several_requests(url, searcher):
             remote.search([long], k=2)
 
 
+def test_a_servers_own_limits_are_kept(built, searcher):
+    """Of queries, of pixels of all images, and of the body."""
+    queries = mixed_queries()
+    limits = {"max_queries": 5, "max_request_megapixels": 0.03, "max_body_mib": 1}
+    with serving(built, **limits) as url, RemoteSearcher(url, QUICK) as remote:
+        with pytest.raises(SearchFailed, match="status 413"):
+            remote.search(queries, k=2)  # whose limits nobody has asked for
+        remote.info()
+        assert remote.search(queries, k=2) == searcher.search(queries, k=2)
+        assert remote.limits.max_topk == 1000
+
+
+@pytest.mark.parametrize(
+    "told", [None, [], {}, {"limits": 3}, {"limits": {"max_queries": "many", "max_topk": True}}]
+)
+def test_a_server_that_tells_no_limits(told):
+    assert RequestLimits.of_info(told) == RequestLimits()
+
+
 def test_nothing_is_asked_for_no_queries():
     with RemoteSearcher("http://127.0.0.1:1") as remote:
         assert remote.search([]) == []
@@ -194,6 +214,20 @@ def test_what_will_not_pass_is_not_tried_again(status):
     assert f"status {status}: queries: none" in str(failed)
     assert not failed.is_temporary
     assert len(received) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("[" * 100_000, "status 404: [[["),
+        ("<html>\n  <body>\n    Not here\n</html>", "status 404: <html> <body> Not here </html>"),
+        ('{"detail": [{"loc": ["body"]}]}', "status 404: [{'loc': ['body']}]"),
+        ('{"detail": "two\\nlines"}', "status 404: two lines"),
+    ],
+)
+def test_a_refusal_in_any_form_is_one_line(body, told):
+    with replying(http(404, body)) as (url, _), RemoteSearcher(url, ONE_TRY) as remote:
+        assert told in str(failure(remote))
 
 
 def test_a_server_that_is_away():

@@ -377,6 +377,15 @@ def test_info_changes_with_all_that_decides_what_is_found(searcher, options, pub
     assert CragMMSearcher.open(alone).info().corpus_sha256 != info.corpus_sha256
 
 
+def test_its_results_are_kept_too(searcher, options):
+    queries = queries_of_all_types()
+    cached = open_searcher(replace(options, cache_entries=100))
+    expected = searcher.search(queries)
+    assert [cached.search(queries), cached.search(queries)] == [expected] * 2
+    assert cached.cache.counts().hits == len(queries)
+    assert cached.info() == searcher.info()
+
+
 # bad input
 
 

@@ -93,6 +93,20 @@ def test_equal_scores_come_by_id_whatever_a_server_leaves_out(tmp_path):
     assert [passage.id for passage in found] == ["d00", "d01", "d02", "d03"]
 
 
+def test_no_more_is_asked_for_than_each_server_takes(built, halves):
+    """The spare passages, by which ties are told, are left out rather than the search refused."""
+    query = Query.of_text("Vexlin")
+    with ExitStack() as stack:
+        urls = [stack.enter_context(serving(half, max_topk=5)) for half in halves]
+        searcher = stack.enter_context(FanOutSearcher(urls, QUICK))
+        searcher.info()
+        (found,) = searcher.search([query], k=4)
+        with pytest.raises(SearchFailed, match="6 are more than the 5"):
+            searcher.search([query], k=6)
+    (expected,) = Searcher.open(built).search([query], k=4)
+    assert [one.score for one in found] == [one.score for one in expected]
+
+
 def test_bm25_is_merged_by_score(tmp_path):
     words = [{"a": "cup red", "b": "lamp"}, {"c": "cup cup", "d": "cup of red tin", "e": "box"}]
     parts = [
@@ -149,6 +163,7 @@ def test_a_missing_server_may_be_skipped_and_is_counted(urls, caplog):
         assert searcher.search([Query.of_text("Vexlin")], k=1)[0][0].id == "e0"
         assert searcher.skipped == 1
     assert f"searched without 1 of 3 servers: {AWAY}" in caplog.text
+    assert "1 searches lacked a server" in caplog.text
     with (
         FanOutSearcher([AWAY], options) as searcher,
         pytest.raises(SearchFailed, match="1 of 1 servers failed"),

@@ -27,6 +27,21 @@ def test_equal_ones_come_in_the_order_of_the_knowledge_base():
     assert rows(fused([hits(9, 2), hits(2, 9)], 1, constant=60)) == [2]
 
 
+def test_sums_that_are_nearly_equal_are_not_taken_for_equal():
+    """Ranks 3 and 21 give two hundred-millionths less than 8 and 14."""
+
+    def ranking(places, others):
+        return hits(*(places.get(rank, others + rank) for rank in range(1, 22)))
+
+    rankings = [ranking({3: 1, 8: 2}, 1000), ranking({21: 1, 14: 2}, 2000)]
+    assert rows(fused(rankings, 2, constant=10_000)) == [2, 1]
+
+
+def test_the_order_of_the_rankings_does_not_matter():
+    rankings = [hits(3, 1, 2), hits(2, 3, 1), hits(1, 2, 3)]
+    assert rows(fused(rankings, 3, constant=60)) == [1, 2, 3]
+
+
 def test_a_small_constant_favours_first_places():
     first_and_last, twice_third = hits(1, 8, 3), hits(5, 6, 3)
     assert rows(fused([first_and_last, twice_third], 1, constant=60)) == [3]

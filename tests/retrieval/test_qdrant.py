@@ -8,19 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from pixsearch.config import Backend, FromDocument, QdrantOptions, RetrievalOptions
 from pixsearch.queries import Query, SearchFailed
 from pixsearch.retrieval import qdrant
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.building.uploading import by_document
+from pixsearch.retrieval.info import settings_of
 from pixsearch.retrieval.manifest import read_manifest
 from pixsearch.retrieval.qdrant import QdrantCollection, open_collection
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.vectors import Vectors
 
 from .conftest import draw_thing, things
+from .serving import http, replying
 
 
 @pytest.fixture
@@ -46,6 +48,12 @@ def test_it_finds_what_faiss_finds(own, options):
     ]
     for one, other in zip(chain(*ours), chain(*theirs), strict=True):
         assert one.score == pytest.approx(other.score, abs=2e-5)
+
+
+def test_the_revision_of_the_weights_is_in_the_manifest(options):
+    encoder = replace(options.text_encoder, model="owner/name", revision="v2")
+    manifests = build_indexes(replace(options, text_encoder=encoder), progress=False)
+    assert manifests["text"].model == "owner/name@v2"
 
 
 def test_a_document_is_one_point_with_its_text_and_all_its_images(options):
@@ -101,6 +109,45 @@ def test_a_collection_of_something_else_is_never_written_over(options, tmp_path)
     assert Searcher.open(other).search(queries()[:1])[0][0].id == "e0"
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_collection_of_another_tool_is_left_as_it_is(options, is_named):
+    """Also where its vectors have the very names and sizes of ours."""
+    folder = Path(str(options.qdrant.path))
+    text = models.VectorParams(size=256, distance=models.Distance.COSINE)
+    image = models.VectorParams(size=24, distance=models.Distance.COSINE)
+    client = QdrantClient(path=str(folder))
+    client.create_collection("pixsearch", {"text": text, "image": image} if is_named else text)
+    vector = np.arange(1, 257, dtype=float).tolist()
+    point = models.PointStruct(
+        id=0, vector={"text": vector} if is_named else vector, payload={"whose": "another's"}
+    )
+    client.upsert("pixsearch", [point])
+    client.close()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"build_index\.py did not make it") as caught:
+        build_indexes(options, progress=False)
+    assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_begun_collection_of_other_vectors_is_not_gone_on_with(options, monkeypatch):
+    """The points of other documents are not taken for ours either."""
+    collection = open_collection(options.qdrant)
+    sizes = {"text": 8}
+    params = qdrant.vector_params("text", 8)
+    params.distance = models.Distance.COSINE
+    with monkeypatch.context() as patched:
+        patched.setattr(qdrant, "vector_params", lambda *_: params)
+        patched.setattr(QdrantCollection, "_add_points", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            collection.prepare(corpus_sha256="a", num_documents=3, dimensions=sizes)
+    with pytest.raises(ValueError, match="text vectors are compared by Cosine, not by Dot"):
+        collection.prepare(corpus_sha256="a", num_documents=3, dimensions=sizes)
+    with pytest.raises(ValueError, match="its corpus_sha256 is 'a', not 'b'"):
+        collection.prepare(corpus_sha256="b", num_documents=3, dimensions=sizes)
+    assert collection._client.count("pixsearch").count == 0
+
+
 def test_vectors_of_another_encoder_are_refused(options):
     build_indexes(options, progress=False)
     wider = replace(options, text_encoder=replace(options.text_encoder, dimension=128))
@@ -131,10 +178,53 @@ def test_a_cluster_that_does_not_answer(options):
         build_indexes(away, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("status", "is_temporary"), [(400, False), (401, False), (429, True), (500, True), (503, True)]
+)
+def test_what_a_cluster_refuses_for_good_is_not_asked_again(status, is_temporary):
+    reply = http(status, '{"status": {"error": "said so"}}', Content_Type="application/json")
+    with replying(reply) as (url, _):
+        collection = open_collection(QdrantOptions(url=url, timeout_seconds=5))
+        with pytest.raises(SearchFailed, match=rf"Qdrant at {url} refuses: .*{status}") as caught:
+            collection.prepare(corpus_sha256="a", num_documents=3, dimensions={"text": 8})
+    assert caught.value.is_temporary is is_temporary
+    assert "\n" not in str(caught.value)
+
+
+def test_a_busy_cluster_says_when_to_come_back():
+    with replying(http(429, "", Retry_After="7")) as (url, _):
+        collection = open_collection(QdrantOptions(url=url, timeout_seconds=5))
+        with pytest.raises(SearchFailed, match="is busy") as caught:
+            collection.prepare(corpus_sha256="a", num_documents=3, dimensions={"text": 8})
+    assert (caught.value.is_temporary, caught.value.retry_after) == (True, 7)
+
+
+def test_an_embedded_collection_that_is_open_elsewhere(options):
+    path = str(options.qdrant.path)
+    other = QdrantClient(path=path)  # one process is refused as another is: it is a file's lock
+    with pytest.raises(ValueError, match="another process has it open") as caught:
+        open_collection(options.qdrant)
+    assert "\n" not in str(caught.value)
+    other.close()
+
+
 def test_a_cluster_is_asked_as_the_options_say():
     where = QdrantOptions(url="http://127.0.0.1:9", exact=True, ef_search=200)
     asked = QdrantCollection(QdrantClient(":memory:"), where)._search_params(None)
     assert (asked.exact, asked.hnsw_ef) == (True, 200)
+
+
+def test_how_thoroughly_a_cluster_is_searched_is_part_of_what_is_searched(own):
+    """Where Qdrant is searched; answers over FAISS keep their identity."""
+    where = QdrantOptions(url="http://127.0.0.1:9")
+    ours = replace(own, backend=Backend.qdrant, qdrant=where)
+    for change in ({"exact": True}, {"ef_search": 200}):
+        other = replace(ours, qdrant=replace(where, **change))
+        assert settings_of(other) != settings_of(ours)
+        faiss = replace(other, backend=Backend.faiss)
+        assert settings_of(faiss) == settings_of(own)
+    elsewhere = replace(ours, qdrant=replace(where, url="http://127.0.0.1:8"))
+    assert settings_of(elsewhere) == settings_of(ours)
 
 
 def test_without_the_extra(options, monkeypatch):

@@ -1,16 +1,27 @@
 """What was searched once is found again without an index."""
 
 import json
+import warnings
+from contextlib import suppress
 from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pixsearch.config import RegionCrop, RetrievalSource
+from pixsearch.config import (
+    ClientOptions,
+    OnMissingServer,
+    RegionCrop,
+    RetrievalOptions,
+    RetrievalSource,
+)
 from pixsearch.queries import Query, SearchFailed
+from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.opening import close_searcher, open_searcher
-from pixsearch.retrieval.recording import ReplaySearcher
+from pixsearch.retrieval.recording import RecordingSearcher, ReplaySearcher
 from tests.retrieval.scenes import mixed_queries
 
 CROP = RegionCrop.masked_crop
@@ -86,6 +97,68 @@ def test_a_line_that_a_kill_has_cut_is_searched_for_again(recorded):
 def test_a_recording_of_another_source_is_not_gone_on_with(recorded):
     with pytest.raises(ValueError, match="searches of another source"):
         open_searcher(replace(recorded, region_margin=0.3))
+
+
+class Nothing:
+    """A source that finds nothing, in a corpus of its own."""
+
+    def __init__(self, corpus: str) -> None:
+        self.corpus = corpus
+
+    def search(self, queries, k=5, *, region_crop):
+        return [[] for _ in queries]
+
+    def info(self):
+        return SourceInfo(manifests={}, corpus_sha256=self.corpus, num_documents=0, settings={})
+
+
+def claims(corpus: str, folder: Path, barrier: Barrier, rounds: int) -> None:
+    """Begin recordings at the same time as another process does; write down which were given."""
+    given = []
+    for number in range(rounds):
+        barrier.wait(60)
+        with suppress(ValueError):
+            RecordingSearcher(Nothing(corpus), folder / f"{number}.jsonl")
+            given.append(number)
+    (folder / corpus).write_text(json.dumps(given))
+
+
+def test_of_two_processes_at_once_one_source_is_recorded(tmp_path):
+    """Each file is of the one that had it first, and the other is refused."""
+    rounds = 30
+    context = get_context("fork")  # has no more to do than to open files
+    barrier = context.Barrier(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+        workers = [
+            context.Process(target=claims, args=(corpus, tmp_path, barrier, rounds))
+            for corpus in ("one", "other")
+        ]
+        for worker in workers:
+            worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    given = {corpus: json.loads((tmp_path / corpus).read_text()) for corpus in ("one", "other")}
+    assert sorted([*given["one"], *given["other"]]) == list(range(rounds))
+    for corpus, numbers in given.items():
+        for number in numbers:
+            info = json.loads((tmp_path / f"{number}.jsonl.info").read_text())
+            assert info["corpus_sha256"] == corpus
+
+
+def test_searches_of_an_unknown_source_are_not_gone_on_with(recorded):
+    Path(recorded.recording).with_name("searches.jsonl.info").unlink()
+    with pytest.raises(ValueError, match="does not say what was recorded"):
+        open_searcher(recorded)
+
+
+def test_what_may_lack_a_server_is_not_recorded():
+    """A replay would find it as if all servers had been asked."""
+    skipping = ClientOptions(on_missing_server=OnMissingServer.skip)
+    RetrievalOptions(fan_out=["http://a", "http://b"], client=skipping)
+    with pytest.raises(ValueError, match="use on_missing_server=error"):
+        RetrievalOptions(fan_out=["http://a", "http://b"], client=skipping, recording="file")
 
 
 def test_what_is_no_recording_is_told(built, recorded, tmp_path):

@@ -9,9 +9,11 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from pixsearch.config import RerankerOptions
 from pixsearch.queries import Passage
+from pixsearch.retrieval.opening import layers, open_searcher
 from pixsearch.retrieval.reranker import Reranker
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.server.serve import reranker_of
+from pixsearch.retrieval.wire import document_of, words_of
 from tests.retrieval.tiny import VIT, write_plain_text_model
 
 PASSAGES = [
@@ -77,6 +79,15 @@ def test_a_query_is_scored_alike_alone_and_among_others(reranker):
     assert together == alone
 
 
+@pytest.mark.parametrize("title", ["Disc", ""])
+def test_a_document_of_the_wire_is_read_as_the_passage_is(reranker, title):
+    """`/rerank` and `/retrieve` give a passage the same score."""
+    passage = replace(PASSAGES[0], title=title)
+    scores = reranker.scores("red disc", [words_of(document_of(passage))])
+    ((found,),) = reranker.rerank(["red disc"], [[passage]], 1)
+    assert scores.tolist() == [found.score]
+
+
 def test_nothing_to_rerank(reranker):
     assert reranker.rerank([], [], 3) == []
     assert reranker.rerank(["red"], [[]], 3) == [[]]
@@ -105,9 +116,13 @@ def test_scores_that_are_not_finite_are_refused(reranker, monkeypatch):
         reranker.scores("red", ["disc"])
 
 
-def test_a_server_shares_the_reranker_of_its_searcher(built, options):
-    """One model in memory for `/retrieve` and `/rerank`."""
-    searcher = Searcher.open(replace(built, reranker=options))
-    assert reranker_of(searcher, options=built) is searcher.reranker
+def test_a_server_shares_the_reranker_of_its_searcher(built, options, tmp_path):
+    """One model in memory for `/retrieve` and `/rerank`, also behind a cache and a recording."""
+    reranking = replace(built, reranker=options)
+    around = {"cache_entries": 9, "recording": str(tmp_path / "recording.jsonl")}
+    for changes in ({}, around):
+        searcher = open_searcher(replace(reranking, **changes))
+        *_, innermost = layers(searcher)
+        assert reranker_of(searcher, options=built) is innermost.reranker
     alone = reranker_of(Searcher.open(built), options=replace(built, reranker=options))
     assert isinstance(alone, Reranker)

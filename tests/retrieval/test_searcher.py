@@ -9,6 +9,7 @@ from pixsearch.config import FusionOptions, RegionCrop, RerankerOptions, TextSea
 from pixsearch.queries import Query
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.crops import MEAN_COLOUR
+from pixsearch.retrieval.opening import open_searcher
 from pixsearch.retrieval.searcher import Searcher
 from tests.retrieval.conftest import SIDE, draw_thing, things, write_corpus
 
@@ -169,6 +170,9 @@ class Backwards:
 
     fingerprint = "backwards"
 
+    def scores(self, query, passages):
+        return -np.arange(float(len(passages)))
+
     def rerank(self, queries, found, k):
         return [list(reversed(passages))[:k] for passages in found]
 
@@ -187,7 +191,7 @@ def test_text_queries_are_reranked_from_the_candidates(own, searcher):
 
 
 def test_results_are_cached_and_are_those_of_a_search(own, searcher):
-    cached = Searcher.open(replace(own, cache_entries=100))
+    cached = open_searcher(replace(own, cache_entries=100))
     queries = [*text_queries(), *image_queries(), *region_queries()]
     for crop in (RegionCrop.masked_crop, RegionCrop.padded_box):
         expected = searcher.search(queries, k=3, region_crop=crop)

@@ -16,10 +16,14 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from pixsearch.config import RegionCrop, ServerOptions
-from pixsearch.queries import Passage, Query
+from pixsearch.queries import Passage, Query, SearchFailed
 from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.searcher import Searcher
+from pixsearch.retrieval.server.app import types_of
+from pixsearch.retrieval.server.images import PixelBudget, decode_image
+from pixsearch.retrieval.server.refusals import refusal
+from pixsearch.retrieval.server.requests import read_retrieval
 from pixsearch.retrieval.server.serve import check_reach
 from tests.retrieval.scenes import mixed_queries
 from tests.retrieval.serving import serving, until
@@ -113,6 +117,22 @@ def test_images_as_base64_and_as_data_urls(url):
     images[::2] = [f"data:image/png;base64,{image}" for image in images[::2]]
     found = ids(retrieve(url, modality="image", images=images, topk=1))
     assert found == [[f"e{number}"] for number in range(12)]
+
+
+def test_an_exif_rotation_is_not_applied():
+    """Boxes and masks count the pixels of the file, as they do in all of the data."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    image = Image.new("RGB", (30, 20), (200, 30, 30))
+    file = io.BytesIO()
+    image.save(file, format="PNG", exif=exif)
+    text = base64.b64encode(file.getvalue()).decode()
+    decoded = decode_image(text, PixelBudget(per_image=1, left=1))
+    assert decoded.tobytes() == image.tobytes()
+    region = {"size": [20, 30], "counts": [0, 600]}
+    body = {"modality": "region", "images": [text], "regions": [region]}
+    (query,) = read_retrieval(json.dumps(body).encode(), ServerOptions()).queries
+    assert (query.image.size, query.mask.shape) == ((30, 20), (20, 30))
 
 
 def test_regions_as_boxes_and_in_both_forms_of_rle(url, searcher):
@@ -305,6 +325,23 @@ def test_a_slow_search_ends_in_504_and_blocks_nothing_for_ever():
         assert ["b"] not in source.calls
 
 
+@pytest.mark.parametrize(
+    ("failed", "status", "headers"),
+    [
+        (SearchFailed("not in the recording", is_temporary=False), 422, {}),
+        (SearchFailed("the part is busy", retry_after=6.2), 503, {"retry-after": "7"}),
+        (SearchFailed("the part is away"), 502, {}),
+    ],
+    ids=str,
+)
+def test_a_search_that_failed_behind_the_server(failed, status, headers):
+    """Only what may pass has a status that is asked again, and no sooner than it was told."""
+    reply = refusal(failed)
+    told = {name: value for name, value in reply.headers.items() if name == "retry-after"}
+    assert (reply.status_code, told) == (status, headers)
+    assert json.loads(reply.body) == {"detail": str(failed)}
+
+
 def test_alive_while_it_loads_ready_behind_that():
     gate, source = threading.Event(), Source()
 
@@ -367,6 +404,7 @@ class SharedWords:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[str]]] = []
+        self.fingerprint = "shared words"
 
     def scores(self, query, passages):
         self.calls.append((query, list(passages)))
@@ -379,7 +417,7 @@ def test_rerank_compares_a_query_with_its_own_documents_alone():
     documents = [
         [
             {"id": "1", "contents": "a"},
-            {"id": "2", "contents": "a b"},
+            {"id": "2", "contents": '"a"\nb', "title": "a", "text": "b"},
             {"id": "3", "contents": "b"},
         ],
         [{"document": {"id": "4", "contents": "c"}, "score": 9.0}],
@@ -396,7 +434,7 @@ def test_rerank_compares_a_query_with_its_own_documents_alone():
         [("4", 1.0)],
         [],
     ]
-    assert reranker.calls[:2] == [("a b", ["a", "a b", "b"]), ("c d", ["c"])]
+    assert reranker.calls[:2] == [("a b", ["a", "a\nb", "b"]), ("c d", ["c"])]
     assert (wrong.status_code, "contents" in wrong.json()["detail"]) == (422, True)
 
 
@@ -420,8 +458,24 @@ def test_info_and_metrics(built):
     assert "pixsearch_cache" not in metrics
 
 
-def test_metrics_of_the_cache(built):
-    with serving(replace(built, cache_entries=1)) as url:
+@pytest.mark.parametrize(
+    ("indexes", "types"),
+    [
+        (["image", "text"], ["text", "image", "region"]),
+        (["bm25"], ["text"]),
+        (["0/image", "1/image"], ["image", "region"]),
+    ],
+)
+def test_info_names_the_queries_that_the_indexes_answer(indexes, types):
+    manifests = {name: {"identity": {}} for name in indexes}
+    info = SourceInfo(manifests=manifests, corpus_sha256="0", num_documents=1, settings={})
+    assert types_of(info) == types
+
+
+@pytest.mark.parametrize("is_recorded", [False, True])
+def test_metrics_of_the_cache(built, tmp_path, is_recorded):
+    recording = str(tmp_path / "recording.jsonl") if is_recorded else None
+    with serving(replace(built, cache_entries=1, recording=recording)) as url:
         for text in ("a", "a", "b"):
             retrieve(url, queries=[text])
         metrics = httpx.get(f"{url}/metrics").text

@@ -12,6 +12,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from pixsearch.config import QueryType, ServerOptions
+from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT
+from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.server.metrics import Metrics
 from pixsearch.retrieval.server.owner import Owner, OwnerState
 from pixsearch.retrieval.server.refusals import NotReady, TooLarge, Unauthorized, refusal
@@ -132,7 +134,7 @@ class Routes:
             raise NotReady(f"the server is {self._owner.state}: ask again later")
         return {
             **self._owner.info.to_json(),
-            "modalities": [type.value for type in QueryType],
+            "modalities": [type.value for type in types_of(self._owner.info)],
             "limits": {name: getattr(self._options, name) for name in LIMITS},
         }
 
@@ -143,7 +145,7 @@ class Routes:
 def create_app(
     owner: Owner, options: ServerOptions, metrics: Metrics, *, token: str | None = None
 ) -> FastAPI:
-    """The application; the owner loads when it starts, and drains when it ends."""
+    """The application; the owner, which whoever made it starts, drains when it ends."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -172,6 +174,13 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         body += chunk
         _refuse_long(len(body), max_bytes)
     return bytes(body)
+
+
+def types_of(info: SourceInfo) -> list[QueryType]:
+    """The types of queries that the indexes can answer."""
+    names = {name.rpartition("/")[2] for name in info.manifests}  # behind the number of a part
+    by_words, by_image = bool(names & {TEXT, LEXICAL}), IMAGE in names
+    return [type for type in QueryType if (by_words if type is QueryType.text else by_image)]
 
 
 def _refuse_long(num_bytes: int, max_bytes: int) -> None:

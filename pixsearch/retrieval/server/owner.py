@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from pixsearch.config import RegionCrop, ServerOptions
 from pixsearch.queries import Passage
+from pixsearch.retrieval.caching import CachingSearcher
 from pixsearch.retrieval.info import KnowledgeSource, SourceInfo
-from pixsearch.retrieval.opening import close_searcher
-from pixsearch.retrieval.searcher import Searcher
+from pixsearch.retrieval.opening import close_searcher, layers
+from pixsearch.retrieval.searcher import AnyReranker
 from pixsearch.retrieval.server.metrics import Metrics
 from pixsearch.retrieval.server.refusals import Busy, NotConfigured, NotReady
 from pixsearch.retrieval.server.requests import Reranking, Retrieval
@@ -27,13 +27,6 @@ logger = logging.getLogger(__name__)
 
 Ranking = list[tuple[int, float]]
 """Places of documents with their scores, best first."""
-
-
-@runtime_checkable
-class AnyReranker(Protocol):
-    """Scores passages against a query, higher is nearer."""
-
-    def scores(self, query: str, passages: Sequence[str]) -> Float[np.ndarray, " n"]: ...
 
 
 class OwnerState(StrEnum):
@@ -152,8 +145,9 @@ class Owner:
             self._searcher = self._open_searcher()
             self._reranker = self._open_reranker(self._searcher) if self._open_reranker else None
             self.info = self._searcher.info()
-            if isinstance(self._searcher, Searcher) and self._searcher.cache is not None:
-                self._metrics.watch(self._searcher.cache)
+            for layer in layers(self._searcher):
+                if isinstance(layer, CachingSearcher):
+                    self._metrics.watch(layer.cache)
         except Exception as error:  # told by whoever started the server
             self.error, self.state = error, OwnerState.failed
             if self._on_failure is not None:

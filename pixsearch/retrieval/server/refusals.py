@@ -1,6 +1,7 @@
 """Why a request gets no passages, and with which status it is told so."""
 
 import logging
+from math import ceil
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
@@ -10,7 +11,7 @@ from pixsearch.queries import SearchFailed
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = 1  # what a refused client is told to wait
+RETRY_SECONDS = 1  # what a refused client is told to wait, where the error does not say
 
 
 class Unauthorized(Exception):
@@ -40,7 +41,6 @@ STATUS: dict[type[Exception], int] = {  # in this order: an error takes that of 
     Busy: 429,
     ClientDisconnect: 499,  # nobody reads the reply; the metrics do
     NotConfigured: 501,
-    SearchFailed: 502,
     NotReady: 503,
     TimeoutError: 504,
 }
@@ -48,13 +48,27 @@ STATUS: dict[type[Exception], int] = {  # in this order: an error takes that of 
 
 def refusal(error: Exception) -> JSONResponse:
     """The reply to a request that failed: `{"detail": one line}`."""
-    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-    headers = {"Retry-After": str(RETRY_SECONDS)} if status in (429, 503) else {}
+    status = _status(error)
+    headers = {"Retry-After": _seconds_to_wait(error)} if status in (429, 503) else {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status == 500:
         logger.error("a request failed", exc_info=error)
     return JSONResponse({"detail": _detail(error, status)}, status, headers)
+
+
+def _status(error: Exception) -> int:
+    """A search that failed for good is no fault of a gateway: clients would ask again."""
+    if isinstance(error, SearchFailed):
+        if not error.is_temporary:
+            return 422
+        return 503 if error.retry_after > 0 else 502
+    return next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+
+
+def _seconds_to_wait(error: Exception) -> str:
+    seconds = error.retry_after if isinstance(error, SearchFailed) else RETRY_SECONDS
+    return str(ceil(seconds))
 
 
 def _detail(error: Exception, status: int) -> str:

@@ -15,7 +15,7 @@ from pixsearch.queries import Query
 from pixsearch.retrieval.rle import decode_mask
 from pixsearch.retrieval.server.images import PixelBudget, decode_image
 from pixsearch.retrieval.server.refusals import TooLarge
-from pixsearch.retrieval.wire import query_type
+from pixsearch.retrieval.wire import query_type, words_of
 
 Box = Annotated[list[float], Field(min_length=4, max_length=4)]
 
@@ -240,7 +240,4 @@ def _box_mask(box: Sequence[float], image: Image.Image) -> Bool[np.ndarray, "hei
 def _contents(document: dict[str, Any]) -> str:
     """The words of a document, bare or as `/retrieve` wraps one that has a score."""
     inner = document.get("document", document)
-    contents = inner.get("contents") if isinstance(inner, dict) else None
-    if not isinstance(contents, str):
-        raise ValueError('a document is {"contents": str}, or {"document": {"contents": str}}')
-    return contents
+    return words_of(inner if isinstance(inner, dict) else {})

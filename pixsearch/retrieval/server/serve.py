@@ -11,11 +11,11 @@ import uvicorn
 
 from pixsearch.config import RetrievalOptions, ServeRetrieverOptions, ServerOptions
 from pixsearch.retrieval.info import KnowledgeSource
-from pixsearch.retrieval.opening import open_searcher
-from pixsearch.retrieval.searcher import Searcher, open_reranker
+from pixsearch.retrieval.opening import layers, open_searcher
+from pixsearch.retrieval.searcher import AnyReranker, Searcher, open_reranker
 from pixsearch.retrieval.server.app import create_app
 from pixsearch.retrieval.server.metrics import Metrics
-from pixsearch.retrieval.server.owner import AnyReranker, Owner
+from pixsearch.retrieval.server.owner import Owner
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +96,9 @@ def listen(options: ServerOptions) -> socket.socket:
 
 def reranker_of(searcher: KnowledgeSource, *, options: RetrievalOptions) -> AnyReranker:
     """The one with which the searcher orders what it finds, else one for `/rerank` alone."""
-    if isinstance(searcher, Searcher) and searcher.reranker is not None:
-        return searcher.reranker
+    for layer in layers(searcher):
+        if isinstance(layer, Searcher) and layer.reranker is not None:
+            return layer.reranker
     return open_reranker(options)
 
 
