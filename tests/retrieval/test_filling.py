@@ -71,6 +71,17 @@ def test_exact_nearest_chunk_by_chunk(array, monkeypatch):
     np.testing.assert_array_equal(exact_nearest(queries, parts_of(array), 10), expected)
 
 
+def test_held_out_queries_lie_as_far_from_vectors_of_any_length(array):
+    """Else recall of vectors that keep their length would be that of the documents themselves."""
+    queries = held_out_queries(Vectors([array]))
+    np.testing.assert_allclose(held_out_queries(Vectors([20 * array])), 20 * queries, atol=1e-4)
+
+
+def test_a_vector_of_zeros_becomes_a_query_too(array):
+    queries = held_out_queries(Vectors([np.concatenate([array[:9], np.zeros_like(array[:1])])]))
+    np.testing.assert_allclose(np.linalg.norm(queries[9]), 0.45, rtol=1e-5)
+
+
 def test_search_parameters_raise_recall(array):
     index = fill_index(parts_of(array), "IVF8,Flat", SMALL)
     before = recall_at_10(index.search, parts_of(array))
