@@ -17,7 +17,7 @@ class BuildOptions:
     window: int = 4096  # texts that are put into batches by length together
     wait_seconds: float = 3600.0  # without a new shard of another process, then the build ends
     train_vectors: int = 262_144  # drawn to train the index
-    add_vectors: int = 65_536  # added to the index at a time
+    add_vectors: int = 16_384  # added to the index at a time; never more than a shard has
     threads: int = 0  # of FAISS; 0: as OMP_NUM_THREADS says, which accelerate and torchrun set to 1
     seed: int = 0  # of what is drawn
     max_document_characters: int = 1_000_000  # of title and contents; a longer one is refused
@@ -49,12 +49,12 @@ class ImportCorpusOptions:
 
 @dataclass
 class BenchIndexOptions:
-    """scripts/bench_index.py: memory and time of building indexes over random vectors."""
+    """scripts/bench_index.py: memory and time of building indexes over synthetic vectors."""
 
     output: str = "outputs/bench/index.json"
     count: int = 2_000_000
     dimension: int = 384
-    num_clusters: int = 10_000  # around which the vectors lie
+    num_topics: int = 10_000  # about which the vectors lie
     factories: list[str] = field(
         default_factory=lambda: [
             "IVF4096,RaBitQfs,Refine(SQ8) nprobe=64,k_factor_rf=4",

@@ -1,4 +1,4 @@
-"""Indexes over random vectors: what building them takes in memory and time, one table, one file."""
+"""Indexes over synthetic vectors: memory and time of building them, one table, one file."""
 
 import json
 import logging
@@ -15,6 +15,7 @@ import numpy as np
 
 from pixsearch.config import BenchIndexOptions
 from pixsearch.retrieval.bench.memory import peak_of
+from pixsearch.retrieval.bench.synthetic import Topics
 from pixsearch.retrieval.building.finishing import write_vector_index
 from pixsearch.retrieval.index import VECTORS
 from pixsearch.retrieval.manifest import Identity
@@ -23,7 +24,6 @@ from pixsearch.retrieval.vectors import Vectors
 logger = logging.getLogger(__name__)
 
 MIB, GIB = 2**20, 2**30
-SPREAD = 1.0  # of the vectors about their centre, whose length is 1
 ROWS_PER_FILE = 100_000
 
 
@@ -55,7 +55,7 @@ def bench_index(options: BenchIndexOptions) -> dict[str, Any]:
     folder = Path(options.folder)
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        write_random_vectors(options)
+        write_vectors(options)
         rows = [measure(options, factory) for factory in options.factories]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -74,17 +74,13 @@ def bench_index(options: BenchIndexOptions) -> dict[str, Any]:
     return result
 
 
-def write_random_vectors(options: BenchIndexOptions) -> None:
-    """Unit vectors about random centres, in files of 100,000."""
+def write_vectors(options: BenchIndexOptions) -> None:
+    """The vectors of `Topics`, in files of 100,000."""
     folder = Path(options.folder)
     folder.mkdir(parents=True)
-    generator = np.random.default_rng(options.build.seed)
-    centres = _units(generator, options.num_clusters, options.dimension)
+    topics = Topics(options.num_topics, options.dimension, seed=options.build.seed)
     for number, start in enumerate(range(0, options.count, ROWS_PER_FILE)):
-        num = min(ROWS_PER_FILE, options.count - start)
-        vectors = centres[generator.integers(options.num_clusters, size=num)]
-        vectors += SPREAD * _units(generator, num, options.dimension)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors = topics.draw(min(ROWS_PER_FILE, options.count - start))
         np.save(folder / f"{number:05}.npy", vectors)
     logger.info("%d vectors of %d dimensions are drawn", options.count, options.dimension)
 
@@ -147,7 +143,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 def _identity(options: BenchIndexOptions, factory: str) -> Identity:
     return Identity(
-        encoder="random",
+        encoder="synthetic",
         fingerprint="",
         dimension=options.dimension,
         metric="cosine",
@@ -156,8 +152,3 @@ def _identity(options: BenchIndexOptions, factory: str) -> Identity:
         corpus_sha256="",
         factory=factory,
     )
-
-
-def _units(generator: np.random.Generator, num: int, dimension: int) -> np.ndarray:
-    vectors = generator.standard_normal((num, dimension), dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
