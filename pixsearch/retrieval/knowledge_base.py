@@ -22,6 +22,8 @@ from pixsearch.retrieval.corpus_rows import (
 )
 from pixsearch.retrieval.hits import Hit
 
+BLOCK = 4096  # bytes of an image's file that are hashed at its start, its middle and its end
+
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
@@ -155,16 +157,30 @@ class KnowledgeBase:
             ) from error
 
     def images_sha256(self) -> str:
-        """sha256 of the corpus with the lengths of all its image files.
-
-        Lengths, not contents: an index is checked against it at every start, and reading millions
-        of images then would take hours. A redrawn image practically never keeps its length.
-        """
+        """sha256 of the corpus with `image_digest` of all its image files."""
         digest = hashlib.sha256(self.sha256.encode())
         for row in self._rows.with_images.tolist():
             document = self.document(row)
             for path in document.images:
-                digest.update(f"{path}:{self.image_size(document, path)}\n".encode())
+                digest.update(f"{path}:{self.image_digest(document, path)}\n".encode())
+        return digest.hexdigest()
+
+    def image_digest(self, document: Document, path: str) -> str:
+        """sha256 of the length of an image's file and of three blocks of it.
+
+        Not of all of it: an index is checked against it at every start, and reading millions of
+        images then would take hours. The length alone does not do, for a redrawn BMP or TIFF keeps
+        it; the block in the middle is of the picture's middle, where a border is not.
+
+        Raises:
+            ValueError: it is missing.
+        """
+        size = self.image_size(document, path)
+        digest = hashlib.sha256(f"{size}\n".encode())
+        with (self.folder / path).open("rb", buffering=0) as file:
+            for start in sorted({0, max(0, (size - BLOCK) // 2), max(0, size - BLOCK)}):
+                file.seek(start)
+                digest.update(file.read(BLOCK))
         return digest.hexdigest()
 
     def _scan(self) -> CorpusRows:

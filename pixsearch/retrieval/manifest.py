@@ -21,7 +21,7 @@ class Identity:
         fingerprint: sha256 of the encoder's weights and configuration.
         metric: "cosine", "inner_product" of vectors that keep their length, or "bm25".
         prefix: put before every query.
-        corpus_sha256: of the documents, for images with the lengths of their files.
+        corpus_sha256: of the documents, for images also of their files, as `image_digest` has them.
         factory: FAISS index factory string, or "bm25s".
     """
 

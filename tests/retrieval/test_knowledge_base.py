@@ -1,6 +1,8 @@
 import pytest
+from PIL import Image
 
 from pixsearch.queries import Passage
+from pixsearch.retrieval.building.sources import ImageSource, count_images
 from pixsearch.retrieval.hits import Hit
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from tests.retrieval.conftest import write_corpus
@@ -93,3 +95,21 @@ def test_missing_and_broken_image_are_named(tmp_path):
     (tmp_path / "images/b.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"b\.png \(document b\) does not decode"):
         knowledge_base.image(document, document.images[0])
+
+
+@pytest.mark.parametrize("place", [(0, 0), (100, 100), (199, 199)], ids=str)
+def test_a_redrawn_image_of_the_same_length_is_another(place, tmp_path):
+    """A BMP has the length that its sides give it, whatever is drawn."""
+    record = {"id": "b", "contents": "Second letter.", "images": ["b.bmp"]}
+    knowledge_base = KnowledgeBase(write_corpus(tmp_path, [record]))
+    image = Image.new("RGB", (200, 200), "white")
+    image.save(tmp_path / "b.bmp")
+    source = ImageSource(knowledge_base, count_images(knowledge_base, max_characters=99))
+    before = (knowledge_base.images_sha256(), source.digest(0, 1))
+    length = (tmp_path / "b.bmp").stat().st_size
+    image.putpixel(place, (0, 0, 0))
+    image.save(tmp_path / "b.bmp")
+    assert (tmp_path / "b.bmp").stat().st_size == length
+    after = (knowledge_base.images_sha256(), source.digest(0, 1))
+    assert after[0] != before[0]
+    assert after[1] != before[1]

@@ -86,11 +86,11 @@ class ImageSource:
         return f"image {path} of document {document.id!r}"
 
     def digest(self, first: int, last: int) -> str:
-        """Paths and lengths of files, as `KnowledgeBase.images_sha256` takes them."""
+        """Paths and digests of files, as `KnowledgeBase.images_sha256` takes them."""
         total = hashlib.sha256()
         for place in range(first, last):
             document, path = self._found(place)
-            total.update(f"{path}:{self._knowledge_base.image_size(document, path)}\n".encode())
+            total.update(f"{path}:{self._knowledge_base.image_digest(document, path)}\n".encode())
         return total.hexdigest()
 
     def _found(self, place: int) -> tuple[Document, str]:
