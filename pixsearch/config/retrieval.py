@@ -24,7 +24,8 @@ class EncoderOptions:
     model: str = ""  # folder or hub id
     revision: str | None = None  # of a hub id: commit, tag or branch
     dimension: int = MISSING
-    prefix: str = ""  # put before every query
+    prefix: str = ""  # put before every query, as E5's "query: "
+    document_prefix: str = ""  # put before every document's text, as E5's "passage: "
     pooling: Pooling = Pooling.none
     normalize: bool = True  # vectors to unit length (cosine); false: their inner product counts
     batch_size: int = 64

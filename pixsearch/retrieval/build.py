@@ -51,6 +51,8 @@ TEXT_INDEXES: dict[TextSearch, tuple[str, ...]] = {
     TextSearch.hybrid: (TEXT, LEXICAL),
 }
 SHARDS = "vectors"  # likewise; shards of TEXT and IMAGE are in folders of these names
+NOT_OF_A_VECTOR = ("corpus_sha256", "factory", "document_prefix")
+"""Fields of an identity that a shard does not hang on; a document's prefix is part of its items."""
 
 
 def build_indexes(
@@ -165,7 +167,8 @@ class _Build:
         options = self._options.text_encoder
         encoder = open_text_encoder(options)
         identity = text_identity(self._options, encoder, self._knowledge_base)
-        job = self._job(TEXT, identity, options, TextSource(self._knowledge_base))
+        source = TextSource(self._knowledge_base, options.document_prefix)
+        job = self._job(TEXT, identity, options, source)
         return job, encoder.encode_text
 
     def _images(self, num_images: Int64[np.ndarray, " num_documents"]) -> tuple[_Job, Encode]:
@@ -185,7 +188,7 @@ class _Build:
             window=window,
         )
         ours = asdict(identity)
-        encoder = {key: ours[key] for key in ours if key not in ("corpus_sha256", "factory")}
+        encoder = {key: ours[key] for key in ours if key not in NOT_OF_A_VECTOR}
         folder = Path(self._options.index) / SHARDS / name
         return _Job(
             name=name,

@@ -21,6 +21,7 @@ class Identity:
         fingerprint: sha256 of the encoder's weights and configuration.
         metric: "cosine", "inner_product" of vectors that keep their length, or "bm25".
         prefix: put before every query.
+        document_prefix: put before every document; "" where a manifest older than it has none.
         corpus_sha256: of the documents, for images also of their files, as `image_digest` has them.
         factory: FAISS index factory string, or "bm25s".
     """
@@ -33,6 +34,7 @@ class Identity:
     pooling: str
     corpus_sha256: str
     factory: str
+    document_prefix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,7 @@ def encoder_identity(
         dimension=options.dimension,
         metric="cosine" if options.normalize else "inner_product",
         prefix=options.prefix,
+        document_prefix=options.document_prefix,
         pooling=str(options.pooling),
         corpus_sha256=corpus_sha256,
         factory=factory,

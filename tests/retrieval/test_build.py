@@ -9,6 +9,8 @@ import pytest
 from pixsearch.config import TextSearch
 from pixsearch.retrieval.build import build_indexes
 from pixsearch.retrieval.convert_clip import convert_clip
+from pixsearch.retrieval.encoders import open_text_encoder
+from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from pixsearch.retrieval.searcher import Searcher
 from tests.retrieval.conftest import draw_thing, tiny_clip, write_corpus
 
@@ -122,6 +124,30 @@ def test_misfit_is_refused_and_a_new_build_mends_it(change, message, own, tmp_pa
     assert "\n" not in str(caught.value)
     build_indexes(options, progress=False)
     Searcher.open(options)
+
+
+def test_a_prefix_is_put_before_every_document(own):
+    options = replace(own, text_encoder=replace(own.text_encoder, document_prefix="Umbelloq: "))
+    build_indexes(options, progress=False)
+    texts = [f"Umbelloq: {document.text}" for document in KnowledgeBase(own.knowledge_base)]
+    np.testing.assert_array_equal(
+        np.load(Path(own.index) / "vectors/text/00000.npy"),
+        open_text_encoder(own.text_encoder).encode_text(texts),
+    )
+    Searcher.open(options)
+    with pytest.raises(ValueError, match="document_prefix is 'Umbelloq: ' there, '' here"):
+        Searcher.open(own)
+
+
+def test_a_manifest_older_than_prefixes_of_documents_has_none(own):
+    path = Path(own.index) / "text" / "manifest.json"
+    record = json.loads(path.read_text())
+    assert record["identity"].pop("document_prefix") == ""
+    path.write_text(json.dumps(record))
+    Searcher.open(own)
+    prefixed = replace(own.text_encoder, document_prefix="passage: ")
+    with pytest.raises(ValueError, match="document_prefix is '' there, 'passage: ' here"):
+        Searcher.open(replace(own, text_encoder=prefixed))
 
 
 def test_killed_build_leaves_the_old_index(own, monkeypatch):

@@ -358,6 +358,13 @@ def test_prefix_is_put_before_every_query(options, searcher):
     assert pages.search([text]) == searcher.search([Query.of_text("bridge bridge bridge river")])
 
 
+def test_documents_that_are_encoded_already_get_no_prefix(options):
+    prefixed = replace(options.text_encoder, document_prefix="passage: ")
+    without_images = replace(options.crag_mm, image_index=None)
+    with pytest.raises(ValueError, match="document_prefix='passage: ': CRAG-MM's documents are"):
+        CragMMSearcher.open(replace(options, text_encoder=prefixed, crag_mm=without_images))
+
+
 def test_info_changes_with_all_that_decides_what_is_found(searcher, options, published, copies):
     """Evaluation keeps answers by it; a server sends it to its clients."""
     info = searcher.info()

@@ -98,6 +98,8 @@ def test_modality_dimension_and_prefix_are_checked(clip_folder):
         open_image_encoder(replace(image, dimension=25))
     with pytest.raises(ValueError, match="prefix='query: '"):
         open_image_encoder(replace(image, prefix="query: "))
+    with pytest.raises(ValueError, match="document_prefix='passage: '"):
+        open_image_encoder(replace(image, document_prefix="passage: "))
 
 
 def test_libraries_are_imported_with_their_encoder():

@@ -95,7 +95,7 @@ def test_a_text_without_a_word_is_the_zero_vector(folders):
 
 
 def test_prompts_of_the_model_are_left_out(folders, tmp_path):
-    """A prefix is an option of the query's side alone; documents must not get one unseen."""
+    """Prefixes are options; queries and documents must not get one unseen."""
     shutil.copytree(folders["mpnet"], tmp_path / "prompted")
     path = tmp_path / "prompted" / "config_sentence_transformers.json"
     prompts = {"prompts": {"query": "query : "}, "default_prompt_name": "query"}

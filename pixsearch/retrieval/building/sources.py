@@ -38,14 +38,16 @@ class Source(Protocol):
 
 
 class TextSource:
-    """The texts of all documents."""
+    """The texts of all documents, each with a prefix."""
 
-    def __init__(self, knowledge_base: KnowledgeBase) -> None:
+    def __init__(self, knowledge_base: KnowledgeBase, prefix: str = "") -> None:
         self._knowledge_base = knowledge_base
+        self._prefix = prefix
         self.rows = np.arange(len(knowledge_base))
 
     def items(self, first: int, last: int) -> Iterator[str]:
-        return (self._knowledge_base.document(row).text for row in range(first, last))
+        documents = (self._knowledge_base.document(row) for row in range(first, last))
+        return (self._prefix + document.text for document in documents)
 
     def size(self, item: str) -> int:
         return len(item)

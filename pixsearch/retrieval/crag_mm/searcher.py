@@ -207,6 +207,11 @@ def _open_pages(options: RetrievalOptions, index: str) -> PageSearch:
         copies=Path(source.copies),
     )
     _refuse_misfit(encoder, collection, "text_encoder")
+    if documents := options.text_encoder.document_prefix:
+        raise ValueError(
+            f"retrieval.text_encoder.document_prefix={documents!r}: CRAG-MM's documents are "
+            "encoded already, leave it ''"
+        )
     prefix = options.text_encoder.prefix
     return PageSearch(
         encode=lambda texts: encoder.encode_text([prefix + text for text in texts]),

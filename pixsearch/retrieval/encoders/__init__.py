@@ -123,8 +123,9 @@ def open_image_encoder(options: EncoderOptions) -> ImageEncoder:
     encoder = _open(options)
     if not isinstance(encoder, ImageEncoder):
         raise ValueError(f"image_encoder.name={options.name} cannot encode images: choose another")
-    if options.prefix:
-        raise ValueError(f"image_encoder.prefix={options.prefix!r}: an image has none, leave it ''")
+    for name in ("prefix", "document_prefix"):
+        if prefix := getattr(options, name):
+            raise ValueError(f"image_encoder.{name}={prefix!r}: an image has none, leave it ''")
     return encoder
 
 

@@ -30,8 +30,8 @@ class SentenceTransformers:
     `model` is what the library itself writes, or a plain transformers folder or hub id with a
     pooling. The pooling is the model's own unless `cls` or `mean` is chosen: BGE says `cls`, but
     CRAG-MM's web index holds its `mean`. Prompts that the model brings are left out: what stands
-    before a query is `prefix` alone. Of a text longer than the model reads, the beginning counts
-    (all-mpnet-base-v2: 384 tokens).
+    before a query is `prefix` alone, before a document `document_prefix`. Of a text longer than the
+    model reads, the beginning counts (all-mpnet-base-v2: 384 tokens).
     """
 
     def __init__(self, options: EncoderOptions) -> None:
