@@ -1,6 +1,10 @@
 """Shards of vectors: what a build goes on from, and who writes which."""
 
 import json
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -124,11 +128,51 @@ def test_another_encoder_encodes_all_anew(tmp_path):
 
 def test_what_a_larger_corpus_left_is_removed(tmp_path):
     write(shards_of(write_documents(tmp_path / "kb"), tmp_path / "vectors"), range(3))
-    (tmp_path / "vectors" / "00001.npy.partial").touch()
+    (tmp_path / "vectors" / "00001.npy.elsewhere-7.partial").touch()
     shards = shards_of(write_documents(tmp_path / "kb", count=4), tmp_path / "vectors")
     shards.remove_others()
     left = sorted(path.name for path in (tmp_path / "vectors").iterdir())
-    assert left == ["00000.json", "00000.npy"]
+    assert left == ["00000.json", "00000.npy", "lock"]
+
+
+def in_another_process(work: Callable[[], None]) -> int:
+    """The exit code of a forked process; 1 where `work` raised."""
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(60)
+    return process.exitcode
+
+
+def test_a_shard_that_another_process_encodes_is_left_to_it(tmp_path):
+    """An orphan of a killed launch goes on while the next build begins."""
+    knowledge_base, folder = write_documents(tmp_path / "kb"), tmp_path / "vectors"
+    shards, lengths, told = shards_of(knowledge_base, folder), Lengths(), tmp_path / "told"
+
+    def same_shard():
+        try:
+            write(shards_of(knowledge_base, folder), [1])
+        except ValueError as error:
+            told.write_text(str(error))
+
+    def others():
+        other = shards_of(knowledge_base, folder)
+        write(other, [0, 2])
+        other.remove_others()
+
+    def encode(texts):
+        if not lengths.batches:
+            assert in_another_process(same_shard) == 0
+            assert in_another_process(others) == 0
+        return lengths(texts)
+
+    write(shards, [1], encode)
+    me = f"00001.npy.{socket.gethostname()}-{os.getpid()}.partial"
+    assert told.read_text().startswith(f"another process encodes shard 1 of {folder} ({me}, ")
+    expected = [len(document.text) for document in knowledge_base]
+    whole = shards_of(knowledge_base, folder)
+    whole.wait(0.0)
+    found = np.concatenate(list(whole.vectors().chunks(100)))
+    np.testing.assert_array_equal(found[:, 0], expected)
 
 
 def test_waiting_ends_with_the_shards_that_are_missing(tmp_path):

@@ -2,13 +2,19 @@
 
 FOLDER/00003.npy     float32, (items of the shard, dimension)
 FOLDER/00003.json    done-marker: what the vectors are of, the file's sha256, who wrote it
+FOLDER/00003.npy.HOST-PID.partial    vectors that this process encodes
+FOLDER/lock          byte n is locked by the process that encodes shard n
 """
 
+import errno
+import fcntl
 import json
 import logging
 import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,27 +83,33 @@ class Shards:
             advance: told how many further items are encoded.
 
         Raises:
-            ValueError: see `Encoding.windows`.
+            ValueError: see `Encoding.windows`; or another process encodes the shard.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path, marker = self._path(number), self._marker(number)
-        marker.unlink(missing_ok=True)
+        with self._alone(number):
+            marker.unlink(missing_ok=True)
+            partial = _own(path)
+            self._encode(number, partial, encode, advance)
+            record = {
+                "of": self._expected(number),
+                "sha256": file_sha256(partial),
+                "written_by": str(process),
+            }
+            partial.rename(path)
+            _write_aside(marker, json.dumps(record, indent=2) + "\n")
+        self._done.add(number)
+
+    def _encode(
+        self, number: int, path: Path, encode: Encode, advance: Callable[[int], Any]
+    ) -> None:
         first, last = self._span(number)
-        partial = path.with_name(f"{path.name}.partial")
         shape = (last - first, self._encoding.dimension)
-        vectors = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+        vectors = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
         for place, window in self._encoding.windows(first, last, encode):
             vectors[place - first : place - first + len(window)] = window
             advance(len(window))
         vectors.flush()
-        record = {
-            "of": self._expected(number),
-            "sha256": file_sha256(partial),
-            "written_by": str(process),
-        }
-        partial.rename(path)
-        _write_aside(marker, json.dumps(record, indent=2) + "\n")
-        self._done.add(number)
 
     def wait(self, seconds: float) -> None:
         """Return when all shards are done, whoever writes them.
@@ -124,11 +136,42 @@ class Shards:
         return Vectors([np.load(self._path(number), mmap_mode="r") for number in range(len(self))])
 
     def remove_others(self) -> None:
-        """Delete what a larger corpus, smaller shards or a kill have left."""
+        """Delete what a larger corpus, smaller shards or a kill have left.
+
+        What belongs to a shard that another process encodes is left to it.
+        """
         valid = {path for n in range(len(self)) for path in (self._path(n), self._marker(n))}
-        for path in self.folder.glob("[0-9]*"):
-            if path not in valid:
+        for path in set(self.folder.iterdir()) - valid:
+            number = path.name.partition(".")[0]
+            if number.isdecimal() and self._is_idle(int(number)):
                 path.unlink()
+
+    @contextmanager
+    def _alone(self, number: int) -> Iterator[None]:
+        """Hold the lock of a shard; the system lets go of it however this process ends.
+
+        Raises:
+            ValueError: another process holds it.
+        """
+        with (self.folder / "lock").open("a") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    raise
+                partial = ", ".join(path.name for path in self.folder.glob(f"{number:05}.npy.*"))
+                raise ValueError(
+                    f"another process encodes shard {number} of {self.folder} ({partial}, named "
+                    "by host and process): end it, or wait until it ends"
+                ) from error
+            yield
+
+    def _is_idle(self, number: int) -> bool:
+        try:
+            with self._alone(number):
+                return True
+        except ValueError:
+            return False
 
     def _is_valid(self, number: int) -> bool:
         try:
@@ -169,7 +212,12 @@ class Shards:
         return self.folder / f"{number:05}.json"
 
 
+def _own(path: Path) -> Path:
+    """A name beside `path` that no other process writes to, on this machine or another."""
+    return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
+
+
 def _write_aside(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    partial = _own(path)
     partial.write_text(text)
     partial.rename(path)
