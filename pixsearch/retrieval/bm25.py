@@ -1,7 +1,9 @@
 """Text search by words alone (BM25 through bm25s), an ablation of the text index."""
 
 import hashlib
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import bm25s
@@ -16,6 +18,7 @@ STEMMER = "english"
 STOP_WORDS = "english"
 WORD = r"(?u)\b\w+\b"  # bm25s' own pattern drops words of one letter
 K1, B = 1.5, 0.75
+BATCH = 1000  # texts that are cut into words together
 
 
 class LexicalIndex:
@@ -25,9 +28,26 @@ class LexicalIndex:
         self._scorer = scorer
 
     @classmethod
-    def build(cls, texts: Sequence[str]) -> "LexicalIndex":
+    def build(cls, texts: Iterable[str]) -> "LexicalIndex":
+        """Index texts, which are read once; the same texts give the same bytes.
+
+        In memory are 4 bytes of every word but stop words, some 90 of every text, at the end
+        24 more of every different word of every text, and the vocabulary; the texts are not.
+
+        Raises:
+            ValueError: no text has a word that is no stop word.
+        """
+        numbers: dict[str, int] = {}  # in the order of first sight: a set's is another every time
+        words = [
+            array("i", [numbers.setdefault(word, len(numbers)) for word in each])
+            for each in _words(texts)
+        ]
+        if not numbers:
+            raise ValueError(
+                "no document has a word but stop words: set retrieval.text_search=dense"
+            )
         scorer = bm25s.BM25(k1=K1, b=B)
-        scorer.index(_words(texts), show_progress=False)
+        scorer.index((words, numbers), show_progress=False)
         return cls(scorer)
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
@@ -60,14 +80,17 @@ class LexicalIndex:
         self._scorer.save(str(folder), show_progress=False)
 
     @classmethod
-    def load(cls, folder: Path) -> "LexicalIndex":
+    def load(cls, folder: Path, *, memory_map: bool = False) -> "LexicalIndex":
         """Load what `save` wrote.
+
+        Args:
+            memory_map: leave all but the vocabulary in the files, to be read as it is asked for.
 
         Raises:
             ValueError: a file is missing or corrupt.
         """
         try:
-            return cls(bm25s.BM25.load(str(folder), show_progress=False))
+            return cls(bm25s.BM25.load(str(folder), mmap=memory_map, show_progress=False))
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(f"the index {folder} cannot be read: {REMEDY}") from error
 
@@ -103,13 +126,15 @@ def lexical_manifest(identity: Identity, num_documents: int) -> Manifest:
     )
 
 
-def _words(texts: Sequence[str]) -> list[list[str]]:
+def _words(texts: Iterable[str]) -> Iterator[list[str]]:
     """The one cut into stemmed words, for both sides: FlashRAG stems the documents alone."""
-    return bm25s.tokenize(
-        list(texts),
-        token_pattern=WORD,
-        stopwords=STOP_WORDS,
-        stemmer=Stemmer.Stemmer(STEMMER),
-        return_ids=False,
-        show_progress=False,
-    )
+    unread, stemmer = iter(texts), Stemmer.Stemmer(STEMMER)
+    while batch := list(islice(unread, BATCH)):
+        yield from bm25s.tokenize(
+            batch,
+            token_pattern=WORD,
+            stopwords=STOP_WORDS,
+            stemmer=stemmer,
+            return_ids=False,
+            show_progress=False,
+        )

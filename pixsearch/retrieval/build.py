@@ -280,10 +280,10 @@ class _Build:
     def _lexical(self) -> Manifest:
         identity = lexical_identity(self._knowledge_base.sha256)
         folder = self._folder(LEXICAL)
-        if found := _fitting(folder, identity, LexicalIndex.load):
+        if found := _fitting(folder, identity, partial(LexicalIndex.load, memory_map=True)):
             return found
         with replaced_folder(folder) as aside:
-            LexicalIndex.build([document.text for document in self._knowledge_base]).save(aside)
+            LexicalIndex.build(document.text for document in self._knowledge_base).save(aside)
             manifest = lexical_manifest(identity, len(self._knowledge_base))
             manifest = replace(manifest, files=file_records(aside))
             write_manifest(manifest, aside)

@@ -63,7 +63,7 @@ def _open_dense(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> Enc
 def _open_words(options: RetrievalOptions, knowledge_base: KnowledgeBase) -> LexicalIndex:
     folder = Path(options.index) / LEXICAL
     _checked(folder, lexical_identity(knowledge_base.sha256), options)
-    return LexicalIndex.load(folder)
+    return LexicalIndex.load(folder, memory_map=options.memory_map)
 
 
 def _open_vectors(options: RetrievalOptions, name: str, identity: Identity) -> VectorSearch:

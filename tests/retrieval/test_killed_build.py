@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pixsearch.config import BuildIndexOptions, BuildOptions, EncoderOptions, RetrievalOptions
+from pixsearch.config import (
+    BuildIndexOptions,
+    BuildOptions,
+    EncoderOptions,
+    RetrievalOptions,
+    TextSearch,
+)
 from pixsearch.retrieval.build import build_indexes
 from tests.retrieval.conftest import write_corpus
 
@@ -109,6 +115,17 @@ def test_a_build_killed_at_every_step_ends_in_the_same_bytes(options, tmp_path):
         assert contents(Path(options.index) / "text") == expected
         assert before.items() <= done_shards(options).items()  # none was encoded again
         assert not list(Path(options.index).glob("*.partial"))
+
+
+def test_words_are_numbered_alike_in_every_process(options, tmp_path):
+    """Python's strings hash otherwise in each, and so are its sets ordered."""
+    found = []
+    for seed in ("1", "2"):
+        index = tmp_path / seed
+        words = replace(options, index=str(index), text_search=TextSearch.bm25)
+        assert start(words, tmp_path, PYTHONHASHSEED=seed).wait(120) == 0
+        found.append(contents(index / "bm25"))
+    assert found[0] == found[1]
 
 
 def test_two_processes_share_the_work(options, tmp_path):
