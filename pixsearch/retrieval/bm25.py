@@ -32,7 +32,7 @@ class LexicalIndex:
         """Index texts, which are read once; the same texts give the same bytes.
 
         In memory are 4 bytes of every word but stop words, some 90 of every text, at the end
-        24 more of every different word of every text, and the vocabulary; the texts are not.
+        36 more of every different word of every text, and the vocabulary; the texts are not.
 
         Raises:
             ValueError: no text has a word that is no stop word.

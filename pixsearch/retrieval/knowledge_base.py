@@ -28,6 +28,8 @@ SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # as JSON escapes it, alone or in
 
 BLOCK = 4096  # bytes of an image's file that are hashed at its start, its middle and its end
 
+BLOCK = 4096  # bytes of an image's file that are hashed at its start, its middle and its end
+
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
