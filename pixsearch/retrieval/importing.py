@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from pixsearch.config import ImportCorpusOptions
 from pixsearch.retrieval.corpora import READERS, CorpusDocument
+from pixsearch.retrieval.image_decoding import UnusableImageError, opened_image
 
 logger = logging.getLogger(__name__)
 
@@ -100,32 +101,37 @@ class _Writer:
     def _images(self, document: CorpusDocument) -> Iterator[str]:
         """Names of the files that a document's images are in, before its line names them."""
         for content in document.images:
-            suffix = image_suffix(content)
-            if suffix is None:
+            try:
+                name = self._name(content)
+            except UnusableImageError:
                 self._leave_out(document, "image that is none")
                 continue
-            digest = hashlib.sha256(content).hexdigest()
-            name = f"images/{digest[:2]}/{digest[:32]}.{suffix}"
             if self.count >= self._num_there:
                 path = self._folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             yield name
 
+    def _name(self, content: bytes) -> str:
+        """Of the file for an image. All of it is decoded, unless a killed run did and kept it.
+
+        Raises:
+            UnusableImageError: it does not decode.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        with warnings.catch_warnings():
+            # What is so large that Pillow warns of it is taken; twice that is an error.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with opened_image(io.BytesIO(content)) as image:
+                suffix = str(image.format).lower().replace("jpeg", "jpg")
+                name = f"images/{digest[:2]}/{digest[:32]}.{suffix}"
+                if self.count >= self._num_there or not (self._folder / name).is_file():
+                    image.load()
+                return name
+
     def _leave_out(self, document: CorpusDocument, reason: str) -> None:
         self.num_left_out[reason] += 1
         self._reasons.write(json.dumps({"id": document.id, "reason": reason}) + "\n")
-
-
-def image_suffix(content: bytes) -> str | None:
-    """How the name of an image file with this content ends; None if it is no image."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decoded
-            with Image.open(io.BytesIO(content)) as image:
-                return (image.format or "").lower().replace("jpeg", "jpg") or None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-        return None
 
 
 def _cut_to_whole_lines(path: Path) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pixsearch.queries import Passage
 from pixsearch.retrieval.corpus_rows import (
@@ -22,6 +22,7 @@ from pixsearch.retrieval.corpus_rows import (
     remembered_rows,
 )
 from pixsearch.retrieval.hits import Hit
+from pixsearch.retrieval.image_decoding import UnusableImageError, opened_image
 
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # as JSON escapes it, alone or in a pair
 
@@ -135,11 +136,11 @@ class KnowledgeBase:
         """
         self.image_size(document, path)
         try:
-            with Image.open(self.folder / path) as image:
+            with opened_image(self.folder / path) as image:
                 return image.convert("RGB")
-        except (UnidentifiedImageError, OSError) as error:
+        except UnusableImageError as error:
             raise ValueError(
-                f"{self.folder / path} (document {document.id}) does not decode: "
+                f"{self.folder / path} (document {document.id}) {error}: "
                 f"replace it or take it out of {self.corpus_path}"
             ) from error
 

@@ -18,6 +18,8 @@ from pixsearch.retrieval import importing
 from pixsearch.retrieval.corpora import READERS, CorpusDocument, json_object
 from pixsearch.retrieval.importing import import_corpus
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
+from tests.retrieval.sources.image_server import picture
+from tests.retrieval.sources.test_image_files import bomb, talkative
 
 ARTICLES = {
     "https://en.wikipedia.org/wiki/Vexlin": {
@@ -347,6 +349,22 @@ def test_what_cannot_be_taken_is_listed(tmp_path):
         {"id": "b", "reason": "image that is none"},
     ]
     assert len(KnowledgeBase(options.knowledge_base)["b"].images) == 1
+
+
+def test_an_image_is_imported_only_if_all_of_it_decodes(tmp_path):
+    """What would end the build of an index days later is left out at once."""
+    eps = io.BytesIO()
+    PillowImage.new("L", (9, 7)).save(eps, format="EPS")  # reading it would start Ghostscript
+    broken = [picture(1, side=64)[:3000], talkative(), bomb(), eps.getvalue()]
+    table = {"id": ["a"], "text": ["words"], "images": [[*broken, png(1)]]}
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "a.parquet")
+    options = options_of(tmp_path, tmp_path / "a.parquet", "parquet")
+    import_corpus(options, progress=False)
+    folder = Path(options.knowledge_base)
+    assert len((folder / "left_out.jsonl").read_text().splitlines()) == len(broken)
+    knowledge_base = KnowledgeBase(folder)
+    (name,) = knowledge_base["a"].images
+    assert knowledge_base.image(knowledge_base["a"], name).size == (9, 7)
 
 
 def test_a_source_without_a_document(tmp_path):

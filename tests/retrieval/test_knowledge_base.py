@@ -4,6 +4,8 @@ from pixsearch.queries import Passage
 from pixsearch.retrieval.hits import Hit
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 from tests.retrieval.conftest import write_corpus
+from tests.retrieval.sources.image_server import picture
+from tests.retrieval.sources.test_image_files import bomb, talkative
 
 RECORDS = [
     {"id": "b", "title": "Bé", "contents": "Second letter. ✓", "images": ["images/b.png"]},
@@ -100,6 +102,7 @@ def test_missing_and_broken_image_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"b\.png \(document b\) is missing"):
         knowledge_base.images_sha256()
     (tmp_path / "images").mkdir()
-    (tmp_path / "images/b.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"b\.png \(document b\) does not decode"):
-        knowledge_base.image(document, document.images[0])
+    for content in (b"no image", picture(1, side=64)[:3000], talkative(), bomb()):
+        (tmp_path / "images/b.png").write_bytes(content)
+        with pytest.raises(ValueError, match=r"b\.png \(document b\) does not decode \(.*replace"):
+            knowledge_base.image(document, document.images[0])

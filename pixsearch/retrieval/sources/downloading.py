@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pixsearch.config import ImageSourceOptions
+from pixsearch.retrieval.image_decoding import UnusableImageError
 from pixsearch.retrieval.sources.article import Article
 from pixsearch.retrieval.sources.fetching import (
     MEGA,
@@ -18,7 +19,7 @@ from pixsearch.retrieval.sources.fetching import (
     Fetcher,
     TemporaryError,
 )
-from pixsearch.retrieval.sources.image_files import ImageFile, UnusableImageError, image_file
+from pixsearch.retrieval.sources.image_files import ImageFile, image_file
 from pixsearch.retrieval.sources.image_manifest import (
     ImageManifest,
     ImageRecord,

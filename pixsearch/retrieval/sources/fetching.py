@@ -15,8 +15,8 @@ from importlib.metadata import version
 import httpx
 
 from pixsearch.config import ImageSourceOptions
+from pixsearch.retrieval.image_decoding import UnusableImageError
 from pixsearch.retrieval.retry_after import seconds_to_wait
-from pixsearch.retrieval.sources.image_files import UnusableImageError
 
 TRANSIENT = frozenset({408, 425, 429})  # worth another attempt, like all from 500 on
 SERVER_ERROR = 500

@@ -5,16 +5,13 @@ from io import BytesIO
 
 from PIL import Image, ImageOps
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")  # no format that runs another program
+from pixsearch.retrieval.image_decoding import UnusableImageError, opened_image
+
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # of 8 bits at most
 ORIENTATION = 0x0112  # EXIF
 UPRIGHT = 1
 BACKGROUND = (255, 255, 255)  # pages are white: black glyphs on transparency would turn black
 QUALITY = 95
-
-
-class UnusableImageError(ValueError):
-    """A picture that is not taken; the message says why in a few words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +40,9 @@ def image_file(data: bytes, *, max_pixels: float, max_side: int | None) -> Image
     Raises:
         UnusableImageError: it does not decode or is too large.
     """
-    try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
-            _refuse_size(image, max_pixels)
-            return _encoded(image, data, max_side)
-    except UnusableImageError:
-        raise
-    except Exception as error:  # a broken file makes Pillow's readers stumble in any way
-        reason = str(error).splitlines()[0] if str(error) else ""
-        raise UnusableImageError(f"does not decode ({type(error).__name__}: {reason})") from error
+    with opened_image(BytesIO(data)) as image:
+        _refuse_size(image, max_pixels)
+        return _encoded(image, data, max_side)
 
 
 def _refuse_size(image: Image.Image, max_pixels: float) -> None:

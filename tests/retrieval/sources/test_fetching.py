@@ -12,6 +12,7 @@ from email.utils import format_datetime
 import pytest
 
 from pixsearch.config import ImageSourceOptions
+from pixsearch.retrieval.image_decoding import UnusableImageError
 from pixsearch.retrieval.retry_after import seconds_to_wait
 from pixsearch.retrieval.sources.fetching import (
     DoubtfulError,
@@ -23,7 +24,6 @@ from pixsearch.retrieval.sources.fetching import (
     _Quiet,
     user_agent,
 )
-from pixsearch.retrieval.sources.image_files import UnusableImageError
 from tests.retrieval.sources.image_server import picture
 
 OPTIONS = ImageSourceOptions(

@@ -3,8 +3,10 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from pixsearch.retrieval.sources.image_files import ImageFile, UnusableImageError, image_file
+from pixsearch.retrieval.image_decoding import UnusableImageError
+from pixsearch.retrieval.sources.image_files import ImageFile, image_file
 from tests.retrieval.sources.image_server import picture
 
 LIMITS = {"max_pixels": 1e6, "max_side": 64}
@@ -65,6 +67,13 @@ def test_a_photo_is_stored_upright():
     assert seen[5, 10, 1] < 60 < 200 < seen[35, 10, 1]
 
 
+def talkative() -> bytes:
+    """A good picture with more text in its file than Pillow reads."""
+    words = PngInfo()
+    words.add_text("Comment", "x" * (2 << 20), zip=True)
+    return packed(Image.new("L", (8, 8)), "PNG", pnginfo=words)
+
+
 def bomb() -> bytes:
     """A small file that says it has a thousand million pixels."""
     data = bytearray(packed(Image.new("L", (8, 8)), "BMP"))
@@ -81,7 +90,11 @@ def bomb() -> bytes:
         (packed(Image.new("L", (1001, 1000)), "PNG"), "1001x1000 pixels are too many"),
         (packed(Image.fromarray(np.full((4, 4), 9000, np.uint16)), "PNG"), "mode I;16"),
         (bomb(), "DecompressionBomb"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "does not decode"),
+        (talkative(), "ValueError: Decompressed data too large"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "does not decode .none of JPEG, PNG",
+        ),
     ],
 )
 def test_what_is_not_taken(data, reason):
