@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -15,7 +15,7 @@ class UnusableImageError(ValueError):
 
 
 @contextmanager
-def opened_image(file: Path | BinaryIO) -> Iterator[Image.Image]:
+def opened_image(file: Path | BytesIO) -> Iterator[Image.Image]:
     """An image of one of `FORMATS`; its pixels are to be decoded within the `with`.
 
     Raises:
