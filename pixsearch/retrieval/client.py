@@ -121,9 +121,9 @@ class RemoteSearcher:
 class _Size:
     """Of queries in one request."""
 
-    num_bytes: float = 0
-    num_queries: float = 0
-    num_pixels: float = 0
+    num_bytes: int | float = 0
+    num_queries: int | float = 0
+    num_pixels: int | float = 0
 
     @classmethod
     def of(cls, query: Query, part: dict[str, Any]) -> "_Size":

@@ -26,9 +26,8 @@ class RequestLimits:
         """Of the JSON of `/info`; another kind of server may tell nothing or something else."""
         told = info.get("limits") if isinstance(info, dict) else None
         told = told if isinstance(told, dict) else {}
-        return cls(
-            **{name: told[name] for name in cls.__dataclass_fields__ if _is_limit(told, name)}
-        )
+        names = [name for name in cls.__dataclass_fields__ if _is_limit(told, name)]
+        return cls(**{name: float(told[name]) for name in names})
 
 
 def _is_limit(told: dict[str, Any], name: str) -> bool:

@@ -305,7 +305,7 @@ class QdrantCollection:
             raise SearchFailed(f"{where} does not answer: {_one_line(error)}") from error
         except ResourceExhaustedResponse as error:
             raise SearchFailed(
-                f"{where} is busy: {_one_line(error)}", retry_after=error.retry_after_s
+                f"{where} is busy: {_one_line(error)}", retry_after=float(error.retry_after_s)
             ) from error
         except UnexpectedResponse as error:
             status = error.status_code or 0

@@ -127,7 +127,7 @@ def test_an_exif_rotation_is_not_applied():
     file = io.BytesIO()
     image.save(file, format="PNG", exif=exif)
     text = base64.b64encode(file.getvalue()).decode()
-    decoded = decode_image(text, PixelBudget(per_image=1, left=1))
+    decoded = decode_image(text, PixelBudget(per_image=1.0, left=1.0))
     assert decoded.tobytes() == image.tobytes()
     region = {"size": [20, 30], "counts": [0, 600]}
     body = {"modality": "region", "images": [text], "regions": [region]}
