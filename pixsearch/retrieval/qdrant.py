@@ -8,10 +8,8 @@ metadata). The tests run against the client's embedded mode, which searches by b
 cluster has been asked yet, and so no speed or recall of one is claimed.
 """
 
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 from weakref import WeakValueDictionary
@@ -33,9 +31,8 @@ from pixsearch.retrieval.manifest import Identity
 
 try:
     from qdrant_client import QdrantClient, models
-    from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
+    from pixsearch.retrieval.qdrant_connection import answering, new_client
     from pixsearch.retrieval.qdrant_points import as_query, as_vector, vector_params
 except ModuleNotFoundError as error:
     raise ValueError(
@@ -47,9 +44,6 @@ BEGUN = "begun"  # written as the collection is made: whose documents it is for
 DOCUMENTS = "documents"  # the same, once each has its point
 ANOTHER = "choose another retrieval.qdrant.collection, or delete this one"
 POLL_SECONDS = 1.0
-# Statuses: 4xx are the request's fault, such as a wrong key, but for two.
-OF_THE_CLUSTER = 500
-MAY_PASS = (408, 429)
 NUM_NEAREST = 10
 
 _clients: WeakValueDictionary[str, QdrantClient] = WeakValueDictionary()
@@ -65,7 +59,7 @@ def open_collection(options: QdrantOptions) -> "QdrantCollection":
     """
     place = options.url or options.path
     assert place is not None
-    client = _clients.get(place) or _new_client(options)
+    client = _clients.get(place) or new_client(options)
     _clients[place] = client
     return QdrantCollection(client, options)
 
@@ -91,7 +85,7 @@ class QdrantCollection:
             SearchFailed: Qdrant does not answer.
         """
         documents = {"corpus_sha256": corpus_sha256, "num_documents": num_documents}
-        with self._answering():
+        with answering(self._options):
             if not self._client.collection_exists(self._name):
                 self._create(documents, dimensions)
             self._check_contents(documents, dimensions)
@@ -126,7 +120,7 @@ class QdrantCollection:
             models.PointVectors(id=row, vector={name: as_vector(name, part)})
             for row, part in zip(documents, parts, strict=True)
         ]
-        with self._answering():
+        with answering(self._options):
             self._client.update_vectors(self._name, points)
 
     def finish(self, name: str, identity: Identity, num_documents: int) -> None:
@@ -135,7 +129,7 @@ class QdrantCollection:
         Raises:
             SearchFailed: Qdrant does not answer, or takes longer than `index_seconds`.
         """
-        with self._answering():
+        with answering(self._options):
             self._wait_until_indexed()
             value = {"identity": asdict(identity), "num_documents": num_documents}
             self._remember(name, value)
@@ -182,7 +176,7 @@ class QdrantCollection:
             )
             for vector in vectors
         ]
-        with self._answering():
+        with answering(self._options):
             responses = self._client.query_batch_points(self._name, requests)
         scores = np.full((len(vectors), fetched), -np.inf, dtype=np.float32)
         rows = np.full((len(vectors), fetched), MISS, dtype=np.int64)
@@ -195,7 +189,7 @@ class QdrantCollection:
         self, name: str, rows: Sequence[int]
     ) -> Float32[np.ndarray, "num_rows dimension"]:
         """The vectors of documents that have one of that name."""
-        with self._answering():
+        with answering(self._options):
             records = self._client.retrieve(self._name, list(rows), with_vectors=[name])
         found = {record.id: record.vector[name] for record in records}
         return np.array([found[row] for row in rows], dtype=np.float32)
@@ -271,7 +265,7 @@ class QdrantCollection:
             )
 
     def _metadata(self) -> dict[str, Any]:
-        with self._answering():
+        with answering(self._options):
             if not self._client.collection_exists(self._name):
                 return {}
             return self._client.get_collection(self._name).config.metadata or {}
@@ -294,25 +288,6 @@ class QdrantCollection:
             return None  # the embedded mode knows brute force alone, and warns of parameters
         exact = self._options.exact if exact is None else exact
         return models.SearchParams(exact=exact, hnsw_ef=self._options.ef_search)
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """What comes of a cluster that is away or refuses is a search that failed."""
-        where = f"Qdrant at {self._options.url or self._options.path}"
-        try:
-            yield
-        except ResponseHandlingException as error:
-            raise SearchFailed(f"{where} does not answer: {_one_line(error)}") from error
-        except ResourceExhaustedResponse as error:
-            raise SearchFailed(
-                f"{where} is busy: {_one_line(error)}", retry_after=float(error.retry_after_s)
-            ) from error
-        except UnexpectedResponse as error:
-            status = error.status_code or 0
-            raise SearchFailed(
-                f"{where} refuses: {_one_line(error)}",
-                is_temporary=status >= OF_THE_CLUSTER or status in MAY_PASS,
-            ) from error
 
 
 class QdrantIndex:
@@ -361,28 +336,3 @@ class QdrantIndex:
         self, vectors: Float32[np.ndarray, "num dimension"], fetched: int
     ) -> tuple[Float32[np.ndarray, "num fetched"], Int64[np.ndarray, "num fetched"]]:
         return self._collection.nearest(self._name, vectors, fetched)
-
-
-def _new_client(options: QdrantOptions) -> QdrantClient:
-    if options.url is None:
-        return _embedded(options)
-    return QdrantClient(
-        url=options.url,
-        api_key=os.environ.get(options.key_variable) or None,
-        timeout=options.timeout_seconds,
-        check_compatibility=False,  # it asks at once, and warns where the first search tells more
-    )
-
-
-def _embedded(options: QdrantOptions) -> QdrantClient:
-    try:
-        return QdrantClient(path=options.path)
-    except RuntimeError as error:  # so does the library tell that the folder is locked
-        raise ValueError(
-            f"retrieval.qdrant.path={options.path}: another process has it open; wait for it, or "
-            "serve it from there (scripts/serve_retriever.py)"
-        ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -28,7 +28,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = composed("build_world", paths, *SMALL)
     build_world(world.miniature)
     assemble(Path(world.paths.foundation), folder / "parts")
-    options = composed("build_trajectories", paths, *SMALL)
+    options = composed("build_miniature_trajectories", paths, *SMALL)
     build_indexes(options.retrieval, progress=False)
     build_trajectories(options)
     return folder
