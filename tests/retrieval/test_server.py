@@ -21,6 +21,7 @@ from pixsearch.retrieval.client import RemoteSearcher
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.server.app import types_of
+from pixsearch.retrieval.server.bench import is_same
 from pixsearch.retrieval.server.images import PixelBudget, decode_image
 from pixsearch.retrieval.server.refusals import refusal
 from pixsearch.retrieval.server.requests import read_retrieval
@@ -502,3 +503,13 @@ def test_many_clients_get_what_a_searcher_finds(built, searcher):
         assert sum(pool.map(ask, range(64))) == 128
         metrics = httpx.get(f"{url}/metrics").text
     assert 'pixsearch_requests_total{path="/retrieve",status="200"} 128.0' in metrics
+
+
+def test_what_the_benchmark_takes_for_the_same():
+    """One unit of a score's last decimal is rounding; another passage or another order is not."""
+    first, second = (Passage(id=id, title="", text=id, score=0.5) for id in "ab")
+    assert is_same([first, second], [first, replace(second, score=0.50001)])
+    assert not is_same([first, second], [second, first])
+    assert not is_same([first], [first, second])
+    assert not is_same([first], [replace(first, score=0.50002)])
+    assert not is_same([first], [replace(first, text="c")])
