@@ -245,7 +245,7 @@ class BenchDataOptions:
     """scripts/bench_data.py: sizes of the data that it draws, and what is measured."""
 
     output: str = "outputs/bench/data.json"
-    folder: str = "outputs/bench/data"  # where the data are drawn; taken away at the end
+    folder: str = "outputs/bench/data"  # a new folder in it takes the data, and is removed
     readers: list[str] | None = None  # keys of FORMATS in bench/data/formats.py; null: all
     repeats: int = 3  # of every measurement
     seed: int = 0
