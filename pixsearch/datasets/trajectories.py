@@ -95,8 +95,11 @@ def from_json(record: dict[str, Any], *, where: str) -> StoredTrajectory:
         ValueError: a field is missing or unknown, or the grammar is broken; begins with `where`.
     """
     require(record, "id", "image", "messages", "masks", where=where)
+    _check_lists(record, "messages", "masks", where=where)
     messages = tuple(_message_from_json(message, where) for message in record["messages"])
     image = record["image"]
+    if image is not None and not isinstance(image, str):
+        raise ValueError(f"{where}: its image is {image!r}, neither a path nor null; mend it there")
     trajectory = StoredTrajectory(
         id=record["id"],
         conversation=Conversation(messages=messages, has_image=image is not None),
@@ -130,7 +133,18 @@ def _example(index: int, *, lines: JsonLines, folder: Path) -> Example:
 def _check(trajectory: StoredTrajectory, *, where: str) -> None:
     for mask in trajectory.masks:
         require(mask, "size", "counts", where=f"{where}: a mask")
+        match mask["size"]:
+            case [int(), int()]:
+                continue
+        raise ValueError(f"{where}: a mask's size is {mask['size']!r}, not [height, width]")
     check_conversation(trajectory.conversation, num_masks=len(trajectory.masks), where=where)
+
+
+def _check_lists(record: dict[str, Any], *fields: str, where: str) -> None:
+    for field in fields:
+        if not isinstance(record[field], list):
+            kind = type(record[field]).__name__
+            raise ValueError(f"{where}: its {field} are a {kind}, not a list; mend it there")
 
 
 def _message_to_json(message: Message) -> dict[str, Any]:
@@ -165,6 +179,7 @@ def _search_to_json(search: Searched) -> dict[str, Any]:
 
 def _message_from_json(message: Any, where: str) -> Message:
     require(message, "role", "parts", where=f"{where}: a message")
+    _check_lists(message, "parts", where=f"{where}: a message")
     if message["role"] not in list(Role):
         raise ValueError(f"{where}: role {message['role']!r}; there are: {', '.join(Role)}")
     parts = tuple(_part_from_json(part, where) for part in message["parts"])
@@ -186,6 +201,7 @@ def _part_from_json(part: Any, where: str) -> Part:
 
 def _search_from_json(search: dict[str, Any], where: str) -> Searched:
     require(search, "type", "passages", where=where)
+    _check_lists(search, "passages", where=where)
     if search["type"] not in list(QueryType):
         raise ValueError(f"{where} of type {search['type']!r}; there are: {', '.join(QueryType)}")
     for passage in search["passages"]:
