@@ -97,7 +97,8 @@ class DataOptions:
 
     sources: dict[str, DatasetOptions] = field(default_factory=dict)
     on_error: OnError = OnError["raise"]  # of a broken example: end the run, or leave it out
-    eval_images: dict[str, DatasetOptions] = field(default_factory=dict)  # what is evaluated on
+    # what is evaluated on: the expressions of RefCOCO's kin among them are never trained on
+    eval_images: dict[str, DatasetOptions] = field(default_factory=dict)
     exclude_eval_images: bool = False  # leave out examples whose image is one of `eval_images`
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ def load(root: Path, split: str) -> LazyExamples:
     Raises:
         ValueError: a file is missing or broken, or has no such split.
     """
-    refs = _refs_of_split(_refs_file(root), split)
+    refs = _refs_of_split(refs_file(root), split)
     instances = read_json(root / "instances.json")
     require(instances, "images", "annotations", where=str(root / "instances.json"))
     images = _by_id(instances["images"], "image", root)
@@ -77,7 +77,12 @@ def load(root: Path, split: str) -> LazyExamples:
     return LazyExamples(records, grounding_example)
 
 
-def _refs_file(root: Path) -> Path:
+def refs_file(root: Path) -> Path:
+    """The file of references of a data set.
+
+    Raises:
+        ValueError: there is none.
+    """
     for name in _REFS_FILES:
         if (root / name).is_file():
             return root / name

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixsearch.datasets import refcoco
-from pixsearch.datasets.questions import QUESTION_READERS
-from pixsearch.datasets.questions.question import AnnotatedQuestion
-from pixsearch.trajectories.leaks import (
+from pixsearch.datasets.leaks import (
     Expression,
     Leak,
     LeakReason,
@@ -23,6 +21,8 @@ from pixsearch.trajectories.leaks import (
     leak_report,
     normalised_text,
 )
+from pixsearch.datasets.questions import QUESTION_READERS
+from pixsearch.datasets.questions.question import AnnotatedQuestion
 from tests.datasets.builders import briefly
 from tests.datasets.conftest import refcoco_root
 from tests.datasets.questions.make_fixtures import FIXTURES
