@@ -1,6 +1,7 @@
 """Broken examples: an error that names them, or left out, counted and listed."""
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable, Sequence
@@ -252,6 +253,22 @@ def test_or_it_is_left_out_and_listed(
     read_all([examples[row] for row in range(len(examples))])
     (listed,) = Quarantine(official / "list").listed()
     assert re.search(reason, listed.reason)
+
+
+def test_a_failure_that_passes_is_not_remembered(official: Path) -> None:
+    """As of a disk that does not answer for a while: the file itself is what it was."""
+    path = official / "ade20k/annotations/training/ADE_train_00000001.png"
+    whole, status = path.read_bytes(), path.stat()
+
+    def write(content: bytes) -> None:
+        path.write_bytes(content)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    write(bytes(len(whole)))
+    with pytest.raises(ValueError, match="unreadable label map"):
+        open_dataset(options(official, ADE))
+    write(whole)
+    assert len(open_dataset(options(official, ADE))) == 2
 
 
 def test_the_next_whole_example_stands_in(official: Path, tmp_path: Path) -> None:
