@@ -91,10 +91,11 @@ class Mixture:
 
     def _block(self, number: int) -> Int64[np.ndarray, " block"]:
         """Place of the dataset in `_names`, for each sample of a block; the last one is kept."""
-        if self._last_block is None or self._last_block[0] != number:
+        known = self._last_block  # looked at once: another thread may put its own block there
+        if known is None or known[0] != number:
             shuffled = self._generator("block", number).permutation(self._slots)
-            self._last_block = (number, shuffled)
-        return self._last_block[1]
+            self._last_block = known = (number, shuffled)
+        return known[1]
 
     def _permutation(self, name: str, through: int) -> Int64[np.ndarray, " length"]:
         known = self._permutations.get(name)

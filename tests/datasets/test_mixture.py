@@ -3,6 +3,7 @@ from collections import Counter
 from fractions import Fraction
 from itertools import groupby, islice
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,6 +115,25 @@ def test_another_dataset_does_not_change_the_order_within_the_first() -> None:
 def test_a_mixture_crosses_into_spawned_processes() -> None:
     mixed = mixture(a=5, b=7)
     assert ids(pickle.loads(pickle.dumps(mixed)), 20) == ids(mixed, 20)
+
+
+class Disturbed(Mixture):
+    """Another thread always draws from block 99 in between."""
+
+    @property
+    def _last_block(self) -> tuple:
+        return 99, np.zeros(16, dtype=np.int64)
+
+    @_last_block.setter
+    def _last_block(self, block: tuple | None) -> None:
+        pass
+
+
+def test_threads_do_not_draw_from_each_others_blocks() -> None:
+    datasets = {"a": examples("a", 5), "b": examples("b", 7)}
+    weights = {"a": 7.0, "b": 9.0}
+    disturbed, alone = (kind(datasets, weights, seed=1) for kind in (Disturbed, Mixture))
+    assert ids(disturbed, 40) == ids(alone, 40)
 
 
 def test_quotas() -> None:
