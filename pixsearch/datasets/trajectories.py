@@ -25,8 +25,9 @@ from pixsearch.config import QueryType
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.files import JsonLines, image_folder, image_key, load_image, require
 from pixsearch.datasets.grammar import check_conversation
-from pixsearch.datasets.lazy import LazyExamples
+from pixsearch.datasets.lazy import BrokenRecord, LazyExamples
 from pixsearch.datasets.masks import Rle, decode_masks
+from pixsearch.datasets.repeated import repeated_lines
 from pixsearch.queries import Passage
 
 
@@ -46,7 +47,7 @@ class StoredTrajectory:
 
 
 def load(root: Path, split: str) -> LazyExamples:
-    """One example per line, parsed and checked when asked for.
+    """One example per line, parsed and checked when asked for; of a repeated id the first.
 
     Raises:
         ValueError: the file is missing. When an example is asked for: the line is no JSON, lacks a
@@ -54,7 +55,13 @@ def load(root: Path, split: str) -> LazyExamples:
     """
     lines = JsonLines(root / f"{split}.jsonl")
     build = partial(_example, lines=lines, folder=image_folder(root))
-    return LazyExamples(range(len(lines)), build)
+    repeated = {
+        row: BrokenRecord(
+            reason=f"{lines.where(row)}: has the id of {lines.where(first)} again; take one out"
+        )
+        for row, first in repeated_lines(lines.path, "id").items()
+    }
+    return LazyExamples(range(len(lines)), build, broken=repeated)
 
 
 def write_trajectories(path: Path, trajectories: Iterable[StoredTrajectory]) -> int:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from pixsearch.chat import Conversation
 from pixsearch.config import DatasetOptions, OnError
 from pixsearch.datasets import open_dataset
+from pixsearch.datasets.crag_mm_writer import write_crag_mm
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture, rank_indices
 from pixsearch.datasets.quarantine import (
@@ -27,6 +28,7 @@ from pixsearch.datasets.quarantine import (
     check_example,
 )
 from tests.datasets.builders import save_image
+from tests.datasets.test_crag_mm import sessions
 
 ADE = ("ade20k", "ade20k", "training")
 OWN = ("coco_folder", "own/masks", "train")
@@ -176,12 +178,42 @@ def masks_without_a_size(root: Path) -> None:
     path.write_text(json.dumps(line) + "\n")
 
 
+def same_id_twice(root: Path) -> None:
+    no_json_line(root)
+    path = root / "lines" / "train.jsonl"
+    path.write_text((path.read_text().splitlines()[0] + "\n") * 2)
+
+
+def same_session_twice(root: Path) -> None:
+    (root / "sessions").mkdir()
+    for shard, ids in enumerate(("ade", "d")):
+        chosen = [each for each in sessions() if each.session_id in ids]
+        write_crag_mm(chosen, root / "sessions" / f"validation-{shard}.parquet")
+
+
+def same_instance_twice(root: Path) -> None:
+    path = root / "refer_seg/refcoco/instances.json"
+    edit(path, lambda each: each["annotations"].append(each["annotations"][0]))
+
+
+def no_instance(root: Path) -> None:
+    edit(root / "refer_seg/refcoco/instances.json", lambda each: each["annotations"].pop(1))
+
+
+def no_instance_height(root: Path) -> None:
+    path = root / "refer_seg/refcoco/instances.json"
+    edit(path, lambda each: each["images"][1].pop("height"))
+
+
 def masks_of_nothing(root: Path) -> None:
     no_json_line(root)
     path = root / "lines" / "train.jsonl"
     path.write_text(path.read_text().splitlines()[0].replace("[]", "null") + "\n")
 
 
+SESSIONS = ("crag_mm", "sessions", "validation")
+REFERENCES = ("refcoco", "refer_seg/refcoco", "train")
+TEST_REFERENCES = ("refcoco", "refer_seg/refcoco", "testA")
 REASONS = ("reason_seg", "reason_seg/ReasonSeg", "train")
 LINES = ("trajectories", "lines", "train")
 
@@ -214,6 +246,11 @@ FAULTS = [
     (REASONS, no_json, r"100_1\.json: not JSON"),
     (LINES, masks_without_a_size, r"train\.jsonl:1: a mask's size is 24, not \[height, width\]"),
     (LINES, masks_of_nothing, r"train\.jsonl:1: its masks are a NoneType, not a list"),
+    (LINES, same_id_twice, r"train\.jsonl:2: has the id of .*train\.jsonl:1 again; take one out"),
+    (SESSIONS, same_session_twice, r"sessions, validation: session 'd' occurs twice"),
+    (REFERENCES, same_instance_twice, r"instances\.json: annotation 0 occurs twice; keep one"),
+    (REFERENCES, no_instance, r"instances\.json: annotation 1 of reference 1 is not in it"),
+    (TEST_REFERENCES, no_instance_height, r"instances\.json: image 9: lacks height; add it there"),
     (LINES, no_json_line, r"train\.jsonl:2: not JSON .* mend the line"),
 ]
 
