@@ -96,6 +96,8 @@ def _without_expressions(examples: SomeExamples, options: DataOptions, name: str
         if each.reader == READER
         for expression in expressions_of(each)
     ]
+    if not evaluated:
+        return examples
     own = expressions_of(options.sources[name])
     left, leaks = without_evaluated_expressions(examples, own, evaluated)
     counted = count_leaks(leaks)
