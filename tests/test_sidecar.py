@@ -24,7 +24,7 @@ def scans(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
     """Remember even short files; the list grows by each file that is read as a whole."""
     found: list[Path] = []
     scan = line_offsets
-    monkeypatch.setattr(files, "_REMEMBERED_FROM", 1)
+    monkeypatch.setattr(files, "REMEMBERED_FROM", 1)
     monkeypatch.setattr(files, "line_offsets", lambda path: found.append(path) or scan(path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return found

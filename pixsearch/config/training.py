@@ -97,7 +97,8 @@ class DataOptions:
 
     sources: dict[str, DatasetOptions] = field(default_factory=dict)
     on_error: OnError = OnError["raise"]  # of a broken example: end the run, or leave it out
-    eval_images: dict[str, DatasetOptions] = field(default_factory=dict)  # what is evaluated on
+    # what is evaluated on: the expressions of RefCOCO's kin among them are never trained on
+    eval_images: dict[str, DatasetOptions] = field(default_factory=dict)
     exclude_eval_images: bool = False  # leave out examples whose image is one of `eval_images`
 
     def __post_init__(self) -> None:
@@ -245,7 +246,7 @@ class BenchDataOptions:
     """scripts/bench_data.py: sizes of the data that it draws, and what is measured."""
 
     output: str = "outputs/bench/data.json"
-    folder: str = "outputs/bench/data"  # where the data are drawn; taken away at the end
+    folder: str = "outputs/bench/data"  # a new folder in it takes the data, and is removed
     readers: list[str] | None = None  # keys of FORMATS in bench/data/formats.py; null: all
     repeats: int = 3  # of every measurement
     seed: int = 0

@@ -2,12 +2,13 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pixsearch.config import DatasetOptions, OnError, PrepareDataOptions
-from pixsearch.datasets import open_dataset
+from pixsearch.datasets import READERS, open_dataset
+from pixsearch.datasets.questions import QUESTION_READERS
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ EXPECTED: dict[str, tuple[Files, ...]] = {
     "refcoco": (Files(pattern="refs(*).p"), Files(pattern="instances.json")),
     "trajectories": (Files(pattern="{split}.jsonl"),),
 }
-"""By reader. Images that an annotation names are looked for one by one."""
+"""By reader. Readers of questions tell themselves which file they miss. Images that an annotation
+names are looked for one by one."""
 
 
 def check_data(options: PrepareDataOptions) -> None:
@@ -62,7 +64,8 @@ def check_data(options: PrepareDataOptions) -> None:
     Raises:
         ValueError: something lacks, or there is no such data set.
     """
-    sources = options.data.sources
+    evaluated = options.data.eval_images
+    sources = options.data.sources | {f"eval_images.{name}": evaluated[name] for name in evaluated}
     if unknown := [name for name in options.sets if name not in sources]:
         raise ValueError(f"sets: no data set {unknown[0]!r}; there are: {', '.join(sources)}")
     incomplete = []
@@ -86,7 +89,7 @@ def what_lacks(options: DatasetOptions) -> Iterator[str]:
     root = Path(options.root)
     found = {
         files: sum(1 for _ in root.glob(files.pattern.format(split=options.split)))
-        for files in EXPECTED[options.reader]
+        for files in EXPECTED.get(options.reader, ())
     }
     for files, count in found.items():
         official = files.counts.get(options.split, count)
@@ -99,9 +102,20 @@ def what_lacks(options: DatasetOptions) -> Iterator[str]:
         yield from _broken_examples(options)
 
 
+def _opened(options: DatasetOptions) -> Sequence:
+    if options.reader in QUESTION_READERS and options.reader not in READERS:
+        return QUESTION_READERS[options.reader](Path(options.root), options.split)
+    return open_dataset(options, on_error=OnError.quarantine)
+
+
+def _is_there(image_id: str) -> bool:
+    """Whether an image has a file, or lies in one: `file#key` is the id of an embedded image."""
+    return os.path.isfile(image_id) or os.path.isfile(image_id.rpartition("#")[0])
+
+
 def _broken_examples(options: DatasetOptions) -> Iterator[str]:
     try:
-        examples = open_dataset(options, on_error=OnError.quarantine)
+        examples = _opened(options)
     except ValueError as error:
         yield str(error)
         return
@@ -117,6 +131,6 @@ def _broken_examples(options: DatasetOptions) -> Iterator[str]:
             images.add(image_id)
     if broken:
         yield f"{len(broken)} of {len(examples)} examples are broken, the first: {broken[0]}"
-    missing = sorted(image for image in images if not os.path.isfile(image))
+    missing = sorted(image for image in images if not _is_there(image))
     if missing:
         yield f"{len(missing)} of {len(images)} images are not there, the first: {missing[0]}"

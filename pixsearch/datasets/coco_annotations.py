@@ -5,6 +5,7 @@ region of unknown label.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,39 +54,47 @@ class _CocoFile:
 
     def records(self, content: Record) -> Iterator[GroundedImage | BrokenRecord]:
         """A broken record stands for each image and each annotation that cannot be used."""
-        annotations: dict[Any, list[Record]] = {}
+        usable: dict[int | str, Record] = {}
+        unusable: set[int | str] = set()
         for image in content["images"]:
             try:
-                require(image, "id", "file_name", "height", "width", where=f"{self.path}: an image")
-                if image["id"] in annotations:
+                where = f"{self.path}: an image"
+                require(image, "id", "file_name", "height", "width", where=where)
+                if _id(image, "id", where) in usable:
                     raise ValueError(f"{self.path}: image {image['id']} occurs twice; keep one")
-                annotations[image["id"]] = []
+                check_image(image, where=f"{self.path}: image {image['id']}")
+                usable[image["id"]] = image
             except ValueError as error:
+                unusable.update(_ids_of(image))
                 yield BrokenRecord(reason=str(error))
-        yield from self._sort(content["annotations"], annotations)
-        for image in content["images"]:
-            if isinstance(image, dict) and "id" in image:
-                yield from self._of_image(image, annotations.pop(image["id"], []))
+        annotations: dict[int | str, list[Record]] = {id: [] for id in usable}
+        yield from self._sort(content["annotations"], annotations, unusable - usable.keys())
+        for id, image in usable.items():
+            yield from self._of_image(image, annotations[id])
 
     def _sort(
-        self, annotations: Sequence[Record], by_image: dict[Any, list[Record]]
+        self,
+        annotations: Sequence[Record],
+        by_image: dict[int | str, list[Record]],
+        unusable: AbstractSet[int | str],
     ) -> Iterator[BrokenRecord]:
-        """Put each annotation to its image."""
-        seen: set[Any] = set()
+        """Put each annotation to its image; those of broken images, which are told, to none."""
+        seen: set[int | str] = set()
         for annotation in annotations:
             try:
                 where = f"{self.path}: an annotation"
                 require(annotation, "id", "image_id", "segmentation", where=where)
-                id, image_id = annotation["id"], annotation["image_id"]
+                id, image_id = (_id(annotation, field, where) for field in ("id", "image_id"))
                 if id in seen:
                     raise ValueError(f"{self.path}: annotation {id} occurs twice; keep one of them")
-                if image_id not in by_image:
+                seen.add(id)
+                if image_id not in by_image and image_id not in unusable:
                     raise ValueError(
                         f"{self.path}: annotation {id} is of image {image_id}, which the file does "
                         "not list"
                     )
-                seen.add(id)
-                by_image[image_id].append(annotation)
+                if image_id in by_image:
+                    by_image[image_id].append(annotation)
             except ValueError as error:
                 yield BrokenRecord(reason=str(error))
 
@@ -93,9 +102,11 @@ class _CocoFile:
         self, image: Record, annotations: Sequence[Record]
     ) -> Iterator[GroundedImage | BrokenRecord]:
         try:
-            yield from self._grounded(image, annotations).chunks()
+            grounded = self._grounded(image, annotations)
         except ValueError as error:
-            yield BrokenRecord(reason=str(error))
+            yield BrokenRecord(reason=f"{self.path}: {error}")
+        else:
+            yield from grounded.chunks()
 
     def _grounded(self, image: Record, annotations: Sequence[Record]) -> GroundedImage:
         groups: dict[str, list[Segmentation]] = {}
@@ -108,8 +119,7 @@ class _CocoFile:
             phrase = self.phrase(annotation, name, str(image["id"])).strip()
             if not phrase:
                 raise ValueError(
-                    f"{self.path}: annotation {annotation['id']} has neither a phrase nor a known "
-                    "category"
+                    f"annotation {annotation['id']} has neither a phrase nor a known category"
                 )
             groups.setdefault(phrase, []).append(annotation["segmentation"])
         return GroundedImage(
@@ -123,3 +133,29 @@ class _CocoFile:
                 ignored=tuple(ignored),
             ),
         )
+
+
+def check_image(image: Record, *, where: str) -> None:
+    """See that a file name and a size of whole pixels stand in an image's record.
+
+    Raises:
+        ValueError: they do not; begins with `where`.
+    """
+    require(image, "file_name", "height", "width", where=where)
+    if not isinstance(image["file_name"], str):
+        raise ValueError(f"{where}: its file_name is {image['file_name']!r}, not a text; mend it")
+    for side in ("height", "width"):
+        if not isinstance(image[side], int) or image[side] < 1:
+            raise ValueError(f"{where}: its {side} is {image[side]!r}, not pixels from 1 on")
+
+
+def _id(record: Record, field: str, where: str) -> int | str:
+    if not isinstance(record[field], (int, str)):
+        raise ValueError(f"{where}: its {field} is {record[field]!r}, no number or text; mend it")
+    return record[field]
+
+
+def _ids_of(image: Any) -> list[int | str]:
+    """The id of a broken record, if it has one."""
+    id = image.get("id") if isinstance(image, dict) else None
+    return [id] if isinstance(id, (int, str)) else []

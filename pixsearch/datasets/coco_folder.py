@@ -22,4 +22,9 @@ def load(root: Path, split: str) -> LazyExamples:
 
 
 def _phrase(annotation: Record, category: str, image: str) -> str:
-    return annotation.get("phrase") or category
+    phrase = annotation.get("phrase") or category
+    if not isinstance(phrase, str):
+        raise ValueError(
+            f"annotation {annotation['id']}: its phrase is {phrase!r}, not a text; mend it there"
+        )
+    return phrase

@@ -5,11 +5,10 @@ Egocentric images are embedded; the others are named by `image_url`: an address,
 expected at `cached_image(root, url)`, or (in the miniature world) a path beside the parquet.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import md5
-from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from PIL import Image
 from pixsearch.chat import Conversation, Message, Role, Text
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.files import decode_image, image_key, load_image
+from pixsearch.datasets.lazy import BrokenRecord, LazyExamples
 
 LABELS = ("domain", "query_category", "dynamism", "image_quality")
 
@@ -76,10 +76,32 @@ def load_turns(root: Path, split: str) -> list[CragMMTurn]:
     return [turn for path in paths for turn in _turns_of_file(path, folder)]
 
 
-def load(root: Path, split: str) -> Sequence[Example]:
-    """One example per session: its questions and answers as a conversation."""
-    sessions = groupby(load_turns(root, split), key=lambda turn: turn.session_id)
-    return [_example(list(turns)) for _, turns in sessions]
+def load(root: Path, split: str) -> LazyExamples:
+    """One example per session: its questions and answers as a conversation.
+
+    Of a session that stands there again the first is taken, the others are broken records.
+    """
+    sessions: list[list[CragMMTurn] | BrokenRecord] = []
+    seen: set[str] = set()
+    for turns in _sessions(load_turns(root, split)):
+        id = turns[0].session_id
+        again = BrokenRecord(
+            reason=f"{root}, {split}: session {id!r} occurs twice; fetch the official parquet again"
+        )
+        sessions.append(again if id in seen else turns)
+        seen.add(id)
+    return LazyExamples(sessions, _example)
+
+
+def _sessions(turns: Iterable[CragMMTurn]) -> Iterator[list[CragMMTurn]]:
+    session: list[CragMMTurn] = []
+    for turn in turns:
+        if session and turn.turn_index == 0:
+            yield session
+            session = []
+        session.append(turn)
+    if session:
+        yield session
 
 
 def cached_image(folder: Path, url: str) -> Path:

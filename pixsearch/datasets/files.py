@@ -19,7 +19,7 @@ from pixsearch.sidecar import Stamp, remember, remembered
 logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 24
-_REMEMBERED_FROM = 1 << 26  # bytes; the lines of a shorter file are found in a tenth of a second
+REMEMBERED_FROM = 1 << 26  # bytes; the lines of a shorter file are found in a tenth of a second
 _LINES = ".lines.npy"
 _UNREADABLE = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError)
 
@@ -81,7 +81,7 @@ def line_starts(path: Path) -> Int64[np.ndarray, " num_lines"]:
 
     That lies in `NAME.lines.npy` (`pixsearch.sidecar`) and is made anew when the file has changed.
     """
-    if path.stat().st_size < _REMEMBERED_FROM:
+    if path.stat().st_size < REMEMBERED_FROM:
         return line_offsets(path)
     stamp = Stamp.of(path)
     known = remembered(path, _LINES, stamp)

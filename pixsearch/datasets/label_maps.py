@@ -36,7 +36,8 @@ class LabelFile:
             file is read again.
         height: in pixels, 0 for a picture that is not read yet or broken.
         labels: those that occur, in their order.
-        broken: why it cannot be read, else empty.
+        broken: why it could not be read, else empty; such a file is read again each time, for the
+            reason may have passed.
     """
 
     name: str
@@ -85,7 +86,7 @@ def index_label_maps(folder: Path) -> list[LabelFile]:
         found = [file for file in files if file is not None]
         if not found:
             raise ValueError(f"{folder}: no .png in it; data/README.md says what goes where")
-        unread = [file for file in found if not (file.height or file.broken)]
+        unread = [file for file in found if not file.height]
         if unread:
             logger.info("%s: reading the labels of %d pictures, once", folder, len(unread))
             with ThreadPoolExecutor(_DECODERS) as threads:
@@ -106,7 +107,8 @@ def _known(entry: os.DirEntry, known: dict[str, LabelFile]) -> LabelFile | None:
     status = entry.stat()
     file = LabelFile(name=entry.name, bytes=status.st_size, changed=status.st_mtime_ns)
     old = known.get(entry.name, file)
-    return old if (old.bytes, old.changed) == (file.bytes, file.changed) else file
+    same = (old.bytes, old.changed) == (file.bytes, file.changed)
+    return old if same and not old.broken else file
 
 
 def _read(folder: Path, file: LabelFile) -> LabelFile:

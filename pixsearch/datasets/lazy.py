@@ -1,7 +1,8 @@
 """A sequence whose examples are built when asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pixsearch.datasets.example import Example
@@ -28,23 +29,33 @@ class LazyExamples(Sequence):
         records: a `BrokenRecord` among them is a `ValueError` when its example is asked for.
         build: makes an example of a record; a module's function or a `partial` of one, so that it
             can be sent to worker processes.
+        broken: what stands in place of some records, by row, where these are not held in a list.
     """
 
-    def __init__(self, records: Sequence[Any], build: Callable[[Any], Example]) -> None:
+    def __init__(
+        self,
+        records: Sequence[Any],
+        build: Callable[[Any], Example],
+        *,
+        broken: Mapping[int, BrokenRecord] = MappingProxyType({}),
+    ) -> None:
         self._records = records
         self._build = build
+        self._broken = dict(broken)
 
     def __len__(self) -> int:
         return len(self._records)
 
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
-        record = self._records[index]
+        row = range(len(self))[index]
+        record = self._broken.get(row) or self._records[row]
         if isinstance(record, BrokenRecord):
             raise ValueError(record.reason)
         return self._build(record)
 
     def broken(self) -> list[str]:
         """What is known to be wrong without building an example: a reason for each of them."""
+        reasons = [each.reason for each in self._broken.values()]
         if isinstance(self._records, range):
-            return []
-        return [each.reason for each in self._records if isinstance(each, BrokenRecord)]
+            return reasons
+        return reasons + [each.reason for each in self._records if isinstance(each, BrokenRecord)]

@@ -1,6 +1,7 @@
 """Masks as COCO stores them: polygons, and run lengths (RLE) as numbers or as a string."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,14 @@ from jaxtyping import Bool
 from pycocotools import mask as coco_mask
 
 from pixsearch.datasets.example import Masks
+from pixsearch.datasets.files import require
 
 Rle = dict[str, Any]
 """`{"size": [height, width], "counts": str}`, pycocotools' compressed form, ready for JSON."""
 
-Segmentation = list[list[int | float]] | dict[str, Any]
-"""Polygons `[[x, y, x, y, …], …]`, or RLE whose counts are a list or a string."""
+Segmentation = Any
+"""Polygons `[[x, y, x, y, …], …]`, or RLE whose counts are a list or a string; as it was read:
+whether it is either is seen when it is decoded."""
 
 _FEWEST_COORDINATES = 6  # pycocotools reads a shorter list as a box, without a word
 
@@ -34,7 +37,8 @@ def decode_segmentation(
     """The union of one or several segmentations, overlapping polygons included.
 
     Raises:
-        ValueError: an RLE of another size, a polygon of fewer than three points, or none at all.
+        ValueError: an RLE of another size, a polygon of fewer than three points, none at all, or
+            something that is neither.
     """
     if not segmentations:
         raise ValueError("there is no segmentation to decode")
@@ -62,21 +66,48 @@ def decode_masks(
 def _to_rle(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
     if isinstance(segmentation, list):
         return _polygons_to_rle(segmentation, height, width)
-    size = [int(side) for side in segmentation["size"]]
-    if size != [height, width]:
+    require(segmentation, "size", "counts", where="a segmentation that is no list of polygons")
+    size, counts = segmentation["size"], segmentation["counts"]
+    if not _are_whole(size) or len(size) != 2:
+        raise ValueError(f"the RLE's size is {size!r}, not [height, width]")
+    if [*size] != [height, width]:
         raise ValueError(f"the RLE is {size[0]}x{size[1]}, the image {height}x{width}")
-    counts = segmentation["counts"]
     if isinstance(counts, list):
-        if sum(counts) != height * width:
-            raise ValueError(f"the RLE covers {sum(counts)} pixels, the image {height * width}")
-        return coco_mask.frPyObjects(segmentation, height, width)
-    return {"size": size, "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
+        return coco_mask.frPyObjects({"size": size, "counts": _runs(counts, size)}, height, width)
+    if not counts or not isinstance(counts, (str, bytes)):
+        raise ValueError(f"the RLE's counts are {counts!r}, neither a list nor a string of runs")
+    return {
+        "size": [*size],
+        "counts": counts.encode("ascii") if isinstance(counts, str) else counts,
+    }
 
 
-def _polygons_to_rle(polygons: list[list[int | float]], height: int, width: int) -> dict[str, Any]:
+def _runs(counts: list[Any], size: Sequence[int]) -> list[int]:
+    if not _are_whole(counts):
+        raise ValueError("the RLE's counts are not all whole numbers from 0 on")
+    if sum(counts) != size[0] * size[1]:
+        raise ValueError(f"the RLE covers {sum(counts)} pixels, the image {size[0] * size[1]}")
+    return counts
+
+
+def _are_whole(numbers: Any) -> bool:
+    """Whether they are a list (or tuple) of whole numbers of 0 or more."""
+    return isinstance(numbers, (list, tuple)) and all(
+        isinstance(number, int) and number >= 0 for number in numbers
+    )
+
+
+def _polygons_to_rle(polygons: list[Any], height: int, width: int) -> dict[str, Any]:
     if not polygons:
         raise ValueError("the list of polygons is empty")
     for polygon in polygons:
+        if not isinstance(polygon, list):
+            raise ValueError(
+                f"a polygon is {polygon!r}, not a list of coordinates; a single polygon stands in "
+                "a list too"
+            )
         if len(polygon) < _FEWEST_COORDINATES or len(polygon) % 2:
             raise ValueError(f"a polygon of {len(polygon)} coordinates; it needs 6, 8, 10, …")
+        if not all(isinstance(side, (int, float)) and isfinite(side) for side in polygon):
+            raise ValueError("a polygon has coordinates that are no finite numbers")
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))

@@ -91,10 +91,11 @@ class Mixture:
 
     def _block(self, number: int) -> Int64[np.ndarray, " block"]:
         """Place of the dataset in `_names`, for each sample of a block; the last one is kept."""
-        if self._last_block is None or self._last_block[0] != number:
+        known = self._last_block  # looked at once: another thread may put its own block there
+        if known is None or known[0] != number:
             shuffled = self._generator("block", number).permutation(self._slots)
-            self._last_block = (number, shuffled)
-        return self._last_block[1]
+            self._last_block = known = (number, shuffled)
+        return known[1]
 
     def _permutation(self, name: str, through: int) -> Int64[np.ndarray, " length"]:
         known = self._permutations.get(name)
@@ -140,7 +141,8 @@ def rank_indices(start: int, *, rank: int, num_ranks: int) -> Iterator[int]:
 def block_quotas(weights: Mapping[str, float]) -> dict[str, int]:
     """Samples of each dataset in a block: the smallest whole numbers in proportion to the weights.
 
-    Where these would sum to more than 10,000, the nearest proportion that sums to 10,000.
+    Where these would sum to more than 10,000, the nearest proportion that sums to 10,000 and has
+    at least one sample of each weight above zero.
 
     >>> block_quotas({"refcoco": 0.7, "trajectories": 0.9})
     {'refcoco': 7, 'trajectories': 9}
@@ -160,6 +162,9 @@ def _largest_remainder(shares: Mapping[str, Fraction], length: int) -> dict[str,
     by_remainder = sorted(shares, key=lambda name: quotas[name] - shares[name] * length)
     for name in by_remainder[:left]:
         quotas[name] += 1
+    for name in (name for name, share in shares.items() if share and not quotas[name]):
+        quotas[max(quotas, key=quotas.__getitem__)] -= 1
+        quotas[name] = 1
     return quotas
 
 

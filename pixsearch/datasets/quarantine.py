@@ -105,6 +105,12 @@ class UnbrokenExamples(SomeExamples):
         except ValueError:
             return None
 
+    def undecoded(self, index: int) -> Example | None:
+        try:
+            return super().undecoded(index)
+        except ValueError:
+            return None
+
     def at(self, places: Sequence[int]) -> "UnbrokenExamples":
         rows = self._rows_at(places)
         return UnbrokenExamples(self._dataset, rows, name=self._name, quarantine=self._quarantine)

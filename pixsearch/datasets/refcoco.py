@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.datasets.annotations import Segmentations
+from pixsearch.datasets.coco_annotations import check_image
 from pixsearch.datasets.files import image_folder, read_json, require
 from pixsearch.datasets.grounding import GroundedImage, grounding_example
-from pixsearch.datasets.lazy import LazyExamples
+from pixsearch.datasets.lazy import BrokenRecord, LazyExamples
 
 logger = logging.getLogger(__name__)
 
@@ -49,35 +50,48 @@ def load(root: Path, split: str) -> LazyExamples:
     Args:
         split: train, val, testA or testB (RefCOCO, RefCOCO+), train, val or test (RefCOCOg).
 
+    A broken record stands for each reference, and each image or annotation, that cannot be used.
+
     Raises:
         ValueError: a file is missing or broken, or has no such split.
     """
-    refs = _refs_of_split(_refs_file(root), split)
+    broken: list[BrokenRecord] = []
+    refs = _refs_of_split(refs_file(root), split)
     instances = read_json(root / "instances.json")
     require(instances, "images", "annotations", where=str(root / "instances.json"))
-    images = _by_id(instances["images"], "image", root)
-    annotations = _by_id(instances["annotations"], "annotation", root)
+    images = _by_id(instances["images"], "image", root, broken)
+    annotations = _by_id(instances["annotations"], "annotation", root, broken)
     folder = image_folder(root, root.parent / _COCO_IMAGES)
     by_image: dict[Any, list[dict[str, Any]]] = {}
     for ref in refs:
-        _check_ref(ref, images, annotations, root)
-        by_image.setdefault(ref["image_id"], []).append(ref)
+        try:
+            _check_ref(ref, images, annotations, root)
+            by_image.setdefault(ref["image_id"], []).append(ref)
+        except ValueError as error:
+            broken.append(BrokenRecord(reason=str(error)))
     grounded = [
         _grounded_image(images[image_id], group, annotations, folder)
         for image_id, group in by_image.items()
     ]
-    num_sentences = sum(len(ref["sentences"]) for ref in refs)
+    num_sentences = sum(len(ref["sentences"]) for group in by_image.values() for ref in group)
     num_phrases = sum(len(record.phrases) for record in grounded)
     if num_phrases < num_sentences:
         logger.info(
             "%s, %s: %d expressions, %d left out (repeated, blank, or of several objects)",
             *(root, split, num_sentences, num_sentences - num_phrases),
         )
-    records = [chunk for record in grounded for chunk in record.chunks()]
-    return LazyExamples(records, grounding_example)
+    records: list[GroundedImage | BrokenRecord] = [
+        chunk for record in grounded for chunk in record.chunks()
+    ]
+    return LazyExamples(records + broken, grounding_example)
 
 
-def _refs_file(root: Path) -> Path:
+def refs_file(root: Path) -> Path:
+    """The file of references of a data set.
+
+    Raises:
+        ValueError: there is none.
+    """
     for name in _REFS_FILES:
         if (root / name).is_file():
             return root / name
@@ -86,6 +100,8 @@ def _refs_file(root: Path) -> Path:
 
 def _refs_of_split(path: Path, split: str) -> list[dict[str, Any]]:
     refs = read_refs(path)
+    for ref in refs:
+        require(ref, "split", where=f"{path}: a reference")
     chosen = [ref for ref in refs if ref["split"] == split]
     if not chosen:
         known = ", ".join(sorted({ref["split"] for ref in refs}))
@@ -93,27 +109,39 @@ def _refs_of_split(path: Path, split: str) -> list[dict[str, Any]]:
     return chosen
 
 
-def _by_id(records: list[dict[str, Any]], kind: str, root: Path) -> dict[Any, dict[str, Any]]:
+def _by_id(
+    records: list[dict[str, Any]], kind: str, root: Path, broken: list[BrokenRecord]
+) -> dict[Any, dict[str, Any]]:
+    """Records by their id; of one that occurs twice the first. What is wrong goes to `broken`."""
     found: dict[Any, dict[str, Any]] = {}
     for record in records:
-        require(record, "id", where=f"{root / 'instances.json'}: an {kind}")
-        if record["id"] in found:
-            raise ValueError(
-                f"{root / 'instances.json'}: {kind} {record['id']} occurs twice; keep one of them"
-            )
-        found[record["id"]] = record
+        try:
+            require(record, "id", where=f"{root / 'instances.json'}: an {kind}")
+            if record["id"] in found:
+                raise ValueError(
+                    f"{root / 'instances.json'}: {kind} {record['id']} occurs twice; keep one"
+                )
+            found[record["id"]] = record
+        except ValueError as error:
+            broken.append(BrokenRecord(reason=str(error)))
     return found
 
 
 def _check_ref(ref: dict[str, Any], images: dict, annotations: dict, root: Path) -> None:
+    """See that a reference is whole, and image and annotation that it names are."""
+    require(ref, "ref_id", "image_id", "ann_id", "sentences", where=f"{root}: a reference")
+    for sentence in ref["sentences"]:
+        require(sentence, "sent", where=f"{root}: a sentence of reference {ref['ref_id']}")
+    where = root / "instances.json"
     for kind, key, known in (
         ("image", ref["image_id"], images),
         ("annotation", ref["ann_id"], annotations),
     ):
         if key not in known:
-            raise ValueError(
-                f"{root / 'instances.json'}: {kind} {key} of reference {ref['ref_id']} is not in it"
-            )
+            raise ValueError(f"{where}: {kind} {key} of reference {ref['ref_id']} is not in it")
+    check_image(images[ref["image_id"]], where=f"{where}: image {ref['image_id']}")
+    annotation = annotations[ref["ann_id"]]
+    require(annotation, "segmentation", where=f"{where}: annotation {ref['ann_id']}")
 
 
 def _grounded_image(

@@ -25,6 +25,10 @@ class SomeExamples(Sequence):
         """The `image_id` of the example at a place, found without decoding anything."""
         return self._dataset[self._row(index)].image_id
 
+    def undecoded(self, index: int) -> Example | None:
+        """The example at a place as it is stored, not looked into; None if it cannot be built."""
+        return self._dataset[self._row(index)]
+
     def at(self, places: Sequence[int]) -> "SomeExamples":
         """Those of them at some places."""
         return SomeExamples(self._dataset, self._rows_at(places))

@@ -25,8 +25,9 @@ from pixsearch.config import QueryType
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.files import JsonLines, image_folder, image_key, load_image, require
 from pixsearch.datasets.grammar import check_conversation
-from pixsearch.datasets.lazy import LazyExamples
+from pixsearch.datasets.lazy import BrokenRecord, LazyExamples
 from pixsearch.datasets.masks import Rle, decode_masks
+from pixsearch.datasets.repeated import repeated_lines
 from pixsearch.queries import Passage
 
 
@@ -46,7 +47,7 @@ class StoredTrajectory:
 
 
 def load(root: Path, split: str) -> LazyExamples:
-    """One example per line, parsed and checked when asked for.
+    """One example per line, parsed and checked when asked for; of a repeated id the first.
 
     Raises:
         ValueError: the file is missing. When an example is asked for: the line is no JSON, lacks a
@@ -54,7 +55,13 @@ def load(root: Path, split: str) -> LazyExamples:
     """
     lines = JsonLines(root / f"{split}.jsonl")
     build = partial(_example, lines=lines, folder=image_folder(root))
-    return LazyExamples(range(len(lines)), build)
+    repeated = {
+        row: BrokenRecord(
+            reason=f"{lines.where(row)}: has the id of {lines.where(first)} again; take one out"
+        )
+        for row, first in repeated_lines(lines.path, "id").items()
+    }
+    return LazyExamples(range(len(lines)), build, broken=repeated)
 
 
 def write_trajectories(path: Path, trajectories: Iterable[StoredTrajectory]) -> int:
@@ -95,8 +102,11 @@ def from_json(record: dict[str, Any], *, where: str) -> StoredTrajectory:
         ValueError: a field is missing or unknown, or the grammar is broken; begins with `where`.
     """
     require(record, "id", "image", "messages", "masks", where=where)
+    _check_lists(record, "messages", "masks", where=where)
     messages = tuple(_message_from_json(message, where) for message in record["messages"])
     image = record["image"]
+    if image is not None and not isinstance(image, str):
+        raise ValueError(f"{where}: its image is {image!r}, neither a path nor null; mend it there")
     trajectory = StoredTrajectory(
         id=record["id"],
         conversation=Conversation(messages=messages, has_image=image is not None),
@@ -130,7 +140,18 @@ def _example(index: int, *, lines: JsonLines, folder: Path) -> Example:
 def _check(trajectory: StoredTrajectory, *, where: str) -> None:
     for mask in trajectory.masks:
         require(mask, "size", "counts", where=f"{where}: a mask")
+        match mask["size"]:
+            case [int(), int()]:
+                continue
+        raise ValueError(f"{where}: a mask's size is {mask['size']!r}, not [height, width]")
     check_conversation(trajectory.conversation, num_masks=len(trajectory.masks), where=where)
+
+
+def _check_lists(record: dict[str, Any], *fields: str, where: str) -> None:
+    for field in fields:
+        if not isinstance(record[field], list):
+            kind = type(record[field]).__name__
+            raise ValueError(f"{where}: its {field} are a {kind}, not a list; mend it there")
 
 
 def _message_to_json(message: Message) -> dict[str, Any]:
@@ -165,6 +186,7 @@ def _search_to_json(search: Searched) -> dict[str, Any]:
 
 def _message_from_json(message: Any, where: str) -> Message:
     require(message, "role", "parts", where=f"{where}: a message")
+    _check_lists(message, "parts", where=f"{where}: a message")
     if message["role"] not in list(Role):
         raise ValueError(f"{where}: role {message['role']!r}; there are: {', '.join(Role)}")
     parts = tuple(_part_from_json(part, where) for part in message["parts"])
@@ -186,6 +208,7 @@ def _part_from_json(part: Any, where: str) -> Part:
 
 def _search_from_json(search: dict[str, Any], where: str) -> Searched:
     require(search, "type", "passages", where=where)
+    _check_lists(search, "passages", where=where)
     if search["type"] not in list(QueryType):
         raise ValueError(f"{where} of type {search['type']!r}; there are: {', '.join(QueryType)}")
     for passage in search["passages"]:

@@ -7,8 +7,14 @@ from itertools import islice
 
 from pixsearch.config import DataOptions, DatasetOptions, OnError, TrainOptions
 from pixsearch.datasets import open_dataset
+from pixsearch.datasets.evaluated_expressions import (
+    READER,
+    expressions_of,
+    without_evaluated_expressions,
+)
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.exclusion import images_of, without_images
+from pixsearch.datasets.leaks import LeakReason, count_leaks
 from pixsearch.datasets.mixture import Mixture
 from pixsearch.datasets.quarantine import Quarantine, UnbrokenExamples
 from pixsearch.datasets.splits import check_training_split
@@ -47,6 +53,8 @@ def open_training_data(options: TrainOptions, quarantine: Quarantine | None = No
             whole = _examples(sources[name], name, quarantine)
             if excluded:
                 whole = _without_evaluated(whole, excluded, name)
+            if sources[name].reader == READER:
+                whole = _without_expressions(whole, options.data, name)
             datasets[name], back = hold_back(whole, options.run.held_out, name=name)
             held_out.append(back)
     mixture = Mixture(datasets, weights, seed=options.run.seed, by_image=stage.by_image)
@@ -76,6 +84,34 @@ def _without_evaluated(examples: SomeExamples, excluded: frozenset[str], name: s
         raise ValueError(
             f"data.sources.{name}: every example shows an image of data.eval_images; give it no "
             "weight, or set data.exclude_eval_images=false"
+        )
+    return left
+
+
+def _without_expressions(examples: SomeExamples, options: DataOptions, name: str) -> SomeExamples:
+    """Leave out what blocks (`pixsearch.datasets.leaks`); images in common are counted."""
+    evaluated = [
+        expression
+        for each in options.eval_images.values()
+        if each.reader == READER
+        for expression in expressions_of(each)
+    ]
+    if not evaluated:
+        return examples
+    own = expressions_of(options.sources[name])
+    left, leaks = without_evaluated_expressions(examples, own, evaluated)
+    counted = count_leaks(leaks)
+    logger.info(
+        "%s: %d of %d examples are left out, whose objects or expressions are evaluated; of %d "
+        "expressions, %d have an object, %d their words and %d (counted alone) an image in common",
+        *(name, len(examples) - len(left), len(examples), len(own)),
+        *(counted[LeakReason.annotation], counted[LeakReason.expression]),
+        counted[LeakReason.image],
+    )
+    if len(examples) and not len(left):
+        raise ValueError(
+            f"data.sources.{name}: every example has an object or expression of data.eval_images; "
+            "give it no weight, or take from data.eval_images what is not reported on"
         )
     return left
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pixsearch.config import BuildTrajectoriesOptions
+from pixsearch.datasets.leaks import Leak, LeakReason, find_leaks
 from pixsearch.datasets.questions.question import AnnotatedQuestion
-from pixsearch.trajectories.leaks import Leak, LeakReason, find_leaks
 from pixsearch.trajectories.sources import BrokenRecord, Questions, SourcedQuestion
 
 Blocked = dict[str, tuple[str, str]]

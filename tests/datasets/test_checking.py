@@ -6,6 +6,9 @@ import pytest
 from pixsearch.config import DataOptions, DatasetOptions, PrepareDataOptions
 from pixsearch.datasets import READERS
 from pixsearch.datasets.checking import EXPECTED, check_data, what_lacks
+from pixsearch.datasets.crag_mm_writer import write_crag_mm
+from tests.datasets.questions.make_fixtures import FIXTURES as QUESTIONS
+from tests.datasets.test_crag_mm import sessions
 from tests.datasets.test_stage1_readers import COUNTS
 
 
@@ -61,3 +64,25 @@ def test_a_file_that_cannot_be_read_is_told(official: Path) -> None:
     (official / "own/masks/train.json").write_text("{")
     (line,) = what_lacks(sources(official)["coco_folder/train"])
     assert "train.json:1: not JSON" in line
+
+
+def test_embedded_images_are_there(tmp_path: Path) -> None:
+    write_crag_mm(
+        [each for each in sessions() if each.session_id in "ade"], tmp_path / "validation.parquet"
+    )
+    source = DatasetOptions(reader="crag_mm", root=str(tmp_path), split="validation")
+    assert [*what_lacks(source)] == []
+
+
+def test_questions_and_what_is_evaluated_are_looked_for(tmp_path: Path, caplog) -> None:
+    there = DatasetOptions(reader="textvqa", root=str(QUESTIONS / "textvqa"))
+    gone = DatasetOptions(reader="textvqa", root=str(tmp_path), split="val")
+    unknown = DatasetOptions(reader="refcoc", root=str(tmp_path))
+    options = DataOptions(sources={"asked": there}, eval_images={"gone": gone, "odd": unknown})
+    caplog.set_level(logging.INFO)
+    with pytest.raises(ValueError, match=r"not complete: eval_images\.gone, eval_images\.odd; "):
+        check_data(PrepareDataOptions(data=options))
+    complete, lacking, odd = caplog.messages
+    assert complete == "asked: complete"
+    assert lacking.startswith(f"eval_images.gone: {tmp_path}/TextVQA_0.5.1_val.json: no such file")
+    assert odd.startswith("eval_images.odd: no reader 'refcoc'; there are: ")

@@ -1,6 +1,7 @@
 """Broken examples: an error that names them, or left out, counted and listed."""
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from pixsearch.chat import Conversation
 from pixsearch.config import DatasetOptions, OnError
 from pixsearch.datasets import open_dataset
+from pixsearch.datasets.crag_mm_writer import write_crag_mm
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.mixture import Mixture, rank_indices
 from pixsearch.datasets.quarantine import (
@@ -26,6 +28,7 @@ from pixsearch.datasets.quarantine import (
     check_example,
 )
 from tests.datasets.builders import save_image
+from tests.datasets.test_crag_mm import sessions
 
 ADE = ("ade20k", "ade20k", "training")
 OWN = ("coco_folder", "own/masks", "train")
@@ -100,6 +103,52 @@ def unknown_category(root: Path) -> None:
     edit(path, lambda each: each["annotations"][0].update(category_id=77))
 
 
+def edit_first(root: Path, kind: str, **fields: object) -> None:
+    """Of an annotation or image of one's own file; a field that is "absent" is taken out."""
+
+    def change(content: dict) -> None:
+        first = content[kind][0] | fields
+        content[kind][0] = {name: each for name, each in first.items() if each != "absent"}
+
+    edit(root / "own/masks/train.json", change)
+
+
+def no_height(root: Path) -> None:
+    edit_first(root, "images", height="absent")
+
+
+def height_in_words(root: Path) -> None:
+    edit_first(root, "images", height="24")
+
+
+def flat_polygon(root: Path) -> None:
+    edit_first(root, "annotations", segmentation=[1, 1, 9, 1, 9, 9])
+
+
+def no_segmentation(root: Path) -> None:
+    edit_first(root, "annotations", segmentation=None)
+
+
+def polygon_of_words(root: Path) -> None:
+    edit_first(root, "annotations", segmentation=[[1, 1, 9, 1, 9, "x"]])
+
+
+def no_rle_size(root: Path) -> None:
+    edit_first(root, "annotations", segmentation={"counts": [24 * 32]})
+
+
+def negative_run(root: Path) -> None:
+    edit_first(root, "annotations", segmentation={"size": [24, 32], "counts": [-1, 769]})
+
+
+def no_runs(root: Path) -> None:
+    edit_first(root, "annotations", segmentation={"size": [24, 32], "counts": ""})
+
+
+def phrase_of_numbers(root: Path) -> None:
+    edit_first(root, "annotations", phrase=7)
+
+
 def no_target(root: Path) -> None:
     path = root / "reason_seg/ReasonSeg/train/100_1.json"
     edit(path, lambda each: [shape.update(label="ignore") for shape in each["shapes"]])
@@ -122,6 +171,49 @@ def no_json_line(root: Path) -> None:
     (root / "lines" / "train.jsonl").write_text(f"{json.dumps(whole)}\n{{oops\n")
 
 
+def masks_without_a_size(root: Path) -> None:
+    no_json_line(root)
+    path = root / "lines" / "train.jsonl"
+    line = json.loads(path.read_text().splitlines()[0]) | {"masks": [{"size": 24, "counts": "x"}]}
+    path.write_text(json.dumps(line) + "\n")
+
+
+def same_id_twice(root: Path) -> None:
+    no_json_line(root)
+    path = root / "lines" / "train.jsonl"
+    path.write_text((path.read_text().splitlines()[0] + "\n") * 2)
+
+
+def same_session_twice(root: Path) -> None:
+    (root / "sessions").mkdir()
+    for shard, ids in enumerate(("ade", "d")):
+        chosen = [each for each in sessions() if each.session_id in ids]
+        write_crag_mm(chosen, root / "sessions" / f"validation-{shard}.parquet")
+
+
+def same_instance_twice(root: Path) -> None:
+    path = root / "refer_seg/refcoco/instances.json"
+    edit(path, lambda each: each["annotations"].append(each["annotations"][0]))
+
+
+def no_instance(root: Path) -> None:
+    edit(root / "refer_seg/refcoco/instances.json", lambda each: each["annotations"].pop(1))
+
+
+def no_instance_height(root: Path) -> None:
+    path = root / "refer_seg/refcoco/instances.json"
+    edit(path, lambda each: each["images"][1].pop("height"))
+
+
+def masks_of_nothing(root: Path) -> None:
+    no_json_line(root)
+    path = root / "lines" / "train.jsonl"
+    path.write_text(path.read_text().splitlines()[0].replace("[]", "null") + "\n")
+
+
+SESSIONS = ("crag_mm", "sessions", "validation")
+REFERENCES = ("refcoco", "refer_seg/refcoco", "train")
+TEST_REFERENCES = ("refcoco", "refer_seg/refcoco", "testA")
 REASONS = ("reason_seg", "reason_seg/ReasonSeg", "train")
 LINES = ("trajectories", "lines", "train")
 
@@ -140,9 +232,25 @@ FAULTS = [
     (OWN, same_image_twice, r"train\.json: image 1 occurs twice; keep one"),
     (OWN, same_annotation_twice, r"train\.json: annotation 0 occurs twice; keep one"),
     (OWN, unknown_category, r"annotation 0 has neither a phrase nor a known category"),
+    (OWN, no_height, r"train\.json: an image: lacks height; add it there"),
+    (OWN, height_in_words, r"train\.json: image 1: its height is '24', not pixels"),
+    (OWN, flat_polygon, r"example '1/0': a polygon is 1, not a list of coordinates"),
+    (OWN, no_segmentation, r"example '1/0': a segmentation .*: a NoneType, not an object"),
+    (OWN, polygon_of_words, r"example '1/0': a polygon has coordinates that are no finite"),
+    (OWN, no_rle_size, r"example '1/0': a segmentation .*: lacks size"),
+    (OWN, negative_run, r"example '1/0': the RLE's counts are not all whole numbers"),
+    (OWN, no_runs, r"example '1/0': the RLE's counts are '', neither"),
+    (OWN, phrase_of_numbers, r"train\.json: annotation 0: its phrase is 7, not a text"),
     (REASONS, no_target, r"100_1\.json: no shape with the label 'target'"),
     (REASONS, no_query, r"100_1\.json: a query without words"),
     (REASONS, no_json, r"100_1\.json: not JSON"),
+    (LINES, masks_without_a_size, r"train\.jsonl:1: a mask's size is 24, not \[height, width\]"),
+    (LINES, masks_of_nothing, r"train\.jsonl:1: its masks are a NoneType, not a list"),
+    (LINES, same_id_twice, r"train\.jsonl:2: has the id of .*train\.jsonl:1 again; take one out"),
+    (SESSIONS, same_session_twice, r"sessions, validation: session 'd' occurs twice"),
+    (REFERENCES, same_instance_twice, r"instances\.json: annotation 0 occurs twice; keep one"),
+    (REFERENCES, no_instance, r"instances\.json: annotation 1 of reference 1 is not in it"),
+    (TEST_REFERENCES, no_instance_height, r"instances\.json: image 9: lacks height; add it there"),
     (LINES, no_json_line, r"train\.jsonl:2: not JSON .* mend the line"),
 ]
 
@@ -182,6 +290,22 @@ def test_or_it_is_left_out_and_listed(
     read_all([examples[row] for row in range(len(examples))])
     (listed,) = Quarantine(official / "list").listed()
     assert re.search(reason, listed.reason)
+
+
+def test_a_failure_that_passes_is_not_remembered(official: Path) -> None:
+    """As of a disk that does not answer for a while: the file itself is what it was."""
+    path = official / "ade20k/annotations/training/ADE_train_00000001.png"
+    whole, status = path.read_bytes(), path.stat()
+
+    def write(content: bytes) -> None:
+        path.write_bytes(content)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    write(bytes(len(whole)))
+    with pytest.raises(ValueError, match="unreadable label map"):
+        open_dataset(options(official, ADE))
+    write(whole)
+    assert len(open_dataset(options(official, ADE))) == 2
 
 
 def test_the_next_whole_example_stands_in(official: Path, tmp_path: Path) -> None:

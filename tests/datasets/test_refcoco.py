@@ -107,7 +107,7 @@ def test_a_reference_to_no_annotation_is_named(refcoco_root: Path) -> None:
     path = refcoco_root / "instances.json"
     path.write_text(path.read_text().replace('"id": 101', '"id": 999'))
     with pytest.raises(ValueError, match="annotation 101 of reference 1"):
-        refcoco.load(refcoco_root, "train")
+        open_dataset(DatasetOptions(reader="refcoco", root=str(refcoco_root)))
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

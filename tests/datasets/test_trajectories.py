@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
 from pixsearch.config import QueryType
-from pixsearch.datasets import trajectories
+from pixsearch.datasets import repeated, trajectories
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
 from pixsearch.queries import Passage
@@ -180,3 +180,15 @@ def test_json_round_trip(answer: list[Part], end: str) -> None:
     )
     record = json.loads(json.dumps(trajectories.to_json(stored)))
     assert trajectories.from_json(record, where="here") == stored
+
+
+def test_repeated_ids_of_a_long_file_are_remembered(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(repeated, "REMEMBERED_FROM", 1)
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(f'{{"id": "{id}"}}\n' for id in "abacb"))
+    assert repeated.repeated_lines(path, "id") == {2: 0, 4: 1}
+    assert (tmp_path / "train.jsonl.repeated.npy").is_file()
+    assert repeated.repeated_lines(path, "id") == {2: 0, 4: 1}
+    path.write_text('{"id": "a"}\n{"id": "b"}\n')
+    assert repeated.repeated_lines(path, "id") == {}
+    assert repeated.repeated_lines(path, "id") == {}

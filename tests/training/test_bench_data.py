@@ -52,6 +52,14 @@ def test_a_reader_without_data_is_named(tmp_path: Path) -> None:
         write_formats(BenchDataOptions(readers=["morse"]), tmp_path)
 
 
+def test_what_lies_in_the_folder_stays(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.touch()
+    with pytest.raises(ValueError, match="no data for them"):
+        bench_data(BenchDataOptions(readers=["morse"], folder=str(tmp_path)))
+    assert [*tmp_path.iterdir()] == [mine]
+
+
 @pytest.mark.slow
 def test_bench_data(tmp_path: Path) -> None:
     output, folder = tmp_path / "data.json", tmp_path / "drawn"
@@ -68,4 +76,4 @@ def test_bench_data(tmp_path: Path) -> None:
     assert found["readers"]["llava"].keys() == {"1", "2 threads", "2 processes"}
     assert all(one["samples_per_second"] > 0 for one in found["readers"]["llava"].values())
     assert found["opening"]["later"]["num_lines"] == 100
-    assert not folder.exists()
+    assert [*folder.iterdir()] == []

@@ -1,3 +1,5 @@
+import logging
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,10 @@ from pixsearch.config import (
     TrainOptions,
 )
 from pixsearch.training.data import open_training_data
+from tests.datasets.conftest import refcoco_root
 from tests.training.runs import write_world
+
+__all__ = ["refcoco_root"]
 
 
 def options_for(folder: Path) -> TrainOptions:
@@ -60,3 +65,44 @@ def test_an_evaluation_split_is_no_source(tmp_path: Path) -> None:
     wrong = DatasetOptions(reader="crag_mm", root=str(tmp_path), split="public_test")
     with pytest.raises(ValueError, match="crag_mm: 'public_test' is not for training"):
         images_drawn(options_for(tmp_path), sources={"squares": wrong})
+
+
+def evaluated_refs(root: Path, **fields: object) -> DatasetOptions:
+    """A set like RefCOCOg, in whose test is an object of RefCOCO's train with some other fields."""
+    (ref,) = [
+        ref for ref in pickle.loads((root / "refs(unc).p").read_bytes()) if ref["image_id"] == 8
+    ]
+    other = root.parent / "refcocog"
+    other.mkdir()
+    changed = ref | {"split": "test", "ref_id": 900} | fields
+    (other / "refs(umd).p").write_bytes(pickle.dumps([changed], protocol=2))
+    return DatasetOptions(reader="refcoco", root=str(other), split="test")
+
+
+OTHER_WORDS = [{"sent": "the tall one", "sent_id": 901}]
+IN_COMMON = {
+    "an object": ({"sentences": OTHER_WORDS}, {7}, (1, 0, 1)),
+    "words": ({"ann_id": 900}, {7}, (0, 1, 1)),
+    "an image": ({"ann_id": 900, "sentences": OTHER_WORDS}, {7, 8}, (0, 0, 1)),
+}
+
+
+@pytest.mark.parametrize("case", IN_COMMON)
+def test_evaluated_objects_and_expressions_are_not_drawn(
+    tmp_path: Path, refcoco_root: Path, caplog, case: str
+) -> None:
+    fields, drawn, counts = IN_COMMON[case]
+    caplog.set_level(logging.INFO)
+    train = DatasetOptions(reader="refcoco", root=str(refcoco_root))
+    evaluated = {"test": evaluated_refs(refcoco_root, **fields)}
+    found = images_drawn(
+        options_for(tmp_path / "world"),
+        sources={"squares": train},
+        eval_images=evaluated,
+        exclude_eval_images=False,
+    )
+    names = {f"COCO_train2014_{number:012}" for number in drawn}
+    assert {Path(str(image)).stem for image in found} == names
+    objects, words, images = counts
+    told = f"{objects} have an object, {words} their words and {images} (counted alone) an image"
+    assert told in caplog.text

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixsearch.config import DatasetOptions, InspectDataOptions, InspectOptions
+from pixsearch.config import DatasetOptions, InspectDataOptions, InspectOptions, OnError
 from pixsearch.datasets.batch import Batch, collate
+from pixsearch.datasets.quarantine import Quarantine, Quarantined
 from pixsearch.model.composing import describe_parts
 from pixsearch.model.renderer import renderer_of
 from pixsearch.training.data import open_training_data
 from pixsearch.training.inspection import inspect_data
 from pixsearch.training.inspection.draws import draw
 from pixsearch.training.inspection.pictures import hatch
-from pixsearch.training.inspection.statistics import spread
+from pixsearch.training.inspection.statistics import spread, statistics
 from pixsearch.training.inspection.tokens import TokenView
 from tests.datasets.builders import HEIGHT, WIDTH, box, save_image
 from tests.training.runs import tiny_options
@@ -212,3 +213,27 @@ def test_stripes_stay_within_their_region() -> None:
 
 def test_spread_is_of_sorted_values() -> None:
     assert spread([3, 1, 2], digits=1) == "1.0 / 2.0 / 2.9 / 3.0"
+
+
+def test_masks_are_held_for_the_shown_examples_alone(
+    options: InspectDataOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = rows_of(inspect_data(options).read_text())
+    holding: list[int] = []
+
+    def count(looked: list, *, max_length: int) -> list:
+        holding.append(sum(bool(one.example.load_masks) for one in looked))
+        return statistics(looked, max_length=max_length)
+
+    monkeypatch.setattr("pixsearch.training.inspection.inspect.statistics", count)
+    options.inspect.num_shown = 2
+    assert rows_of(inspect_data(options).read_text()) == tables
+    assert holding[0] <= 2
+
+
+def test_the_list_of_an_earlier_page_is_forgotten(options: InspectDataOptions) -> None:
+    options.data.on_error = OnError.quarantine
+    listed = Quarantine(Path(options.inspect.output).with_name("quarantine.jsonl"))
+    listed.add(Quarantined(dataset="squares", row=0, id=None, reason="mended since"))
+    inspect_data(options)
+    assert listed.listed() == []

@@ -55,13 +55,15 @@ def _names(options: InspectDataOptions) -> list[str]:
 def _from_mixture(options: InspectDataOptions, names: Sequence[str]) -> list[Drawn]:
     """A dataset alone comes in the order in which it comes within the mixture.
 
-    What training would leave out as broken is listed beside the page.
+    What training would leave out as broken is listed beside the page, in a list of this page alone.
     """
     mixed = options.inspect.dataset is None
     weights = options.stage.mixture if mixed else dict.fromkeys(names, 1.0)
     stage = replace(options.stage, mixture=weights)
     leaves_out = options.data.on_error is OnError.quarantine
     listed = Quarantine(Path(options.inspect.output).with_name(QUARANTINE)) if leaves_out else None
+    if listed is not None:
+        listed.clear()
     mixture = open_training_data(replace(options, stage=stage), listed).mixture
     first = options.inspect.start
     return [

@@ -14,7 +14,7 @@ from pixsearch.markup import escape, page, picture, table, text
 from pixsearch.model.composing import describe_parts
 from pixsearch.model.renderer import renderer_of
 from pixsearch.training.inspection.draws import draw
-from pixsearch.training.inspection.look import Looked, image_tokens_of, look
+from pixsearch.training.inspection.look import Looked, image_tokens_of, look, without_masks
 from pixsearch.training.inspection.pictures import draw_masks
 from pixsearch.training.inspection.statistics import Table, statistics
 from pixsearch.training.inspection.tokens import STYLE, TokenView, legend
@@ -37,10 +37,14 @@ def inspect_data(options: InspectDataOptions) -> Path:
     config, tokenizer = describe_parts(options.model)
     renderer = renderer_of(config, tokenizer)
     render = partial(render_example, renderer=renderer, num_image_tokens=image_tokens_of(config))
-    looked = [look(drawn, render) for drawn in draw(options)]
+    num_shown = options.inspect.num_shown
+    looked = [
+        look(drawn, render) if place < num_shown else without_masks(look(drawn, render))
+        for place, drawn in enumerate(draw(options))
+    ]
     tables = statistics(looked, max_length=options.stage.max_length)
     view = TokenView(tokenizer, renderer.ids)
-    shown = islice(looked, options.inspect.num_shown)
+    shown = islice(looked, num_shown)
     articles = [_article(one, view, longest_side=options.inspect.image_side) for one in shown]
     title = f"Training data: {', '.join(dict.fromkeys(one.dataset for one in looked))}"
     body = [_origin(options, len(looked)), *map(_table, tables)]
@@ -62,7 +66,8 @@ def _origin(options: InspectDataOptions, num_read: int) -> str:
     )
     return text(
         f"{num_read} examples were read, {where}. Rendered for {options.model.language_model}. "
-        "Only the images that are shown were decoded.",
+        "The masks of all were decoded, and the images of those that are shown; of the others "
+        "where the number of tokens hangs on the image, or data.on_error=quarantine decodes each.",
         "note",
         tag="p",
     )

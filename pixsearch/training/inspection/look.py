@@ -1,7 +1,7 @@
 """What is found out about one example, its image apart."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pixsearch.chat import Searched
 from pixsearch.datasets.batch import load_masks_of
@@ -56,6 +56,13 @@ def look(drawn: Drawn, render: Render) -> Looked:
         mask_shares=shares,
         error=error,
     )
+
+
+def without_masks(looked: Looked) -> Looked:
+    """What is counted, without the decoded label map that an example holds on to."""
+    if looked.example is None:
+        return looked
+    return replace(looked, example=replace(looked.example, load_masks=None, load_ignore=None))
 
 
 def image_tokens_of(config: PixSearchConfig) -> Callable[[Example], int]:

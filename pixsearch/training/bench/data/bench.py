@@ -3,12 +3,12 @@
 import json
 import logging
 import os
-import shutil
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pixsearch.config import BenchDataOptions, to_dict
@@ -26,14 +26,11 @@ Speeds = dict[str, dict[str, list[Speed]]]
 
 def bench_data(options: BenchDataOptions) -> dict[str, Any]:
     """Draw the data, measure, take them away; write and return what came of it."""
-    folder = Path(options.folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
+    Path(options.folder).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=options.folder, prefix="drawn-") as drawn:
+        folder = Path(drawn)
         speeds = _measure_readers(options, folder)
         openings = _measure_opening(options, folder / "long") if options.num_lines else {}
-    finally:
-        shutil.rmtree(folder)
     result = {
         "readers": {reader: _summary(found) for reader, found in speeds.items()},
         "opening": {name: asdict(opening) for name, opening in openings.items()},

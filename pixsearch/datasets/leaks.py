@@ -15,11 +15,13 @@ from pathlib import Path
 
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.exclusion import known_image
+from pixsearch.datasets.files import require
 from pixsearch.datasets.grammar import grounded_phrases
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.datasets.refcoco import read_refs
 
 _NO_IMAGE = "no image"
+_OF_A_REF = ("ref_id", "ann_id", "file_name", "sentences")
 
 
 class LeakReason(StrEnum):
@@ -121,8 +123,11 @@ def expressions_of_refs(path: Path, split: str) -> Iterator[Expression]:
         ValueError: the file is broken.
     """
     for ref in read_refs(path):
+        require(ref, "split", where=f"{path}: a reference")
         if ref["split"] == split:
+            require(ref, *_OF_A_REF, where=f"{path}: a reference")
             for sentence in ref["sentences"]:
+                require(sentence, "sent", "sent_id", where=f"{path}: reference {ref['ref_id']}")
                 yield Expression(
                     id=f"{ref['ref_id']}/{sentence['sent_id']}",
                     text=sentence["sent"],

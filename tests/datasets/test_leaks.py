@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixsearch.datasets import refcoco
-from pixsearch.datasets.questions import QUESTION_READERS
-from pixsearch.datasets.questions.question import AnnotatedQuestion
-from pixsearch.trajectories.leaks import (
+from pixsearch.datasets.leaks import (
     Expression,
     Leak,
     LeakReason,
@@ -23,6 +21,8 @@ from pixsearch.trajectories.leaks import (
     leak_report,
     normalised_text,
 )
+from pixsearch.datasets.questions import QUESTION_READERS
+from pixsearch.datasets.questions.question import AnnotatedQuestion
 from tests.datasets.builders import briefly
 from tests.datasets.conftest import refcoco_root
 from tests.datasets.questions.make_fixtures import FIXTURES
@@ -204,3 +204,12 @@ def test_phrases_of_examples_are_expressions(refcoco_root: Path) -> None:
 def test_leaks_can_be_sent_and_compared() -> None:
     leak = Leak(question_id="a", held_out_id="b", reason=LeakReason.image, blocking=False)
     assert pickle.loads(pickle.dumps(leak)) == leak
+
+
+def test_a_reference_that_lacks_its_object_is_an_error(refcoco_root: Path) -> None:
+    path = refcoco_root / "refs(unc).p"
+    refs = pickle.loads(path.read_bytes())
+    del refs[0]["ann_id"]
+    path.write_bytes(pickle.dumps(refs, protocol=2))
+    with pytest.raises(ValueError, match=r"refs\(unc\)\.p: a reference: lacks ann_id"):
+        list(expressions_of_refs(path, "train"))
