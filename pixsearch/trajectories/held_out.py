@@ -1,15 +1,27 @@
 """Keeps what is evaluated out of what is built."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pixsearch.config import BuildTrajectoriesOptions
+from pixsearch.datasets.questions import QuestionReader
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.trajectories.leaks import Leak, LeakReason, find_leaks
 from pixsearch.trajectories.sources import BrokenRecord, Questions, SourcedQuestion
 
 Blocked = dict[str, tuple[str, str]]
 """Key of a question -> reason and detail, where it may not be trained on."""
+
+
+def open_held_out(
+    options: BuildTrajectoriesOptions, readers: Mapping[str, QuestionReader] | None = None
+) -> Questions:
+    """What is held out; its answers may be withheld.
+
+    Raises:
+        ValueError: as `Questions`.
+    """
+    return Questions(options.held_out, readers, need_answers=False)
 
 
 def blocked_questions(
@@ -19,12 +31,15 @@ def blocked_questions(
 
     Returns:
         Those that may not be trained on; and how often each reason blocks or is only counted.
+
+    Raises:
+        ValueError: a record that is held out is broken, so that nobody can say what it is.
     """
     blocked: Blocked = {}
     counted: Counter[tuple[str, str]] = Counter()
     if not len(held_out):
         return blocked, counted
-    keep_out = [question for _, question in _asked(held_out)]
+    keep_out = list(_kept_out(held_out))
     for source in questions.counts:
         for leak in find_leaks(
             (each for name, each in _asked(questions) if name == source), keep_out
@@ -51,6 +66,16 @@ class Unblocked:
 def _blocks(leak: Leak, options: BuildTrajectoriesOptions) -> bool:
     excluded = options.exclude_eval_images and leak.reason is LeakReason.image
     return leak.blocking or excluded
+
+
+def _kept_out(held_out: Questions) -> Iterator[AnnotatedQuestion]:
+    for record in held_out:
+        if isinstance(record, BrokenRecord):
+            raise ValueError(
+                f"held_out.{record.source}: {record.detail} ({record.reason}); what cannot be read "
+                "cannot be held out: mend it, or fetch the file again"
+            )
+        yield record.question
 
 
 def _asked(questions: Questions) -> Iterator[tuple[str, AnnotatedQuestion]]:

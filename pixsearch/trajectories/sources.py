@@ -45,6 +45,8 @@ class Questions:
 
     Args:
         readers: beside those of pixsearch.datasets.questions.
+        need_answers: whether a question without an answer is of no use. It is to one that is only
+            held out: a test split withholds them.
 
     Raises:
         ValueError: an unknown reader, or a source that its reader refuses.
@@ -54,8 +56,11 @@ class Questions:
         self,
         sources: Mapping[str, QuestionSourceOptions],
         readers: Mapping[str, QuestionReader] | None = None,
+        *,
+        need_answers: bool = True,
     ) -> None:
         known = {**QUESTION_READERS, **(readers or {})}
+        self._need_answers = need_answers
         self._limits = {name: source.limit for name, source in sources.items()}
         self._opened = {
             name: _reader(name, source, known)(Path(source.root), source.split)
@@ -88,7 +93,7 @@ class Questions:
             detail = f"the id {question.id!r} occurs before"
             return _broken(source, index, Reason.duplicated_id, detail)
         seen.add(question.id)
-        if not question.answers:
+        if self._need_answers and not question.answers:
             return _broken(source, index, Reason.no_answer, f"question {question.id!r}")
         return SourcedQuestion(source=source, key=f"{source}/{question.id}", question=question)
 

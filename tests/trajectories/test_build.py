@@ -1,6 +1,7 @@
 """The stages in a row, against a real server that plays the teacher and a real index."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,9 @@ from pixsearch.datasets.files import JsonLines
 from pixsearch.datasets.questions import QUESTION_READERS
 from pixsearch.datasets.trajectories import load
 from pixsearch.trajectories.build import build_trajectories
+from pixsearch.trajectories.held_out import blocked_questions, open_held_out
 from pixsearch.trajectories.running import FOLDER
+from pixsearch.trajectories.sources import Questions
 from pixsearch.trajectories.teacher.request import TeacherUnavailable
 from tests.datasets.questions.make_fixtures import FIXTURES
 from tests.trajectories.teacher_server import Act, serving
@@ -228,6 +231,35 @@ def test_what_is_held_out_is_not_built(tmp_path: Path, source: RetrievalOptions)
         build_trajectories(options_of(root, source, server.url, output, held_out=apart))
         assert not any("boat 1" in asked.fields["question"] for asked in server.asked)
     assert left_out(output) == REASONS | {"1": ("leaks", "leak_question")}
+
+
+def test_what_is_held_out_needs_no_answers(tmp_path: Path, source: RetrievalOptions) -> None:
+    """InfoSeek's test withholds them; one of its questions stands in train as well."""
+    shutil.copytree(FIXTURES / "infoseek", tmp_path / "infoseek")
+    shared = JsonLines(tmp_path / "infoseek" / "infoseek_train.jsonl")[1]
+    left = {name: shared[name] for name in ("image_id", "question", "data_split")}
+    hidden = {"data_id": "infoseek_test_00000000", **left}
+    (tmp_path / "infoseek" / "infoseek_test.jsonl").write_text(json.dumps(hidden) + "\n")
+    trained, apart = (
+        QuestionSourceOptions(reader="infoseek", root=str(tmp_path / "infoseek"), split=split)
+        for split in ("train", "test")
+    )
+    options = options_of(tmp_path, source, "http://127.0.0.1:9/v1", tmp_path / "built")
+    options = replace(options, held_out={"test": apart})
+    questions = Questions({"infoseek": trained})
+    blocked, _ = blocked_questions(questions, open_held_out(options), options)
+    assert {key: reason for key, (reason, _) in blocked.items()} == {
+        f"infoseek/{shared['data_id']}": "leak_question"
+    }
+
+
+def test_a_broken_record_that_is_held_out_ends_the_run(tmp_path, source):
+    root = write_questions(tmp_path / "toy")
+    (root / "test.jsonl").write_text('{"id": "half\n')
+    apart = {"test": QuestionSourceOptions(reader="toy", root=str(root), split="test")}
+    options = options_of(root, source, "http://127.0.0.1:9/v1", tmp_path / "o", held_out=apart)
+    with pytest.raises(ValueError, match=r"held_out\.test: .*test\.jsonl:1.*cannot be held out"):
+        build_trajectories(options)
 
 
 def test_all_seven_sets_can_be_built_from(tmp_path: Path, source: RetrievalOptions) -> None:
