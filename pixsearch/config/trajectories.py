@@ -25,7 +25,9 @@ from pixsearch.config.retrieval import ClientOptions, RetrievalOptions
 class QuestionSourceOptions:
     """One set of questions: `sources.NAME` to build from, `held_out.NAME` to keep apart."""
 
-    reader: str = MISSING  # key of pixsearch.datasets.questions.QUESTION_READERS, or miniature
+    # key of pixsearch.datasets.questions.QUESTION_READERS, or miniature; of what is held out also
+    # one of pixsearch.datasets.READERS (refcoco, …), whose images alone are compared
+    reader: str = MISSING
     root: str = MISSING
     split: str = "train"
     limit: int | None = None  # first n questions only

@@ -22,7 +22,7 @@ from pixsearch.retrieval.opening import close_searcher, open_searcher
 from pixsearch.trajectories.counts import Counts
 from pixsearch.trajectories.estimate import as_table, estimate
 from pixsearch.trajectories.grounding import GivenMasks, GroundedMasks, MaskSource
-from pixsearch.trajectories.held_out import Unblocked, blocked_questions, open_held_out
+from pixsearch.trajectories.held_out import HeldOut, Unblocked, blocked_questions
 from pixsearch.trajectories.running import run_stages
 from pixsearch.trajectories.sources import Questions, check_training_splits
 from pixsearch.trajectories.teacher.endpoint import EndpointTeacher
@@ -68,7 +68,7 @@ def build_trajectories(options: BuildTrajectoriesOptions, own: OwnParts | None =
         _log_estimate(questions, options)
         return Counts()
     with one_writer(Path(options.output_dir)):
-        held_out = open_held_out(options, readers)
+        held_out = HeldOut(options.held_out, readers)
         blocked, leaks = blocked_questions(questions, held_out, options)
         with _tools(options, own) as tools:
             done = run_stages(Unblocked(questions, blocked), tools, Path(options.output_dir))

@@ -82,11 +82,43 @@ def find_leaks(
     Raises:
         ValueError: an image cannot be decoded, `by_content`.
     """
-    images = _Images(by_content)
-    known = _index((question.id, _question_keys(question, images)) for question in held_out)
-    return _leaks(
-        ((question.id, _question_keys(question, images)) for question in questions), known
-    )
+    kept_out = KeptOut(by_content=by_content)
+    for question in held_out:
+        kept_out.add(question)
+    return list(kept_out.leaks_of(questions))
+
+
+class KeptOut:
+    """What is held out, found by what others may have in common with it; hashes alone are held.
+
+    Args:
+        by_content: see `find_leaks`.
+    """
+
+    def __init__(self, *, by_content: bool = False) -> None:
+        self._images = _Images(by_content)
+        self._known: dict[int, str] = {}
+
+    def add(self, question: AnnotatedQuestion) -> None:
+        """
+        Raises:
+            ValueError: its image cannot be decoded, `by_content`.
+        """
+        _note(self._known, question.id, _question_keys(question, self._images))
+
+    def add_images(self, images: Iterable[str], held_out_id: str) -> None:
+        """Images of which nothing is asked here.
+
+        Args:
+            images: as `known_image` names them.
+        """
+        for image in images:
+            _note(self._known, held_out_id, [_key(LeakReason.image, image)])
+
+    def leaks_of(self, questions: Iterable[AnnotatedQuestion]) -> Iterator[Leak]:
+        """As `find_leaks`, one after the other."""
+        asked = ((question.id, _question_keys(question, self._images)) for question in questions)
+        return _leaks(asked, self._known)
 
 
 def find_expression_leaks(
@@ -94,7 +126,7 @@ def find_expression_leaks(
 ) -> list[Leak]:
     """What the expressions of a segmentation set have in common with those that are held out."""
     known = _index((expression.id, _expression_keys(expression)) for expression in held_out)
-    return _leaks(((each.id, _expression_keys(each)) for each in expressions), known)
+    return list(_leaks(((each.id, _expression_keys(each)) for each in expressions), known))
 
 
 def count_leaks(leaks: Iterable[Leak]) -> dict[LeakReason, int]:
@@ -207,20 +239,21 @@ def _index(held_out: Iterable[tuple[str, list[_Key]]]) -> dict[int, str]:
     """The first of those held out with each key."""
     known: dict[int, str] = {}
     for id, keys in held_out:
-        for _, key in keys:
-            known.setdefault(key, id)
+        _note(known, id, keys)
     return known
 
 
-def _leaks(questions: Iterable[tuple[str, list[_Key]]], known: dict[int, str]) -> list[Leak]:
-    leaks = []
+def _note(known: dict[int, str], id: str, keys: Iterable[_Key]) -> None:
+    for _, key in keys:
+        known.setdefault(key, id)
+
+
+def _leaks(questions: Iterable[tuple[str, list[_Key]]], known: dict[int, str]) -> Iterator[Leak]:
     for id, keys in questions:
         found: dict[LeakReason, str] = {}
         for reason, key in keys:
             if key in known:
                 found.setdefault(reason, known[key])
-        leaks += [
-            Leak(question_id=id, held_out_id=other, reason=reason, blocking=reason not in _COUNTED)
-            for reason, other in found.items()
-        ]
-    return leaks
+        for reason, other in found.items():
+            blocking = reason not in _COUNTED
+            yield Leak(question_id=id, held_out_id=other, reason=reason, blocking=blocking)

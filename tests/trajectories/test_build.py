@@ -20,7 +20,7 @@ from pixsearch.datasets.files import JsonLines
 from pixsearch.datasets.questions import QUESTION_READERS
 from pixsearch.datasets.trajectories import load
 from pixsearch.trajectories.build import build_trajectories
-from pixsearch.trajectories.held_out import blocked_questions, open_held_out
+from pixsearch.trajectories.held_out import HeldOut, blocked_questions
 from pixsearch.trajectories.running import FOLDER
 from pixsearch.trajectories.sources import Questions
 from pixsearch.trajectories.teacher.request import TeacherUnavailable
@@ -247,7 +247,7 @@ def test_what_is_held_out_needs_no_answers(tmp_path: Path, source: RetrievalOpti
     options = options_of(tmp_path, source, "http://127.0.0.1:9/v1", tmp_path / "built")
     options = replace(options, held_out={"test": apart})
     questions = Questions({"infoseek": trained})
-    blocked, _ = blocked_questions(questions, open_held_out(options), options)
+    blocked, _ = blocked_questions(questions, HeldOut(options.held_out), options)
     assert {key: reason for key, (reason, _) in blocked.items()} == {
         f"infoseek/{shared['data_id']}": "leak_question"
     }

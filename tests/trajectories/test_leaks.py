@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pixsearch.config import BuildTrajectoriesOptions, QuestionSourceOptions
 from pixsearch.datasets import refcoco
 from pixsearch.datasets.questions import QUESTION_READERS
 from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.trajectories.held_out import HeldOut, blocked_questions
 from pixsearch.trajectories.leaks import (
     Expression,
     Leak,
@@ -23,6 +25,7 @@ from pixsearch.trajectories.leaks import (
     leak_report,
     normalised_text,
 )
+from pixsearch.trajectories.sources import Questions
 from tests.datasets.builders import briefly
 from tests.datasets.conftest import refcoco_root
 from tests.datasets.questions.make_fixtures import FIXTURES
@@ -204,3 +207,21 @@ def test_phrases_of_examples_are_expressions(refcoco_root: Path) -> None:
 def test_leaks_can_be_sent_and_compared() -> None:
     leak = Leak(question_id="a", held_out_id="b", reason=LeakReason.image, blocking=False)
     assert pickle.loads(pickle.dumps(leak)) == leak
+
+
+@pytest.mark.parametrize("exclude", [True, False])
+def test_images_of_a_segmentation_set_may_be_held_out(refcoco_root: Path, exclude: bool) -> None:
+    """RefCOCO's test images lie in COCO train, of which OK-VQA asks."""
+    okvqa = QuestionSourceOptions(reader="okvqa", root=str(FIXTURES / "okvqa"))
+    held_out = QuestionSourceOptions(reader="refcoco", root=str(refcoco_root), split="testA")
+    options = BuildTrajectoriesOptions(exclude_eval_images=exclude)
+    questions = Questions({"okvqa": okvqa})
+    blocked, counted = blocked_questions(questions, HeldOut({"refcoco": held_out}), options)
+    assert {reason for reason, _ in blocked.values()} == ({"leak_image"} if exclude else set())
+    ((reason, outcome),) = counted
+    assert (reason, outcome) == ("image", "blocked" if exclude else "counted")
+
+
+def test_a_set_of_images_is_held_out_as_a_whole() -> None:
+    with pytest.raises(ValueError, match=r"held_out\.refcoco\.limit=3"):
+        HeldOut({"refcoco": QuestionSourceOptions(reader="refcoco", root=".", limit=3)})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixsearch.chat import Grounded, Searched, Text
+from pixsearch.chat import Conversation, Grounded, Message, Role, Searched, Text
 from pixsearch.config import (
     BuildStage,
     BuildTrajectoriesOptions,
@@ -20,9 +20,12 @@ from pixsearch.config import (
     WhenSilent,
 )
 from pixsearch.datasets.example import Masks
+from pixsearch.datasets.exclusion import known_images, without_images
 from pixsearch.datasets.files import image_key, load_image
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.datasets.subset import SomeExamples
+from pixsearch.datasets.trajectories import StoredTrajectory, load, write_trajectories
 from pixsearch.queries import Passage, Query
 from pixsearch.trajectories.checks import faults_of
 from pixsearch.trajectories.composing import with_search
@@ -324,6 +327,33 @@ def test_an_image_without_a_file_is_written_as_it_is(tmp_path: Path, image: Path
     assert name is not None
     stored = Image.open(tmp_path / "images" / name)
     assert stored.tobytes() == Image.open(image).convert("RGB").tobytes()
+
+
+def test_images_that_are_evaluated_on_are_known_in_what_was_built(tmp_path: Path) -> None:
+    """Training leaves them out by their names (`data.exclude_eval_images`)."""
+    names = ("COCO_train2014_000000000009.jpg", "000000000007.jpg", "oven_01963180.JPEG")
+    images = [save_image(tmp_path / "from" / name) for name in names]
+    webqa = asked(images[0])
+    fields = {"image_file": None, "image_id": "/webqa/imgs.tsv#30000001"}
+    webqa = replace(webqa, question=replace(webqa.question, **fields))
+    folder = ImageFolder(tmp_path / "images", ImageStorage.copy)
+    told = Conversation(
+        messages=tuple(Message(role=role, parts=(Text(text="so"),)) for role in Role),
+        has_image=True,
+    )
+    write_trajectories(
+        tmp_path / "train.jsonl",
+        (
+            StoredTrajectory(id=str(row), conversation=told, image=folder.put(each))
+            for row, each in enumerate([*map(asked, images), webqa])
+        ),
+    )
+    built = load(tmp_path, "train")
+    every = SomeExamples(built, range(len(built)))
+    evaluated = known_images(
+        ["x/000000000009.jpg", "y/oven_01963180.jpg", "/elsewhere/imgs.tsv#30000001"]
+    )
+    assert [each.id for each in without_images(every, evaluated)] == ["1"]
 
 
 def test_a_broken_image_is_left_out(tmp_path: Path, image: Path) -> None:
