@@ -204,6 +204,10 @@ NONSENSE = {
     "search 1 is of type region and has no phrase": [{**REGION, "phrase": None}, TEXTS],
     "do not end with the phrase 'the boat'": [{**REGION, "phrase": "the boat"}, TEXTS],
     "there is no image: only text": [REGION, TEXTS],
+    "search 2: the text 'the guild' holds the answer 'Guild'": [
+        REGION,
+        {**TEXTS, "texts": ["maker", "the guild"]},
+    ],
 }
 
 
@@ -211,6 +215,14 @@ NONSENSE = {
 def test_nonsense_assignments_are_told(image: Path, complaint: str) -> None:
     with pytest.raises(Unusable, match=complaint):
         assign(None if "image" in complaint else image, *NONSENSE[complaint])
+
+
+def test_an_answer_that_the_question_says_may_be_searched_for(image: Path) -> None:
+    named = asked(image)
+    named = replace(named, question=replace(named.question, question="Is the Guild its maker?"))
+    teacher = Told(assign={"searches": [REGION, {**TEXTS, "texts": ["maker Guild"]}]})
+    queries = run(ASSIGN, tools_of(teacher), values_of(), named)["queries"]
+    assert queries[1]["texts"][0] == "maker Guild"
 
 
 def grounded(image: Path, phrase: str, masks: Any = None) -> dict[str, Any]:
