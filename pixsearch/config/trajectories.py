@@ -124,6 +124,7 @@ class BuildTrajectoriesOptions:
     when_silent: WhenSilent = WhenSilent.quarantine
     abstention: str = "I don't know"  # the answer of when_silent=abstain
     on_error: OnError = OnError.quarantine  # of a question that cannot be used
+    retry_quarantined: bool = False  # ask again about what a mended file or server may mend
     images: ImageStorage = ImageStorage.link
     until: BuildStage = BuildStage.write  # the last stage of this run
     dry_run: bool = False  # estimate requests, tokens and cost; ask and write nothing

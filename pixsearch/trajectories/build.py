@@ -36,7 +36,17 @@ logger = logging.getLogger(__name__)
 
 REPORT = "report.json"
 ANSWERS = "answers"  # folder of what the teacher answered
-OF_TEACHER = ("kind", "model", "temperature", "answer_tokens", "image_side")
+OF_TEACHER = (
+    "kind",
+    "url",
+    "model",
+    "temperature",
+    "answer_format",
+    "answer_tokens",
+    "answer_tokens_field",
+    "corrections",
+    "image_side",
+)
 """Options that decide what a teacher answers."""
 
 

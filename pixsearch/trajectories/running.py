@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from pixsearch.config import BuildStage, OnError
 from pixsearch.line_store import LineStore
-from pixsearch.trajectories.quarantine import Unusable
+from pixsearch.trajectories.quarantine import MENDED_ELSEWHERE, Unusable
 from pixsearch.trajectories.sources import BrokenRecord, SourcedQuestion, content_digest
 from pixsearch.trajectories.stage_lines import (
     ID,
@@ -66,6 +66,8 @@ def _run_stage(
     path = stage_path(folder, stage.name)
     store = LineStore(path, id_field=ID, manifest=_manifest(stage, tools))
     path.touch()
+    if tools.options.retry_quarantined:
+        store.drop(lambda line: line.get("reason") in MENDED_ELSEWHERE)
     with tqdm(desc=stage.name, unit=" questions") as progress:
         for line in _lines(stage, _todo(records, store, done), tools):
             store.append(line)

@@ -10,6 +10,7 @@ import pytest
 
 from pixsearch.chat import Searched, Text
 from pixsearch.config import (
+    AnswerFormat,
     BuildStage,
     OnError,
     QuestionSourceOptions,
@@ -145,6 +146,46 @@ def test_a_server_that_goes_away_ends_the_run(tmp_path: Path, source: RetrievalO
         half = [asked for asked in server.asked if asked.task == "select"]
     assert len(half) == 2 * (8 + 2)  # in two builds: a question each, and two corrections
     assert written(output) == written(tmp_path / "whole")
+
+
+def test_a_setting_that_the_server_refuses_quarantines_nobody_for_good(tmp_path, source):
+    root, output = write_questions(tmp_path / "toy", plain=12), tmp_path / "built"
+
+    def script(asked):
+        is_schema = asked.body.get("response_format", {}).get("type") == "json_schema"
+        return Act(status=400) if is_schema else know(asked)
+
+    with serving(script) as server:
+        options = options_of(root, source, server.url, output, until=BuildStage.select)
+        with pytest.raises(TeacherUnavailable, match=r"first 10 .*refused.*answer_format"):
+            build_trajectories(options)
+        plain = replace(options.teacher, answer_format=AnswerFormat.json_object)
+        build_trajectories(replace(options, teacher=plain))
+    outcomes = Counter(line["outcome"] for line in JsonLines(output / FOLDER / "1_select.jsonl"))
+    assert outcomes == {"kept": 14, "without_search": 1, "quarantined": 2}
+
+
+def test_what_was_mended_elsewhere_is_done_again_if_asked(tmp_path, source):
+    root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
+    refuses = True
+
+    def script(asked):
+        return Act(status=400) if refuses and "boat 1" in asked.fields["question"] else know(asked)
+
+    def refused() -> list[str]:
+        lines = JsonLines(output / FOLDER / "1_select.jsonl")
+        return [line["key"] for line in lines if line.get("reason") == "refused_request"]
+
+    with serving(script) as server:
+        options = options_of(root, source, server.url, output, until=BuildStage.select)
+        build_trajectories(options)
+        refuses = False
+        build_trajectories(options)
+        assert refused() == ["toy/1"]
+        asked = len(server.asked)
+        build_trajectories(replace(options, retry_quarantined=True))
+        assert len(server.asked) == asked + 1  # the malformed one is in the cache
+    assert refused() == []
 
 
 def test_the_share_of_answers_without_search(tmp_path: Path, source: RetrievalOptions) -> None:

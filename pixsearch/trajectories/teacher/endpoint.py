@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from pixsearch.trajectories.teacher.request import (
 from pixsearch.trajectories.teacher.spending import Meter
 
 REFUSED = (400, 413, 415, 422)  # this request is at fault; other statuses concern all requests
+FIRST_REFUSALS = 10  # so many and no answer yet: it is not the requests
 CHARACTERS_PER_TOKEN = 4  # for the limit alone, until the server has counted
 JPEG_QUALITY = 90
 
@@ -65,6 +67,8 @@ class EndpointTeacher:
         self._connection = Connection(options.url, options.client)
         self._requests = Rate(options.requests_per_minute)
         self._tokens = Rate(options.tokens_per_minute)
+        self._has_answered = False
+        self._refusals = count(1)  # `next` of it is one step, for several threads
 
     def complete(self, request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
         """See `Teacher.complete`."""
@@ -92,7 +96,8 @@ class EndpointTeacher:
         try:
             done = self._connection.post("/chat/completions", body, _read, before_try=before)
         except SearchFailed as failed:
-            raise _translated(failed) from failed
+            raise self._translated(failed) from failed
+        self._has_answered = True
         if done.finish_reason == "content_filter":
             raise RefusedRequest("the server's filter ended the answer")
         answer = PaidAnswer(
@@ -109,6 +114,17 @@ class EndpointTeacher:
         self.meter.note_paid(answer)
         self._tokens.correct(answer.input_tokens + answer.output_tokens - expected)
         return answer
+
+    def _translated(self, failed: SearchFailed) -> RefusedRequest | TeacherUnavailable:
+        if failed.status not in REFUSED:
+            return TeacherUnavailable(f"{failed}; mend that and run the same command: it goes on")
+        if not self._has_answered and next(self._refusals) >= FIRST_REFUSALS:
+            return TeacherUnavailable(
+                f"{failed}: the first {FIRST_REFUSALS} requests were all refused, so that a setting "
+                "is at fault; mend it (teacher.answer_format, answer_tokens_field, model) or the "
+                "server, and run again with retry_quarantined=true"
+            )
+        return RefusedRequest(str(failed))
 
     def _wait(self, tokens: int) -> None:
         self._requests.take(1)
@@ -195,12 +211,6 @@ def _read(reply: Any) -> _Completion:
         input_tokens=usage.get("prompt_tokens"),
         output_tokens=usage.get("completion_tokens"),
     )
-
-
-def _translated(failed: SearchFailed) -> RefusedRequest | TeacherUnavailable:
-    if failed.status in REFUSED:
-        return RefusedRequest(str(failed))
-    return TeacherUnavailable(f"{failed}; mend that and run the same command: it goes on")
 
 
 def _or(value: int | None, other: int) -> int:
