@@ -15,6 +15,7 @@ from pixsearch.config import (
     TeacherOptions,
     to_dict,
 )
+from pixsearch.datasets.files import fingerprint
 from pixsearch.datasets.questions import QuestionReader
 from pixsearch.line_store import one_writer, write_json
 from pixsearch.queries import search_under
@@ -35,6 +36,7 @@ from pixsearch.trajectories.writing import write
 logger = logging.getLogger(__name__)
 
 REPORT = "report.json"
+_OF_A_MODEL = (".json", ".safetensors")
 ANSWERS = "answers"  # folder of what the teacher answered
 OF_TEACHER = (
     "kind",
@@ -107,6 +109,7 @@ def _tools(options: BuildTrajectoriesOptions, own: OwnParts | None) -> Iterator[
             prompt_versions={task: prompt.version for task, prompt in prompts.items()},
             settings=settings,
             teacher_identity={name: settings["teacher"][name] for name in OF_TEACHER},
+            masks_identity=None if own else _masks_identity(options),
             source_identity={} if searcher is None else searcher.info().to_json(),
         )
 
@@ -153,6 +156,20 @@ def _open_masks(options: BuildTrajectoriesOptions) -> MaskSource:
     from pixsearch.trajectories.grounding_dino import GroundingDino
 
     return GroundedMasks(GroundingDino(options.grounder.grounding_dino))
+
+
+def _masks_identity(options: BuildTrajectoriesOptions) -> str | None:
+    """Of the content of the files that masks come from; None of published weights."""
+    grounder = options.grounder
+    if not _runs(options, BuildStage.ground):
+        return None
+    match grounder.kind:
+        case Grounder.given:
+            return fingerprint([Path(grounder.masks)])
+        case Grounder.checkpoint:
+            files = Path(grounder.checkpoint).glob("*")
+            return fingerprint(each for each in files if each.suffix in _OF_A_MODEL)
+    return None
 
 
 def _runs(options: BuildTrajectoriesOptions, stage: BuildStage) -> bool:

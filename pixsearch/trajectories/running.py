@@ -26,7 +26,7 @@ from pixsearch.trajectories.tools import Job, Tools, Values
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of what lines mean
+VERSION = 2  # of what lines mean
 FOLDER = "stages"
 Records = Iterable[SourcedQuestion | BrokenRecord]
 Done = dict[BuildStage, StageLines]
@@ -176,6 +176,8 @@ def _described(stage: Stage, tools: Tools) -> dict[str, Any]:
     if stage.tasks:
         described["teacher"] = tools.teacher_identity
         described["prompts"] = [tools.prompt_versions[task] for task in stage.tasks]
+    if stage.finds_masks:
+        described["masks"] = tools.masks_identity
     if stage.asks_source:
         described["source"] = tools.source_identity
     return described

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os.path import basename
 from pathlib import Path
 
 from pixsearch.config import QuestionSourceOptions
@@ -104,7 +105,8 @@ def _broken(source: str, index: int, reason: Reason, detail: str) -> BrokenRecor
 
 def content_digest(question: AnnotatedQuestion) -> str:
     """Of what a question says; its image by name only."""
-    said = [question.question, question.answers, question.image_id is None, question.history]
+    image = None if question.image_id is None else basename(question.image_id)
+    said = [question.question, question.answers, image, question.history]
     return digest(said)[:16]
 
 

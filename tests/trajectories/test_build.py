@@ -262,6 +262,32 @@ def test_a_question_that_changed_is_no_longer_the_one_that_was_selected(tmp_path
             build_trajectories(options)
 
 
+def test_another_image_is_another_question(tmp_path, source):
+    root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
+    with serving(know) as server:
+        options = options_of(root, source, server.url, output)
+        build_trajectories(options)
+        text = (root / "train.jsonl").read_text()
+        (root / "images" / "boat.png").rename(root / "images" / "ship.png")
+        (root / "train.jsonl").write_text(text.replace("boat.png", "ship.png"))
+        with pytest.raises(ValueError, match=r"has changed since it was selected"):
+            build_trajectories(options)
+
+
+def test_other_masks_in_the_same_file_are_grounded_anew(tmp_path, source):
+    root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
+    with serving(know) as server:
+        options = options_of(root, source, server.url, output)
+        build_trajectories(options)
+        (root / "masks.jsonl").write_text('{"question": "toy/9", "phrase": "a", "mask": {}}\n')
+        build_trajectories(options)
+    superseded = output / FOLDER / "superseded"
+    assert {path.name for path in superseded.rglob("*.jsonl")} == {
+        "6_ground.jsonl",
+        "7_retrieve.jsonl",
+    }
+
+
 def test_what_is_held_out_is_not_built(tmp_path: Path, source: RetrievalOptions) -> None:
     root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
     held_out = write_questions(tmp_path / "toy", plain=2, split="test")

@@ -60,7 +60,7 @@ def _close() -> Iterator[None]:
 def teacher_of(
     server: TeacherServer, folder: Path, prompts: dict[Task, Prompt] | None = None, **changes: Any
 ) -> EndpointTeacher:
-    options = TeacherOptions(url=server.url, **{"client": patient_not(), **changes})
+    options = TeacherOptions(**{"url": server.url, "client": patient_not(), **changes})
     _opened.append(EndpointTeacher(options, prompts or read_prompts(), folder))
     return _opened[-1]
 
@@ -206,13 +206,19 @@ def test_no_request_is_paid_for_twice(tmp_path: Path) -> None:
         assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("change", ["fields", "image", "model", "temperature", "prompt"])
+@pytest.mark.parametrize(
+    "change", ["fields", "image", "model", "temperature", "prompt", "url", "image_side"]
+)
 def test_another_request_is_another_answer(tmp_path: Path, change: str) -> None:
     with serving(lambda asked: GOOD) as server:
         first, changed = teacher_of(server, tmp_path), {}
         if change in ("model", "temperature"):
             changed = {"model": "other"} if change == "model" else {"temperature": 0.1}
         other = teacher_of(server, tmp_path, **changed)
+        if change == "image_side":
+            other = teacher_of(server, tmp_path, image_side=16)
+        if change == "url":
+            other = teacher_of(server, tmp_path, url=server.url.replace("127.0.0.1", "localhost"))
         if change == "prompt":  # a new version of the same words
             prompts = read_prompts()
             prompts[Task.choose] = replace(prompts[Task.choose], version="choose_v2")

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,20 @@ class EndpointTeacher:
         """See `Teacher.complete`."""
         image = request.load_image() if request.load_image else None
         payload = self._payload(request, corrections)
-        key = digest([self._prompts[request.task].version, payload, _image_digest(image)])
+        key = digest(
+            [
+                self._connection.url,
+                self._prompts[request.task].version,
+                payload,
+                _image_digest(image, self._options),
+            ]
+        )
         answer = self.cache.get(key)
         if answer is None:
             answer = self._buy(key, request.task, payload, image)
         else:
             self.meter.note_cached()
+            self._has_answered = True
         return Reply(text=answer.text, is_cut=answer.is_cut)
 
     def close(self) -> None:
@@ -120,9 +128,9 @@ class EndpointTeacher:
             return TeacherUnavailable(f"{failed}; mend that and run the same command: it goes on")
         if not self._has_answered and next(self._refusals) >= FIRST_REFUSALS:
             return TeacherUnavailable(
-                f"{failed}: the first {FIRST_REFUSALS} requests were all refused, so that a setting "
-                "is at fault; mend it (teacher.answer_format, answer_tokens_field, model) or the "
-                "server, and run again with retry_quarantined=true"
+                f"{failed}: the first {FIRST_REFUSALS} requests were all refused, so that a "
+                "setting is at fault; mend it (teacher.answer_format, answer_tokens_field, "
+                "model) or the server, and run again with retry_quarantined=true"
             )
         return RefusedRequest(str(failed))
 
@@ -171,12 +179,13 @@ def data_url(image: Image.Image, options: TeacherOptions) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(packed.getvalue()).decode()}"
 
 
-def _image_digest(image: Image.Image | None) -> str | None:
-    """Of the pixels, for files are encoded otherwise by other versions of a library."""
+def _image_digest(image: Image.Image | None, options: TeacherOptions) -> str | None:
+    """Of the pixels and how they are sent: other versions of a library write another file."""
     if image is None:
         return None
     pixels = np.asarray(image)
-    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+    sent = f"{pixels.shape} {options.image_side} {JPEG_QUALITY}"
+    return hashlib.sha256(sent.encode() + pixels.tobytes()).hexdigest()
 
 
 def _format(format: AnswerFormat, request: TeacherRequest) -> dict[str, Any]:
