@@ -279,7 +279,9 @@ def test_other_masks_in_the_same_file_are_grounded_anew(tmp_path, source):
     with serving(know) as server:
         options = options_of(root, source, server.url, output)
         build_trajectories(options)
-        (root / "masks.jsonl").write_text('{"question": "toy/9", "phrase": "a", "mask": {}}\n')
+        (root / "masks.jsonl").write_text(
+            '{"question": "toy/9", "phrase": "a", "mask": {"size": [1, 1], "counts": "1"}}\n'
+        )
         build_trajectories(options)
     superseded = output / FOLDER / "superseded"
     assert {path.name for path in superseded.rglob("*.jsonl")} == {

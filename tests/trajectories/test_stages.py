@@ -250,6 +250,9 @@ def test_given_masks_are_lines_of_a_file(tmp_path: Path, image: Path) -> None:
     line = {"question": "toy/1", "phrase": "the red boat", "mask": encode_rle(BOAT)}
     path.write_text(json.dumps(line) + "\n")
     assert grounded(image, "the red boat", GivenMasks.read(path))["masks"] == [encode_rle(BOAT)]
+    path.write_text(json.dumps({**line, "mask": "abc"}) + "\n")
+    with pytest.raises(ValueError, match=r"masks\.jsonl:1: the mask: a str, not an object"):
+        GivenMasks.read(path)
     path.write_text('{"question": "toy/1"}\n')
     with pytest.raises(ValueError, match=r"masks\.jsonl:1: lacks phrase, mask"):
         GivenMasks.read(path)

@@ -132,6 +132,15 @@ def test_a_malformed_answer_is_asked_again_with_what_is_wrong(tmp_path, bad, com
     assert teacher.meter.paid.requests == 2
 
 
+@pytest.mark.parametrize("empty", [Act(text=None), Act(has_choice=False), Act(text="")])
+def test_an_empty_answer_is_a_malformed_one(tmp_path: Path, empty: Act) -> None:
+    """It is not tried again as a failing server is, and is not kept."""
+    value, server, teacher = answered(in_turn(empty, GOOD), tmp_path)
+    assert (value, len(server.asked), teacher.meter.paid.requests) == (2, 2, 2)
+    assert server.asked[1].body["messages"][2]["content"] == "(no words)"
+    assert [answer.text for answer in teacher.cache] == [GOOD.text]
+
+
 def test_it_is_asked_again_so_often_and_no_more(tmp_path: Path) -> None:
     with serving(lambda asked: Act(text="mumble")) as server:
         teacher = teacher_of(server, tmp_path)

@@ -36,6 +36,7 @@ REFUSED = (400, 413, 415, 422)  # this request is at fault; other statuses conce
 FIRST_REFUSALS = 10  # so many and no answer yet: it is not the requests
 CHARACTERS_PER_TOKEN = 4  # for the limit alone, until the server has counted
 JPEG_QUALITY = 90
+_NOTHING = "(no words)"  # in place of an empty answer, which servers do not take back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +119,8 @@ class EndpointTeacher:
             output_tokens=_or(done.output_tokens, len(done.text) // CHARACTERS_PER_TOKEN),
             is_metered=done.input_tokens is not None and done.output_tokens is not None,
         )
-        self.cache.add(answer)
+        if answer.text:  # an empty one is no answer to be kept
+            self.cache.add(answer)
         self.meter.note_paid(answer)
         self._tokens.correct(answer.input_tokens + answer.output_tokens - expected)
         return answer
@@ -148,7 +150,7 @@ class EndpointTeacher:
             {"role": "user", "content": [{"type": "text", "text": fields}]},
         ]
         for correction in corrections:
-            messages.append({"role": "assistant", "content": correction.answer})
+            messages.append({"role": "assistant", "content": correction.answer or _NOTHING})
             complaint = f"This cannot be used: {correction.complaint}. Answer again, in full."
             messages.append({"role": "user", "content": complaint})
         payload = {
@@ -199,12 +201,14 @@ def _format(format: AnswerFormat, request: TeacherRequest) -> dict[str, Any]:
 
 
 def _read(reply: Any) -> _Completion:
-    """The first choice of a reply.
+    """The first choice of a reply; one without words, or no choice at all, is an empty answer.
 
     Raises:
         ValueError: it is no reply of this API, so that asking again may help.
     """
     try:
+        if reply["choices"] == []:
+            reply = {**reply, "choices": [{"message": {}, "finish_reason": "stop"}]}
         chosen = reply["choices"][0]
         message, usage = chosen["message"], reply.get("usage") or {}
         refusal = message.get("refusal")
@@ -212,8 +216,8 @@ def _read(reply: Any) -> _Completion:
         reason = "content_filter" if refusal else str(chosen.get("finish_reason"))
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"no chat completion ({error!r})") from error
-    if not isinstance(text, str) and reason not in ("content_filter", "length"):
-        raise ValueError("a chat completion without words")
+    if not isinstance(text, str | None):
+        raise ValueError("a chat completion whose content is no text")
     return _Completion(
         text=text or "",
         finish_reason=reason,
