@@ -39,11 +39,16 @@ class ImageFolder:
             return None
         name = f"{asked.source}/{_name(question)}"
         target = self._folder / name
-        if not target.exists():
-            target.unlink(missing_ok=True)  # a link to a file that has gone
+        if not self._is_there(question, target):
             target.parent.mkdir(parents=True, exist_ok=True)
             self._put(question, target)
         return name
+
+    def _is_there(self, question: AnnotatedQuestion, target: Path) -> bool:
+        """Whether the target is what this run would make of it: an earlier one may have linked."""
+        if question.image_file is None or self._storage is ImageStorage.copy:
+            return target.is_file() and not target.is_symlink()
+        return target.is_symlink() and target.exists()
 
     def _put(self, question: AnnotatedQuestion, target: Path) -> None:
         assert question.load_image is not None

@@ -335,6 +335,15 @@ def test_images_come_along(tmp_path: Path, image: Path, storage: ImageStorage) -
     assert folder.put(asked(image)) == name
 
 
+@pytest.mark.parametrize("storage", ImageStorage)
+def test_images_are_stored_anew_if_they_lie_there_otherwise(tmp_path, image, storage) -> None:
+    for each in (*ImageStorage, storage):
+        name = ImageFolder(tmp_path / "images", each).put(asked(image))
+    stored = tmp_path / "images" / name
+    assert stored.is_symlink() == (storage is ImageStorage.link)
+    assert stored.read_bytes() == image.read_bytes()
+
+
 def test_an_image_without_a_file_is_written_as_it_is(tmp_path: Path, image: Path) -> None:
     inside = asked(image)
     inside = replace(inside, question=replace(inside.question, image_file=None))
