@@ -105,6 +105,7 @@ class BuildTrajectoriesOptions:
     output_dir: str = MISSING  # becomes a root of the reader `trajectories`
     sources: dict[str, QuestionSourceOptions] = field(default_factory=dict)
     held_out: dict[str, QuestionSourceOptions] = field(default_factory=dict)
+    held_out_by_content: bool = False  # decode every image and compare pixels; always if embedded
     exclude_eval_images: bool = False  # leave out questions whose image is also held out
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     grounder: GrounderOptions = field(default_factory=GrounderOptions)

@@ -44,13 +44,16 @@ class HeldOut:
         """Questions and sets of images."""
         return len(self._questions) + len(self._shown)
 
-    def kept_out(self) -> KeptOut:
-        """All of it, to compare with.
+    def kept_out(self, *, by_content: bool = False) -> KeptOut:
+        """All of it, to compare with; images inside other files by their pixels.
+
+        Args:
+            by_content: all images of questions by their pixels, too.
 
         Raises:
             ValueError: a record is broken, so that nobody can say what it is.
         """
-        kept_out = KeptOut()
+        kept_out = KeptOut(by_content=by_content, embedded_by_content=True)
         for record in self._questions:
             if isinstance(record, BrokenRecord):
                 raise ValueError(
@@ -78,10 +81,10 @@ def blocked_questions(
     counted: Counter[tuple[str, str]] = Counter()
     if not len(held_out):
         return blocked, counted
-    kept_out = held_out.kept_out()
+    kept_out = held_out.kept_out(by_content=options.held_out_by_content)
     for source in questions.counts:
         asked = (each for name, each in _asked(questions) if name == source)
-        for leak in kept_out.leaks_of(asked):
+        for leak in kept_out.leaks_of(asked, skip_broken=True):
             blocks = _blocks(leak, options)
             counted[str(leak.reason), "blocked" if blocks else "counted"] += 1
             if blocks:

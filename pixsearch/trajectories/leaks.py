@@ -93,16 +93,18 @@ class KeptOut:
 
     Args:
         by_content: see `find_leaks`.
+        embedded_by_content: do so for images that lie inside other files: their ids name the file,
+            and each split has its own.
     """
 
-    def __init__(self, *, by_content: bool = False) -> None:
-        self._images = _Images(by_content)
+    def __init__(self, *, by_content: bool = False, embedded_by_content: bool = False) -> None:
+        self._images = _Images(by_content, embedded_by_content)
         self._known: dict[int, str] = {}
 
     def add(self, question: AnnotatedQuestion) -> None:
         """
         Raises:
-            ValueError: its image cannot be decoded, `by_content`.
+            ValueError: its image is compared by its pixels and cannot be decoded.
         """
         _note(self._known, question.id, _question_keys(question, self._images))
 
@@ -115,9 +117,21 @@ class KeptOut:
         for image in images:
             _note(self._known, held_out_id, [_key(LeakReason.image, image)])
 
-    def leaks_of(self, questions: Iterable[AnnotatedQuestion]) -> Iterator[Leak]:
-        """As `find_leaks`, one after the other."""
-        asked = ((question.id, _question_keys(question, self._images)) for question in questions)
+    def leaks_of(
+        self, questions: Iterable[AnnotatedQuestion], *, skip_broken: bool = False
+    ) -> Iterator[Leak]:
+        """As `find_leaks`, one after the other.
+
+        Args:
+            skip_broken: compare an image that cannot be decoded by its id alone.
+
+        Raises:
+            ValueError: an image is compared by its pixels and cannot be decoded.
+        """
+        images = self._images
+        asked = (
+            (question.id, _question_keys(question, images, skip_broken)) for question in questions
+        )
         return _leaks(asked, self._known)
 
 
@@ -188,15 +202,24 @@ _Key = tuple[LeakReason, int]
 class _Images:
     """Keys of images. Pixels are hashed once an image, if at all."""
 
-    def __init__(self, by_content: bool) -> None:
+    def __init__(self, by_content: bool, embedded_by_content: bool) -> None:
         self._by_content = by_content
+        self._embedded_by_content = embedded_by_content
         self._hashes: dict[str, str] = {}
 
-    def keys(self, question: AnnotatedQuestion) -> list[str]:
+    def keys(self, question: AnnotatedQuestion, skip_broken: bool) -> list[str]:
         if question.image_id is None:
             return []
         known = known_image(question.image_id)
-        return [known, self._content(question)] if self._by_content else [known]
+        is_embedded = question.image_file is None and self._embedded_by_content
+        if not (self._by_content or is_embedded):
+            return [known]
+        try:
+            return [known, self._content(question)]
+        except ValueError:
+            if skip_broken:
+                return [known]
+            raise
 
     def _content(self, question: AnnotatedQuestion) -> str:
         assert question.image_id is not None
@@ -208,11 +231,13 @@ class _Images:
         return self._hashes[question.image_id]
 
 
-def _question_keys(question: AnnotatedQuestion, images: _Images) -> list[_Key]:
+def _question_keys(
+    question: AnnotatedQuestion, images: _Images, skip_broken: bool = False
+) -> list[_Key]:
     keys = []
     if question.session_id is not None:
         keys.append(_key(LeakReason.session, question.session_id))
-    shown = images.keys(question)
+    shown = images.keys(question, skip_broken)
     words = normalised_text(question.question)
     keys += [_key(LeakReason.question, words, image) for image in shown or [_NO_IMAGE]]
     keys += [_key(LeakReason.image, image) for image in shown]

@@ -15,6 +15,7 @@ from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.trajectories.held_out import HeldOut, blocked_questions
 from pixsearch.trajectories.leaks import (
     Expression,
+    KeptOut,
     Leak,
     LeakReason,
     count_leaks,
@@ -225,3 +226,15 @@ def test_images_of_a_segmentation_set_may_be_held_out(refcoco_root: Path, exclud
 def test_a_set_of_images_is_held_out_as_a_whole() -> None:
     with pytest.raises(ValueError, match=r"held_out\.refcoco\.limit=3"):
         HeldOut({"refcoco": QuestionSourceOptions(reader="refcoco", root=".", limit=3)})
+
+
+def test_images_inside_other_files_are_compared_by_their_pixels() -> None:
+    """Ids of CRAG-MM's embedded images name the file of the split."""
+    red, blue = (partial(Image.new, "RGB", (4, 3), colour) for colour in ("red", "blue"))
+    kept_out = KeptOut(embedded_by_content=True)
+    kept_out.add(question("h", "else?", image_id="public_test.parquet#s", load_image=red))
+    for name, load, reasons in (("r", red, ["image"]), ("b", blue, [])):
+        trained = question("t", image_id=f"validation.parquet#{name}", load_image=load)
+        assert [str(leak.reason) for leak in kept_out.leaks_of([trained])] == reasons
+    filed = question("t", image_id="a.png", image_file="a.png", load_image=red)
+    assert list(kept_out.leaks_of([filed])) == []
