@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,17 @@ class LineStore:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.done.add(line[self._id_field])
+
+    def drop(self, is_dropped: Callable[[dict[str, Any]], bool]) -> None:
+        """Take lines out, so that what they are about is done again."""
+        lines = list(read_lines(self.path, id_field=self._id_field))
+        kept = [line for line in lines if not is_dropped(line)]
+        if len(kept) == len(lines):
+            return
+        aside = self.path.with_suffix(".partial")
+        aside.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
+        aside.replace(self.path)
+        self.done = {line[self._id_field] for line in kept}
 
 
 @contextmanager

@@ -427,8 +427,10 @@ def test_no_yaml_names_code():
 
 def test_the_papers_questions_are_built_from_and_none_that_is_evaluated():
     options = composed("build_trajectories")
-    for name, source in {**options.sources, **options.held_out}.items():
+    for name, source in options.sources.items():
         assert source.reader in QUESTION_READERS, name
+    for name, source in options.held_out.items():
+        assert source.reader in {**QUESTION_READERS, **DATASET_READERS}, name
     check_training_splits(options.sources)
     for name, source in options.held_out.items():
         with pytest.raises(ValueError, match="is not for training"):

@@ -25,7 +25,9 @@ from pixsearch.config.retrieval import ClientOptions, RetrievalOptions
 class QuestionSourceOptions:
     """One set of questions: `sources.NAME` to build from, `held_out.NAME` to keep apart."""
 
-    reader: str = MISSING  # key of pixsearch.datasets.questions.QUESTION_READERS, or miniature
+    # key of pixsearch.datasets.questions.QUESTION_READERS, or miniature; of what is held out also
+    # one of pixsearch.datasets.READERS (refcoco, …), whose images alone are compared
+    reader: str = MISSING
     root: str = MISSING
     split: str = "train"
     limit: int | None = None  # first n questions only
@@ -103,6 +105,7 @@ class BuildTrajectoriesOptions:
     output_dir: str = MISSING  # becomes a root of the reader `trajectories`
     sources: dict[str, QuestionSourceOptions] = field(default_factory=dict)
     held_out: dict[str, QuestionSourceOptions] = field(default_factory=dict)
+    held_out_by_content: bool = False  # decode every image and compare pixels; always if embedded
     exclude_eval_images: bool = False  # leave out questions whose image is also held out
     teacher: TeacherOptions = field(default_factory=TeacherOptions)
     grounder: GrounderOptions = field(default_factory=GrounderOptions)
@@ -122,6 +125,7 @@ class BuildTrajectoriesOptions:
     when_silent: WhenSilent = WhenSilent.quarantine
     abstention: str = "I don't know"  # the answer of when_silent=abstain
     on_error: OnError = OnError.quarantine  # of a question that cannot be used
+    retry_quarantined: bool = False  # ask again about what a mended file or server may mend
     images: ImageStorage = ImageStorage.link
     until: BuildStage = BuildStage.write  # the last stage of this run
     dry_run: bool = False  # estimate requests, tokens and cost; ask and write nothing

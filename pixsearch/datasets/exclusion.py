@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from os.path import basename, splitext
+from os.path import basename
 from pathlib import Path
 
 from pixsearch.config import DatasetOptions
@@ -14,7 +14,10 @@ _OFFICIAL_NAMES = {
     "coco": re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})(?:_\d+)?"),  # 2014 and 2017
     "oven": re.compile(r"oven_(\d{8})"),
     "open_images": re.compile(r"([0-9a-f]{16})"),  # TextVQA's
+    "webqa": re.compile(r"imgs\.tsv#(\d+)"),
+    "download": re.compile(r"([0-9a-f]{32})"),  # CRAG-MM's: the MD5 of the address
 }
+_SUFFIX = re.compile(r"\.\w+$")
 
 
 def known_image(image_id: str) -> str:
@@ -28,7 +31,7 @@ def known_image(image_id: str) -> str:
     >>> known_image("own/cup.jpg")
     'own/cup.jpg'
     """
-    stem = splitext(basename(image_id))[0]
+    stem = _SUFFIX.sub("", basename(image_id))
     for kind, pattern in _OFFICIAL_NAMES.items():
         if match := pattern.fullmatch(stem):
             return f"{kind}/{match.group(1)}"

@@ -84,11 +84,57 @@ def find_leaks(
     Raises:
         ValueError: an image cannot be decoded, `by_content`.
     """
-    images = _Images(by_content)
-    known = _index((question.id, _question_keys(question, images)) for question in held_out)
-    return _leaks(
-        ((question.id, _question_keys(question, images)) for question in questions), known
-    )
+    kept_out = KeptOut(by_content=by_content)
+    for question in held_out:
+        kept_out.add(question)
+    return list(kept_out.leaks_of(questions))
+
+
+class KeptOut:
+    """What is held out, found by what others may have in common with it; hashes alone are held.
+
+    Args:
+        by_content: see `find_leaks`.
+        embedded_by_content: do so for images that lie inside other files: their ids name the file,
+            and each split has its own.
+    """
+
+    def __init__(self, *, by_content: bool = False, embedded_by_content: bool = False) -> None:
+        self._images = _Images(by_content, embedded_by_content)
+        self._known: dict[int, str] = {}
+
+    def add(self, question: AnnotatedQuestion) -> None:
+        """
+        Raises:
+            ValueError: its image is compared by its pixels and cannot be decoded.
+        """
+        _note(self._known, question.id, _question_keys(question, self._images))
+
+    def add_images(self, images: Iterable[str], held_out_id: str) -> None:
+        """Images of which nothing is asked here.
+
+        Args:
+            images: as `known_image` names them.
+        """
+        for image in images:
+            _note(self._known, held_out_id, [_key(LeakReason.image, image)])
+
+    def leaks_of(
+        self, questions: Iterable[AnnotatedQuestion], *, skip_broken: bool = False
+    ) -> Iterator[Leak]:
+        """As `find_leaks`, one after the other.
+
+        Args:
+            skip_broken: compare an image that cannot be decoded by its id alone.
+
+        Raises:
+            ValueError: an image is compared by its pixels and cannot be decoded.
+        """
+        images = self._images
+        asked = (
+            (question.id, _question_keys(question, images, skip_broken)) for question in questions
+        )
+        return _leaks(asked, self._known)
 
 
 def find_expression_leaks(
@@ -96,7 +142,7 @@ def find_expression_leaks(
 ) -> list[Leak]:
     """What the expressions of a segmentation set have in common with those that are held out."""
     known = _index((expression.id, _expression_keys(expression)) for expression in held_out)
-    return _leaks(((each.id, _expression_keys(each)) for each in expressions), known)
+    return list(_leaks(((each.id, _expression_keys(each)) for each in expressions), known))
 
 
 def count_leaks(leaks: Iterable[Leak]) -> dict[LeakReason, int]:
@@ -161,15 +207,24 @@ _Key = tuple[LeakReason, int]
 class _Images:
     """Keys of images. Pixels are hashed once an image, if at all."""
 
-    def __init__(self, by_content: bool) -> None:
+    def __init__(self, by_content: bool, embedded_by_content: bool) -> None:
         self._by_content = by_content
+        self._embedded_by_content = embedded_by_content
         self._hashes: dict[str, str] = {}
 
-    def keys(self, question: AnnotatedQuestion) -> list[str]:
+    def keys(self, question: AnnotatedQuestion, skip_broken: bool) -> list[str]:
         if question.image_id is None:
             return []
         known = known_image(question.image_id)
-        return [known, self._content(question)] if self._by_content else [known]
+        is_embedded = question.image_file is None and self._embedded_by_content
+        if not (self._by_content or is_embedded):
+            return [known]
+        try:
+            return [known, self._content(question)]
+        except ValueError:
+            if skip_broken:
+                return [known]
+            raise
 
     def _content(self, question: AnnotatedQuestion) -> str:
         assert question.image_id is not None
@@ -181,11 +236,13 @@ class _Images:
         return self._hashes[question.image_id]
 
 
-def _question_keys(question: AnnotatedQuestion, images: _Images) -> list[_Key]:
+def _question_keys(
+    question: AnnotatedQuestion, images: _Images, skip_broken: bool = False
+) -> list[_Key]:
     keys = []
     if question.session_id is not None:
         keys.append(_key(LeakReason.session, question.session_id))
-    shown = images.keys(question)
+    shown = images.keys(question, skip_broken)
     words = normalised_text(question.question)
     keys += [_key(LeakReason.question, words, image) for image in shown or [_NO_IMAGE]]
     keys += [_key(LeakReason.image, image) for image in shown]
@@ -212,20 +269,21 @@ def _index(held_out: Iterable[tuple[str, list[_Key]]]) -> dict[int, str]:
     """The first of those held out with each key."""
     known: dict[int, str] = {}
     for id, keys in held_out:
-        for _, key in keys:
-            known.setdefault(key, id)
+        _note(known, id, keys)
     return known
 
 
-def _leaks(questions: Iterable[tuple[str, list[_Key]]], known: dict[int, str]) -> list[Leak]:
-    leaks = []
+def _note(known: dict[int, str], id: str, keys: Iterable[_Key]) -> None:
+    for _, key in keys:
+        known.setdefault(key, id)
+
+
+def _leaks(questions: Iterable[tuple[str, list[_Key]]], known: dict[int, str]) -> Iterator[Leak]:
     for id, keys in questions:
         found: dict[LeakReason, str] = {}
         for reason, key in keys:
             if key in known:
                 found.setdefault(reason, known[key])
-        leaks += [
-            Leak(question_id=id, held_out_id=other, reason=reason, blocking=reason not in _COUNTED)
-            for reason, other in found.items()
-        ]
-    return leaks
+        for reason, other in found.items():
+            blocking = reason not in _COUNTED
+            yield Leak(question_id=id, held_out_id=other, reason=reason, blocking=blocking)

@@ -15,6 +15,7 @@ from pixsearch.config import (
     TeacherOptions,
     to_dict,
 )
+from pixsearch.datasets.files import fingerprint
 from pixsearch.datasets.questions import QuestionReader
 from pixsearch.line_store import one_writer, write_json
 from pixsearch.queries import search_under
@@ -22,7 +23,7 @@ from pixsearch.retrieval.opening import close_searcher, open_searcher
 from pixsearch.trajectories.counts import Counts
 from pixsearch.trajectories.estimate import as_table, estimate
 from pixsearch.trajectories.grounding import GivenMasks, GroundedMasks, MaskSource
-from pixsearch.trajectories.held_out import Unblocked, blocked_questions
+from pixsearch.trajectories.held_out import HeldOut, Unblocked, blocked_questions
 from pixsearch.trajectories.running import run_stages
 from pixsearch.trajectories.sources import Questions, check_training_splits
 from pixsearch.trajectories.teacher.endpoint import EndpointTeacher
@@ -35,8 +36,19 @@ from pixsearch.trajectories.writing import write
 logger = logging.getLogger(__name__)
 
 REPORT = "report.json"
+_OF_A_MODEL = (".json", ".safetensors")
 ANSWERS = "answers"  # folder of what the teacher answered
-OF_TEACHER = ("kind", "model", "temperature", "answer_tokens", "image_side")
+OF_TEACHER = (
+    "kind",
+    "url",
+    "model",
+    "temperature",
+    "answer_format",
+    "answer_tokens",
+    "answer_tokens_field",
+    "corrections",
+    "image_side",
+)
 """Options that decide what a teacher answers."""
 
 
@@ -68,7 +80,7 @@ def build_trajectories(options: BuildTrajectoriesOptions, own: OwnParts | None =
         _log_estimate(questions, options)
         return Counts()
     with one_writer(Path(options.output_dir)):
-        held_out = Questions(options.held_out, readers)
+        held_out = HeldOut(options.held_out, readers)
         blocked, leaks = blocked_questions(questions, held_out, options)
         with _tools(options, own) as tools:
             done = run_stages(Unblocked(questions, blocked), tools, Path(options.output_dir))
@@ -97,6 +109,7 @@ def _tools(options: BuildTrajectoriesOptions, own: OwnParts | None) -> Iterator[
             prompt_versions={task: prompt.version for task, prompt in prompts.items()},
             settings=settings,
             teacher_identity={name: settings["teacher"][name] for name in OF_TEACHER},
+            masks_identity=None if own else _masks_identity(options),
             source_identity={} if searcher is None else searcher.info().to_json(),
         )
 
@@ -143,6 +156,20 @@ def _open_masks(options: BuildTrajectoriesOptions) -> MaskSource:
     from pixsearch.trajectories.grounding_dino import GroundingDino
 
     return GroundedMasks(GroundingDino(options.grounder.grounding_dino))
+
+
+def _masks_identity(options: BuildTrajectoriesOptions) -> str | None:
+    """Of the content of the files that masks come from; None of published weights."""
+    grounder = options.grounder
+    if not _runs(options, BuildStage.ground):
+        return None
+    match grounder.kind:
+        case Grounder.given:
+            return fingerprint([Path(grounder.masks)])
+        case Grounder.checkpoint:
+            files = Path(grounder.checkpoint).glob("*")
+            return fingerprint(each for each in files if each.suffix in _OF_A_MODEL)
+    return None
 
 
 def _runs(options: BuildTrajectoriesOptions, stage: BuildStage) -> bool:

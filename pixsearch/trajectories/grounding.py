@@ -66,7 +66,11 @@ class GivenMasks:
         lines = JsonLines(path)
         masks = {}
         for number, line in enumerate(lines):
-            require(line, "question", "phrase", "mask", where=lines.where(number))
+            where = lines.where(number)
+            require(line, "question", "phrase", "mask", where=where)
+            require(line["mask"], "size", "counts", where=f"{where}: the mask")
+            if not isinstance(line["question"], str) or not isinstance(line["phrase"], str):
+                raise ValueError(f"{where}: question and phrase are texts; mend the line")
             masks[line["question"], line["phrase"]] = line["mask"]
         return cls(masks)
 

@@ -10,9 +10,15 @@ from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.trajectories.quarantine import Reason, Unusable
 from pixsearch.trajectories.sources import SourcedQuestion
 
+_HASH_DIGITS = 16  # two of ten million images have one hash once in 370,000 builds
+_LONGEST_NAME = 100
+
 
 class ImageFolder:
-    """Puts each image into `folder` once.
+    """Puts each image into `folder` once, as `SOURCE/HASH/NAME`.
+
+    The name is that of its own file, by which `pixsearch.datasets.exclusion` knows images that are
+    evaluated on; the hash keeps those of one name apart.
 
     An image that has no file of its own (it lies inside another) is written as PNG, so that no
     pixel changes under the masks.
@@ -33,11 +39,16 @@ class ImageFolder:
             return None
         name = f"{asked.source}/{_name(question)}"
         target = self._folder / name
-        if not target.exists():
-            target.unlink(missing_ok=True)  # a link to a file that has gone
+        if not self._is_there(question, target):
             target.parent.mkdir(parents=True, exist_ok=True)
             self._put(question, target)
         return name
+
+    def _is_there(self, question: AnnotatedQuestion, target: Path) -> bool:
+        """Whether the target is what this run would make of it: an earlier one may have linked."""
+        if question.image_file is None or self._storage is ImageStorage.copy:
+            return target.is_file() and not target.is_symlink()
+        return target.is_symlink() and target.exists()
 
     def _put(self, question: AnnotatedQuestion, target: Path) -> None:
         assert question.load_image is not None
@@ -57,8 +68,8 @@ class ImageFolder:
 
 
 def _name(question: AnnotatedQuestion) -> str:
-    """Readable, and another for each image."""
+    """Another for each image; what lies inside another file is named by its id there."""
     id = question.image_id or question.image_file or question.id
-    stem = re.sub(r"[^\w-]+", "-", Path(id).stem)[:60]
-    suffix = Path(question.image_file).suffix if question.image_file else ".png"
-    return f"{stem}-{hashlib.sha256(id.encode()).hexdigest()[:8]}{suffix}"
+    name = Path(question.image_file).name if question.image_file else f"{Path(id).name}.png"
+    readable = re.sub(r"[^\w.#-]+", "-", name)[-_LONGEST_NAME:]
+    return f"{hashlib.sha256(id.encode()).hexdigest()[:_HASH_DIGITS]}/{readable}"

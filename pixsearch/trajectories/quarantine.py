@@ -23,6 +23,18 @@ class Reason(StrEnum):
     broken_grammar = "broken_grammar"
 
 
+MENDED_ELSEWHERE = frozenset(
+    {
+        Reason.broken_record,
+        Reason.broken_image,
+        Reason.malformed_answer,
+        Reason.refused_request,
+        Reason.no_mask,
+    }
+)
+"""Reasons that another file, or a mended server, may do away with under the same options."""
+
+
 class Unusable(Exception):
     """This question cannot be used; the others can."""
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from pixsearch.config import BuildStage, OnError
 from pixsearch.line_store import LineStore
-from pixsearch.trajectories.quarantine import Unusable
+from pixsearch.trajectories.quarantine import MENDED_ELSEWHERE, Unusable
 from pixsearch.trajectories.sources import BrokenRecord, SourcedQuestion, content_digest
 from pixsearch.trajectories.stage_lines import (
     ID,
@@ -26,7 +26,7 @@ from pixsearch.trajectories.tools import Job, Tools, Values
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of what lines mean
+VERSION = 2  # of what lines mean
 FOLDER = "stages"
 Records = Iterable[SourcedQuestion | BrokenRecord]
 Done = dict[BuildStage, StageLines]
@@ -66,6 +66,8 @@ def _run_stage(
     path = stage_path(folder, stage.name)
     store = LineStore(path, id_field=ID, manifest=_manifest(stage, tools))
     path.touch()
+    if tools.options.retry_quarantined:
+        store.drop(lambda line: line.get("reason") in MENDED_ELSEWHERE)
     with tqdm(desc=stage.name, unit=" questions") as progress:
         for line in _lines(stage, _todo(records, store, done), tools):
             store.append(line)
@@ -174,6 +176,8 @@ def _described(stage: Stage, tools: Tools) -> dict[str, Any]:
     if stage.tasks:
         described["teacher"] = tools.teacher_identity
         described["prompts"] = [tools.prompt_versions[task] for task in stage.tasks]
+    if stage.finds_masks:
+        described["masks"] = tools.masks_identity
     if stage.asks_source:
         described["source"] = tools.source_identity
     return described

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os.path import basename
 from pathlib import Path
 
 from pixsearch.config import QuestionSourceOptions
@@ -45,6 +46,8 @@ class Questions:
 
     Args:
         readers: beside those of pixsearch.datasets.questions.
+        need_answers: whether a question without an answer is of no use. It is to one that is only
+            held out: a test split withholds them.
 
     Raises:
         ValueError: an unknown reader, or a source that its reader refuses.
@@ -54,8 +57,11 @@ class Questions:
         self,
         sources: Mapping[str, QuestionSourceOptions],
         readers: Mapping[str, QuestionReader] | None = None,
+        *,
+        need_answers: bool = True,
     ) -> None:
         known = {**QUESTION_READERS, **(readers or {})}
+        self._need_answers = need_answers
         self._limits = {name: source.limit for name, source in sources.items()}
         self._opened = {
             name: _reader(name, source, known)(Path(source.root), source.split)
@@ -88,7 +94,7 @@ class Questions:
             detail = f"the id {question.id!r} occurs before"
             return _broken(source, index, Reason.duplicated_id, detail)
         seen.add(question.id)
-        if not question.answers:
+        if self._need_answers and not question.answers:
             return _broken(source, index, Reason.no_answer, f"question {question.id!r}")
         return SourcedQuestion(source=source, key=f"{source}/{question.id}", question=question)
 
@@ -99,7 +105,8 @@ def _broken(source: str, index: int, reason: Reason, detail: str) -> BrokenRecor
 
 def content_digest(question: AnnotatedQuestion) -> str:
     """Of what a question says; its image by name only."""
-    said = [question.question, question.answers, question.image_id is None, question.history]
+    image = None if question.image_id is None else basename(question.image_id)
+    said = [question.question, question.answers, image, question.history]
     return digest(said)[:16]
 
 

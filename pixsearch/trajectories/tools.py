@@ -44,6 +44,7 @@ class Tools:
         settings: the options as plain values.
         prompt_versions: of every task.
         teacher_identity, source_identity: all that decides what teacher and search answer.
+        masks_identity: of the files behind `masks`, whose names alone the options know.
     """
 
     options: BuildTrajectoriesOptions
@@ -54,6 +55,7 @@ class Tools:
     prompt_versions: dict[Task, str]
     teacher_identity: dict[str, Any] = field(default_factory=dict)
     source_identity: dict[str, Any] = field(default_factory=dict)
+    masks_identity: str | None = None
 
     def ask(self, request: TeacherRequest) -> Any:
         """What the teacher answers, as `request.read` returns it.

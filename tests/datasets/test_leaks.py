@@ -11,6 +11,7 @@ from PIL import Image
 from pixsearch.datasets import refcoco
 from pixsearch.datasets.leaks import (
     Expression,
+    KeptOut,
     Leak,
     LeakReason,
     count_leaks,
@@ -213,3 +214,15 @@ def test_a_reference_that_lacks_its_object_is_an_error(refcoco_root: Path) -> No
     path.write_bytes(pickle.dumps(refs, protocol=2))
     with pytest.raises(ValueError, match=r"refs\(unc\)\.p: a reference: lacks ann_id"):
         list(expressions_of_refs(path, "train"))
+
+
+def test_images_inside_other_files_are_compared_by_their_pixels() -> None:
+    """Ids of CRAG-MM's embedded images name the file of the split."""
+    red, blue = (partial(Image.new, "RGB", (4, 3), colour) for colour in ("red", "blue"))
+    kept_out = KeptOut(embedded_by_content=True)
+    kept_out.add(question("h", "else?", image_id="public_test.parquet#s", load_image=red))
+    for name, load, reasons in (("r", red, ["image"]), ("b", blue, [])):
+        trained = question("t", image_id=f"validation.parquet#{name}", load_image=load)
+        assert [str(leak.reason) for leak in kept_out.leaks_of([trained])] == reasons
+    filed = question("t", image_id="a.png", image_file="a.png", load_image=red)
+    assert list(kept_out.leaks_of([filed])) == []

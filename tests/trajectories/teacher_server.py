@@ -34,11 +34,12 @@ class Asked:
 class Act:
     """What the server does: words that it answers with, or how it fails."""
 
-    text: str = ""
+    text: str | None = ""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     finish_reason: str = "stop"
     refusal: str | None = None
+    has_choice: bool = True
     usage: dict[str, int] | None = field(
         default_factory=lambda: {"prompt_tokens": 100, "completion_tokens": 10}
     )
@@ -103,6 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, act: Act) -> None:
         message = {"role": "assistant", "content": act.text, "refusal": act.refusal}
         completion = {"choices": [{"message": message, "finish_reason": act.finish_reason}]}
+        if not act.has_choice:
+            completion["choices"] = []
         if act.usage is not None:
             completion["usage"] = act.usage
         packed = json.dumps(completion if act.status == 200 else {"error": "no"}).encode()

@@ -1,6 +1,7 @@
 """The stages in a row, against a real server that plays the teacher and a real index."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from pixsearch.chat import Searched, Text
 from pixsearch.config import (
+    AnswerFormat,
     BuildStage,
     OnError,
     QuestionSourceOptions,
@@ -19,7 +21,9 @@ from pixsearch.datasets.files import JsonLines
 from pixsearch.datasets.questions import QUESTION_READERS
 from pixsearch.datasets.trajectories import load
 from pixsearch.trajectories.build import build_trajectories
+from pixsearch.trajectories.held_out import HeldOut, blocked_questions
 from pixsearch.trajectories.running import FOLDER
+from pixsearch.trajectories.sources import Questions
 from pixsearch.trajectories.teacher.request import TeacherUnavailable
 from tests.datasets.questions.make_fixtures import FIXTURES
 from tests.trajectories.teacher_server import Act, serving
@@ -144,6 +148,46 @@ def test_a_server_that_goes_away_ends_the_run(tmp_path: Path, source: RetrievalO
     assert written(output) == written(tmp_path / "whole")
 
 
+def test_a_setting_that_the_server_refuses_quarantines_nobody_for_good(tmp_path, source):
+    root, output = write_questions(tmp_path / "toy", plain=12), tmp_path / "built"
+
+    def script(asked):
+        is_schema = asked.body.get("response_format", {}).get("type") == "json_schema"
+        return Act(status=400) if is_schema else know(asked)
+
+    with serving(script) as server:
+        options = options_of(root, source, server.url, output, until=BuildStage.select)
+        with pytest.raises(TeacherUnavailable, match=r"first 10 .*refused.*answer_format"):
+            build_trajectories(options)
+        plain = replace(options.teacher, answer_format=AnswerFormat.json_object)
+        build_trajectories(replace(options, teacher=plain))
+    outcomes = Counter(line["outcome"] for line in JsonLines(output / FOLDER / "1_select.jsonl"))
+    assert outcomes == {"kept": 14, "without_search": 1, "quarantined": 2}
+
+
+def test_what_was_mended_elsewhere_is_done_again_if_asked(tmp_path, source):
+    root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
+    refuses = True
+
+    def script(asked):
+        return Act(status=400) if refuses and "boat 1" in asked.fields["question"] else know(asked)
+
+    def refused() -> list[str]:
+        lines = JsonLines(output / FOLDER / "1_select.jsonl")
+        return [line["key"] for line in lines if line.get("reason") == "refused_request"]
+
+    with serving(script) as server:
+        options = options_of(root, source, server.url, output, until=BuildStage.select)
+        build_trajectories(options)
+        refuses = False
+        build_trajectories(options)
+        assert refused() == ["toy/1"]
+        asked = len(server.asked)
+        build_trajectories(replace(options, retry_quarantined=True))
+        assert len(server.asked) == asked + 1  # the malformed one is in the cache
+    assert refused() == []
+
+
 def test_the_share_of_answers_without_search(tmp_path: Path, source: RetrievalOptions) -> None:
     root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
     lines = (root / "train.jsonl").read_text().splitlines()
@@ -218,6 +262,34 @@ def test_a_question_that_changed_is_no_longer_the_one_that_was_selected(tmp_path
             build_trajectories(options)
 
 
+def test_another_image_is_another_question(tmp_path, source):
+    root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
+    with serving(know) as server:
+        options = options_of(root, source, server.url, output)
+        build_trajectories(options)
+        text = (root / "train.jsonl").read_text()
+        (root / "images" / "boat.png").rename(root / "images" / "ship.png")
+        (root / "train.jsonl").write_text(text.replace("boat.png", "ship.png"))
+        with pytest.raises(ValueError, match=r"has changed since it was selected"):
+            build_trajectories(options)
+
+
+def test_other_masks_in_the_same_file_are_grounded_anew(tmp_path, source):
+    root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
+    with serving(know) as server:
+        options = options_of(root, source, server.url, output)
+        build_trajectories(options)
+        (root / "masks.jsonl").write_text(
+            '{"question": "toy/9", "phrase": "a", "mask": {"size": [1, 1], "counts": "1"}}\n'
+        )
+        build_trajectories(options)
+    superseded = output / FOLDER / "superseded"
+    assert {path.name for path in superseded.rglob("*.jsonl")} == {
+        "6_ground.jsonl",
+        "7_retrieve.jsonl",
+    }
+
+
 def test_what_is_held_out_is_not_built(tmp_path: Path, source: RetrievalOptions) -> None:
     root, output = write_questions(tmp_path / "toy"), tmp_path / "built"
     held_out = write_questions(tmp_path / "toy", plain=2, split="test")
@@ -228,6 +300,35 @@ def test_what_is_held_out_is_not_built(tmp_path: Path, source: RetrievalOptions)
         build_trajectories(options_of(root, source, server.url, output, held_out=apart))
         assert not any("boat 1" in asked.fields["question"] for asked in server.asked)
     assert left_out(output) == REASONS | {"1": ("leaks", "leak_question")}
+
+
+def test_what_is_held_out_needs_no_answers(tmp_path: Path, source: RetrievalOptions) -> None:
+    """InfoSeek's test withholds them; one of its questions stands in train as well."""
+    shutil.copytree(FIXTURES / "infoseek", tmp_path / "infoseek")
+    shared = JsonLines(tmp_path / "infoseek" / "infoseek_train.jsonl")[1]
+    left = {name: shared[name] for name in ("image_id", "question", "data_split")}
+    hidden = {"data_id": "infoseek_test_00000000", **left}
+    (tmp_path / "infoseek" / "infoseek_test.jsonl").write_text(json.dumps(hidden) + "\n")
+    trained, apart = (
+        QuestionSourceOptions(reader="infoseek", root=str(tmp_path / "infoseek"), split=split)
+        for split in ("train", "test")
+    )
+    options = options_of(tmp_path, source, "http://127.0.0.1:9/v1", tmp_path / "built")
+    options = replace(options, held_out={"test": apart})
+    questions = Questions({"infoseek": trained})
+    blocked, _ = blocked_questions(questions, HeldOut(options.held_out), options)
+    assert {key: reason for key, (reason, _) in blocked.items()} == {
+        f"infoseek/{shared['data_id']}": "leak_question"
+    }
+
+
+def test_a_broken_record_that_is_held_out_ends_the_run(tmp_path, source):
+    root = write_questions(tmp_path / "toy")
+    (root / "test.jsonl").write_text('{"id": "half\n')
+    apart = {"test": QuestionSourceOptions(reader="toy", root=str(root), split="test")}
+    options = options_of(root, source, "http://127.0.0.1:9/v1", tmp_path / "o", held_out=apart)
+    with pytest.raises(ValueError, match=r"held_out\.test: .*test\.jsonl:1.*cannot be held out"):
+        build_trajectories(options)
 
 
 def test_all_seven_sets_can_be_built_from(tmp_path: Path, source: RetrievalOptions) -> None:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from pixsearch.config import BuildStage
 from pixsearch.datasets.questions.question import AnnotatedQuestion
@@ -56,8 +57,14 @@ def test_example_assignments_can_be_read() -> None:
     for sent, answer in examples(Task.assign):
         segments = [{"words": each["words_before"], "sub_question": 1} for each in sent["searches"]]
         response = _response({"segments": segments, "answer": "x"})
+        question = AnnotatedQuestion(
+            id="1",
+            question=sent["question"],
+            answers=tuple(sent["accepted_answers"]),
+            load_image=(lambda: Image.new("RGB", (2, 2))) if sent["has_image"] else None,
+        )
         queries = read_assigned(
-            answer, response=response, has_image=sent["has_image"], most=sent["max_texts"]
+            answer, response=response, question=question, most=sent["max_texts"]
         )
         assert all(isinstance(query, PlannedQuery) for query in queries)
 

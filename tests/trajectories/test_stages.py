@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixsearch.chat import Grounded, Searched, Text
+from pixsearch.chat import Conversation, Grounded, Message, Role, Searched, Text
 from pixsearch.config import (
     BuildStage,
     BuildTrajectoriesOptions,
@@ -20,9 +20,12 @@ from pixsearch.config import (
     WhenSilent,
 )
 from pixsearch.datasets.example import Masks
+from pixsearch.datasets.exclusion import known_images, without_images
 from pixsearch.datasets.files import image_key, load_image
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.datasets.subset import SomeExamples
+from pixsearch.datasets.trajectories import StoredTrajectory, load, write_trajectories
 from pixsearch.queries import Passage, Query
 from pixsearch.trajectories.checks import faults_of
 from pixsearch.trajectories.composing import with_search
@@ -201,6 +204,10 @@ NONSENSE = {
     "search 1 is of type region and has no phrase": [{**REGION, "phrase": None}, TEXTS],
     "do not end with the phrase 'the boat'": [{**REGION, "phrase": "the boat"}, TEXTS],
     "there is no image: only text": [REGION, TEXTS],
+    "search 2: the text 'the guild' holds the answer 'Guild'": [
+        REGION,
+        {**TEXTS, "texts": ["maker", "the guild"]},
+    ],
 }
 
 
@@ -208,6 +215,14 @@ NONSENSE = {
 def test_nonsense_assignments_are_told(image: Path, complaint: str) -> None:
     with pytest.raises(Unusable, match=complaint):
         assign(None if "image" in complaint else image, *NONSENSE[complaint])
+
+
+def test_an_answer_that_the_question_says_may_be_searched_for(image: Path) -> None:
+    named = asked(image)
+    named = replace(named, question=replace(named.question, question="Is the Guild its maker?"))
+    teacher = Told(assign={"searches": [REGION, {**TEXTS, "texts": ["maker Guild"]}]})
+    queries = run(ASSIGN, tools_of(teacher), values_of(), named)["queries"]
+    assert queries[1]["texts"][0] == "maker Guild"
 
 
 def grounded(image: Path, phrase: str, masks: Any = None) -> dict[str, Any]:
@@ -235,6 +250,9 @@ def test_given_masks_are_lines_of_a_file(tmp_path: Path, image: Path) -> None:
     line = {"question": "toy/1", "phrase": "the red boat", "mask": encode_rle(BOAT)}
     path.write_text(json.dumps(line) + "\n")
     assert grounded(image, "the red boat", GivenMasks.read(path))["masks"] == [encode_rle(BOAT)]
+    path.write_text(json.dumps({**line, "mask": "abc"}) + "\n")
+    with pytest.raises(ValueError, match=r"masks\.jsonl:1: the mask: a str, not an object"):
+        GivenMasks.read(path)
     path.write_text('{"question": "toy/1"}\n')
     with pytest.raises(ValueError, match=r"masks\.jsonl:1: lacks phrase, mask"):
         GivenMasks.read(path)
@@ -317,6 +335,15 @@ def test_images_come_along(tmp_path: Path, image: Path, storage: ImageStorage) -
     assert folder.put(asked(image)) == name
 
 
+@pytest.mark.parametrize("storage", ImageStorage)
+def test_images_are_stored_anew_if_they_lie_there_otherwise(tmp_path, image, storage) -> None:
+    for each in (*ImageStorage, storage):
+        name = ImageFolder(tmp_path / "images", each).put(asked(image))
+    stored = tmp_path / "images" / name
+    assert stored.is_symlink() == (storage is ImageStorage.link)
+    assert stored.read_bytes() == image.read_bytes()
+
+
 def test_an_image_without_a_file_is_written_as_it_is(tmp_path: Path, image: Path) -> None:
     inside = asked(image)
     inside = replace(inside, question=replace(inside.question, image_file=None))
@@ -324,6 +351,33 @@ def test_an_image_without_a_file_is_written_as_it_is(tmp_path: Path, image: Path
     assert name is not None
     stored = Image.open(tmp_path / "images" / name)
     assert stored.tobytes() == Image.open(image).convert("RGB").tobytes()
+
+
+def test_images_that_are_evaluated_on_are_known_in_what_was_built(tmp_path: Path) -> None:
+    """Training leaves them out by their names (`data.exclude_eval_images`)."""
+    names = ("COCO_train2014_000000000009.jpg", "000000000007.jpg", "oven_01963180.JPEG")
+    images = [save_image(tmp_path / "from" / name) for name in names]
+    webqa = asked(images[0])
+    fields = {"image_file": None, "image_id": "/webqa/imgs.tsv#30000001"}
+    webqa = replace(webqa, question=replace(webqa.question, **fields))
+    folder = ImageFolder(tmp_path / "images", ImageStorage.copy)
+    told = Conversation(
+        messages=tuple(Message(role=role, parts=(Text(text="so"),)) for role in Role),
+        has_image=True,
+    )
+    write_trajectories(
+        tmp_path / "train.jsonl",
+        (
+            StoredTrajectory(id=str(row), conversation=told, image=folder.put(each))
+            for row, each in enumerate([*map(asked, images), webqa])
+        ),
+    )
+    built = load(tmp_path, "train")
+    every = SomeExamples(built, range(len(built)))
+    evaluated = known_images(
+        ["x/000000000009.jpg", "y/oven_01963180.jpg", "/elsewhere/imgs.tsv#30000001"]
+    )
+    assert [each.id for each in without_images(every, evaluated)] == ["1"]
 
 
 def test_a_broken_image_is_left_out(tmp_path: Path, image: Path) -> None:

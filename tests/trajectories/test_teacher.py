@@ -60,7 +60,7 @@ def _close() -> Iterator[None]:
 def teacher_of(
     server: TeacherServer, folder: Path, prompts: dict[Task, Prompt] | None = None, **changes: Any
 ) -> EndpointTeacher:
-    options = TeacherOptions(url=server.url, **{"client": patient_not(), **changes})
+    options = TeacherOptions(**{"url": server.url, "client": patient_not(), **changes})
     _opened.append(EndpointTeacher(options, prompts or read_prompts(), folder))
     return _opened[-1]
 
@@ -130,6 +130,15 @@ def test_a_malformed_answer_is_asked_again_with_what_is_wrong(tmp_path, bad, com
     assert (said["role"], said["content"]) == ("assistant", bad.text)
     assert complaint in told["content"]
     assert teacher.meter.paid.requests == 2
+
+
+@pytest.mark.parametrize("empty", [Act(text=None), Act(has_choice=False), Act(text="")])
+def test_an_empty_answer_is_a_malformed_one(tmp_path: Path, empty: Act) -> None:
+    """It is not tried again as a failing server is, and is not kept."""
+    value, server, teacher = answered(in_turn(empty, GOOD), tmp_path)
+    assert (value, len(server.asked), teacher.meter.paid.requests) == (2, 2, 2)
+    assert server.asked[1].body["messages"][2]["content"] == "(no words)"
+    assert [answer.text for answer in teacher.cache] == [GOOD.text]
 
 
 def test_it_is_asked_again_so_often_and_no_more(tmp_path: Path) -> None:
@@ -206,13 +215,19 @@ def test_no_request_is_paid_for_twice(tmp_path: Path) -> None:
         assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("change", ["fields", "image", "model", "temperature", "prompt"])
+@pytest.mark.parametrize(
+    "change", ["fields", "image", "model", "temperature", "prompt", "url", "image_side"]
+)
 def test_another_request_is_another_answer(tmp_path: Path, change: str) -> None:
     with serving(lambda asked: GOOD) as server:
         first, changed = teacher_of(server, tmp_path), {}
         if change in ("model", "temperature"):
             changed = {"model": "other"} if change == "model" else {"temperature": 0.1}
         other = teacher_of(server, tmp_path, **changed)
+        if change == "image_side":
+            other = teacher_of(server, tmp_path, image_side=16)
+        if change == "url":
+            other = teacher_of(server, tmp_path, url=server.url.replace("127.0.0.1", "localhost"))
         if change == "prompt":  # a new version of the same words
             prompts = read_prompts()
             prompts[Task.choose] = replace(prompts[Task.choose], version="choose_v2")

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -52,7 +52,27 @@ class LazyQuestions(Sequence):
         if row in self._repeated:
             first = self._where(self._repeated[row])
             raise ValueError(f"{where}: has the id of {first} again; take one of the two out")
-        return self._build(self._records[row], where)
+        try:
+            question = self._build(self._records[row], where)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{where}: not of the official form ({error!r}); mend or fetch it again"
+            ) from error
+        _check_texts(question, where)
+        return question
+
+
+def _check_texts(question: AnnotatedQuestion, where: str) -> None:
+    """See that what is compared, rendered and sent is text.
+
+    Raises:
+        ValueError: the id, the question, an answer or an earlier turn is something else.
+    """
+    turns = chain.from_iterable(question.history)
+    for text in (question.id, question.question, *question.answers, *turns):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise ValueError(f"{where}: {text!r} is a {kind}, not text; mend or fetch it again")
 
 
 def questions_of_json(
@@ -87,7 +107,7 @@ def repeated_ids(ids: Iterable[Any]) -> dict[int, int]:
     first: dict[Any, int] = {}
     repeated = {}
     for row, id in enumerate(ids):
-        if id is not None and first.setdefault(id, row) != row:
+        if isinstance(id, Hashable) and id is not None and first.setdefault(id, row) != row:
             repeated[row] = first[id]
     return repeated
 

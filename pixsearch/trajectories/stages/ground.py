@@ -32,4 +32,10 @@ def find_masks(job: Job, tools: Tools) -> list[dict[str, Any]]:
     return [encode_rle(mask) for mask in masks]
 
 
-STAGE = Stage(name=BuildStage.ground, work=ground, settings=("grounder",), prepare=find_masks)
+STAGE = Stage(
+    name=BuildStage.ground,
+    work=ground,
+    settings=("grounder",),
+    prepare=find_masks,
+    finds_masks=True,
+)

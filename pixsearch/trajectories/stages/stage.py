@@ -23,6 +23,7 @@ class Stage:
         prepare: what only one thread may do, before `work`; what it returns is `Job.prepared`. It
             sees one question at a time, so that a run that goes on finds what the first would have:
             the last bits of a score, by which ties are broken, hang on what else is in a batch.
+        finds_masks: whether the source of masks decides the values.
         asks_source: whether the knowledge source decides the values.
     """
 
@@ -31,4 +32,5 @@ class Stage:
     settings: tuple[str, ...] = ()
     tasks: tuple[Task, ...] = ()
     prepare: Prepare | None = None
+    finds_masks: bool = False
     asks_source: bool = False

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ from pixsearch.trajectories.teacher.request import (
 from pixsearch.trajectories.teacher.spending import Meter
 
 REFUSED = (400, 413, 415, 422)  # this request is at fault; other statuses concern all requests
+FIRST_REFUSALS = 10  # so many and no answer yet: it is not the requests
 CHARACTERS_PER_TOKEN = 4  # for the limit alone, until the server has counted
 JPEG_QUALITY = 90
+_NOTHING = "(no words)"  # in place of an empty answer, which servers do not take back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +68,27 @@ class EndpointTeacher:
         self._connection = Connection(options.url, options.client)
         self._requests = Rate(options.requests_per_minute)
         self._tokens = Rate(options.tokens_per_minute)
+        self._has_answered = False
+        self._refusals = count(1)  # `next` of it is one step, for several threads
 
     def complete(self, request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
         """See `Teacher.complete`."""
         image = request.load_image() if request.load_image else None
         payload = self._payload(request, corrections)
-        key = digest([self._prompts[request.task].version, payload, _image_digest(image)])
+        key = digest(
+            [
+                self._connection.url,
+                self._prompts[request.task].version,
+                payload,
+                _image_digest(image, self._options),
+            ]
+        )
         answer = self.cache.get(key)
         if answer is None:
             answer = self._buy(key, request.task, payload, image)
         else:
             self.meter.note_cached()
+            self._has_answered = True
         return Reply(text=answer.text, is_cut=answer.is_cut)
 
     def close(self) -> None:
@@ -92,7 +105,8 @@ class EndpointTeacher:
         try:
             done = self._connection.post("/chat/completions", body, _read, before_try=before)
         except SearchFailed as failed:
-            raise _translated(failed) from failed
+            raise self._translated(failed) from failed
+        self._has_answered = True
         if done.finish_reason == "content_filter":
             raise RefusedRequest("the server's filter ended the answer")
         answer = PaidAnswer(
@@ -105,10 +119,22 @@ class EndpointTeacher:
             output_tokens=_or(done.output_tokens, len(done.text) // CHARACTERS_PER_TOKEN),
             is_metered=done.input_tokens is not None and done.output_tokens is not None,
         )
-        self.cache.add(answer)
+        if answer.text:  # an empty one is no answer to be kept
+            self.cache.add(answer)
         self.meter.note_paid(answer)
         self._tokens.correct(answer.input_tokens + answer.output_tokens - expected)
         return answer
+
+    def _translated(self, failed: SearchFailed) -> RefusedRequest | TeacherUnavailable:
+        if failed.status not in REFUSED:
+            return TeacherUnavailable(f"{failed}; mend that and run the same command: it goes on")
+        if not self._has_answered and next(self._refusals) >= FIRST_REFUSALS:
+            return TeacherUnavailable(
+                f"{failed}: the first {FIRST_REFUSALS} requests were all refused, so that a "
+                "setting is at fault; mend it (teacher.answer_format, answer_tokens_field, "
+                "model) or the server, and run again with retry_quarantined=true"
+            )
+        return RefusedRequest(str(failed))
 
     def _wait(self, tokens: int) -> None:
         self._requests.take(1)
@@ -124,7 +150,7 @@ class EndpointTeacher:
             {"role": "user", "content": [{"type": "text", "text": fields}]},
         ]
         for correction in corrections:
-            messages.append({"role": "assistant", "content": correction.answer})
+            messages.append({"role": "assistant", "content": correction.answer or _NOTHING})
             complaint = f"This cannot be used: {correction.complaint}. Answer again, in full."
             messages.append({"role": "user", "content": complaint})
         payload = {
@@ -155,12 +181,13 @@ def data_url(image: Image.Image, options: TeacherOptions) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(packed.getvalue()).decode()}"
 
 
-def _image_digest(image: Image.Image | None) -> str | None:
-    """Of the pixels, for files are encoded otherwise by other versions of a library."""
+def _image_digest(image: Image.Image | None, options: TeacherOptions) -> str | None:
+    """Of the pixels and how they are sent: other versions of a library write another file."""
     if image is None:
         return None
     pixels = np.asarray(image)
-    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+    sent = f"{pixels.shape} {options.image_side} {JPEG_QUALITY}"
+    return hashlib.sha256(sent.encode() + pixels.tobytes()).hexdigest()
 
 
 def _format(format: AnswerFormat, request: TeacherRequest) -> dict[str, Any]:
@@ -174,12 +201,14 @@ def _format(format: AnswerFormat, request: TeacherRequest) -> dict[str, Any]:
 
 
 def _read(reply: Any) -> _Completion:
-    """The first choice of a reply.
+    """The first choice of a reply; one without words, or no choice at all, is an empty answer.
 
     Raises:
         ValueError: it is no reply of this API, so that asking again may help.
     """
     try:
+        if reply["choices"] == []:
+            reply = {**reply, "choices": [{"message": {}, "finish_reason": "stop"}]}
         chosen = reply["choices"][0]
         message, usage = chosen["message"], reply.get("usage") or {}
         refusal = message.get("refusal")
@@ -187,20 +216,14 @@ def _read(reply: Any) -> _Completion:
         reason = "content_filter" if refusal else str(chosen.get("finish_reason"))
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"no chat completion ({error!r})") from error
-    if not isinstance(text, str) and reason not in ("content_filter", "length"):
-        raise ValueError("a chat completion without words")
+    if not isinstance(text, str | None):
+        raise ValueError("a chat completion whose content is no text")
     return _Completion(
         text=text or "",
         finish_reason=reason,
         input_tokens=usage.get("prompt_tokens"),
         output_tokens=usage.get("completion_tokens"),
     )
-
-
-def _translated(failed: SearchFailed) -> RefusedRequest | TeacherUnavailable:
-    if failed.status in REFUSED:
-        return RefusedRequest(str(failed))
-    return TeacherUnavailable(f"{failed}; mend that and run the same command: it goes on")
 
 
 def _or(value: int | None, other: int) -> int:

@@ -1,12 +1,16 @@
+import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixsearch.datasets.questions import records
+from pixsearch.datasets.questions import QUESTION_READERS, records
 from pixsearch.datasets.questions.records import KeyedLines, hash_ids, repeated_ids
 from tests.datasets.builders import briefly
+from tests.datasets.questions.make_fixtures import FIXTURES
 
 IDS = st.lists(st.sampled_from("abcdef"), max_size=12)
 
@@ -46,3 +50,29 @@ def test_hashes_do_not_hang_on_the_chunk(tmp_path: Path, monkeypatch: pytest.Mon
     assert whole[4] == whole[5] == 0
     monkeypatch.setattr(records, "_CHUNK_BYTES", 10)
     assert hash_ids(path, "id").tolist() == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "file", "change"),
+    [
+        ("webqa", "train", "WebQA_train_val.json", ("Q", None)),
+        ("webqa", "train", "WebQA_train_val.json", ("img_posFacts", [{"title": "no image_id"}])),
+        ("oven", "entity_train", "oven_entity_train.jsonl", ("data_id", 7)),
+        ("infoseek", "train", "infoseek_train.jsonl", ("data_id", 7)),
+        ("infoseek", "train", "infoseek_train.jsonl", ("question", 7)),
+        ("oven", "entity_train", "oven_entity_train.jsonl", ("image_id", 7)),
+    ],
+)
+def test_a_value_of_another_kind_is_an_error_of_its_record(tmp_path, name, split, file, change):
+    shutil.copytree(FIXTURES / name, tmp_path / name)
+    path, (field, value) = tmp_path / name / file, change
+    if path.suffix == ".json":
+        content = json.loads(path.read_text())
+        content[next(key for key in content if content[key]["split"] == split)][field] = value
+        path.write_text(json.dumps(content))
+    else:
+        first, *rest = path.read_text().splitlines()
+        path.write_text("\n".join([json.dumps({**json.loads(first), field: value}), *rest]) + "\n")
+    questions = QUESTION_READERS[name](tmp_path / name, split)
+    with pytest.raises(ValueError, match=rf"{re.escape(file)}.*(not text|official form|image_id)"):
+        questions[0]
