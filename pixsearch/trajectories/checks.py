@@ -2,10 +2,24 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.tokens import SPECIAL_TOKENS
+from pixsearch.trajectories.quarantine import Reason
 from pixsearch.trajectories.records import Response, SubQuestion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What is wrong with a response.
+
+    Attributes:
+        told: in words, for the teacher.
+    """
+
+    reason: Reason
+    told: str
 
 
 def has_words_of(text: str, phrase: str) -> bool:
@@ -19,18 +33,15 @@ def has_words_of(text: str, phrase: str) -> bool:
 
 def faults_of(
     response: Response, sub_questions: Sequence[SubQuestion], question: AnnotatedQuestion
-) -> list[str]:
+) -> list[Fault]:
     """What is wrong with where a response searches and what it says; [] if nothing is."""
-    return [
-        fault
-        for fault in (
-            _misplaced(response, sub_questions),
-            _wrong_answer(response, question),
-            _told_early(response, question),
-            _spelled_tokens(response),
-        )
-        if fault
-    ]
+    found = {
+        Reason.misplaced_searches: _misplaced(response, sub_questions),
+        Reason.answer_not_accepted: _wrong_answer(response, question),
+        Reason.answer_before_search: _told_early(response, question),
+        Reason.spelled_token: _spelled_tokens(response),
+    }
+    return [Fault(reason=reason, told=told) for reason, told in found.items() if told]
 
 
 def _misplaced(response: Response, sub_questions: Sequence[SubQuestion]) -> str | None:

@@ -1,14 +1,14 @@
 """What a build would ask of its teacher, and what that would cost: nothing is asked.
 
-Requests of `select` are counted as they would be sent. What the later stages send is not known
-before they run; it is estimated from the lengths below, the prompts' own and
+Requests of `select` are counted as they would be sent, but for their schema. What the later stages
+send is not known before they run; it is estimated from the lengths below, the prompts' own and
 `estimate.search_share` and `searches`, of which the first is measured once some questions have been
 selected. Answers that are asked for again are not counted.
 """
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,15 @@ _STAGE_OF = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """The questions that a build has: how many, with how many characters and images."""
+    """The questions that a build has.
+
+    Attributes:
+        characters: of their requests, by whether the answers are sent along.
+        images: how many have one.
+    """
 
     count: int = 0
-    characters: int = 0
+    characters: dict[bool, int] = field(default_factory=dict)
     images: int = 0
 
 
@@ -81,18 +86,20 @@ def _row(name: str, usage: Usage, options: BuildTrajectoriesOptions) -> list[str
 
 
 def _asked(records: Iterable[SourcedQuestion | BrokenRecord]) -> _Asked:
-    count = characters = images = 0
+    count = images = 0
+    characters = {True: 0, False: 0}
     for record in records:
         if isinstance(record, SourcedQuestion):
             count += 1
-            characters += _characters(record)
+            for with_answers in characters:
+                characters[with_answers] += _characters(record, with_answers=with_answers)
             images += record.has_image
     return _Asked(count=count, characters=characters, images=images)
 
 
-def _characters(record: SourcedQuestion) -> int:
+def _characters(record: SourcedQuestion, *, with_answers: bool) -> int:
     job = Job(asked=record, values={})
-    request = request_of(job, Task.select, schema=SCHEMA, read=dict, with_answers=True)
+    request = request_of(job, Task.select, schema=SCHEMA, read=dict, with_answers=with_answers)
     return len(json.dumps(request.fields, ensure_ascii=False, indent=1))
 
 
@@ -122,7 +129,8 @@ def _usage(
     if asked.count == 0:
         return Usage()
     sent, answered = _lengths(task, options)
-    sent += len(prompt.text) + asked.characters / asked.count
+    characters = asked.characters[task is not Task.select]
+    sent += len(prompt.text) + characters / asked.count
     images = options.teacher.image_tokens * asked.images / asked.count * (task in WITH_IMAGE)
     per_token = options.estimate.characters_per_token
     return Usage(

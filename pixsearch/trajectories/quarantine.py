@@ -15,7 +15,11 @@ class Reason(StrEnum):
     unsuited_kind = "unsuited_kind"  # needs a search and is of a kind that is not kept for it
     nothing_to_search = "nothing_to_search"  # no sub-question needs the search that it needs
     too_many_searches = "too_many_searches"
-    misplaced_searches = "misplaced_searches"  # in all candidates
+    # Of the first candidate, where none is without fault:
+    misplaced_searches = "misplaced_searches"
+    answer_not_accepted = "answer_not_accepted"
+    answer_before_search = "answer_before_search"
+    spelled_token = "spelled_token"
     no_mask = "no_mask"  # nothing is known of where the phrase is
     empty_mask = "empty_mask"
     silent_evidence = "silent_evidence"

@@ -67,7 +67,7 @@ def test_questions_become_trajectories(tmp_path: Path, source: RetrievalOptions)
     assert examples["toy/1"].load_image is None
     assert counts.searches == {("toy", "text"): 3}
     rows = {row["kind"]: row for row in counts.to_json()["questions"]}
-    assert rows["factoid"]["with_search"], rows["factoid"]["quarantined"] == (3, 2)
+    assert (rows["factoid"]["with_search"], rows["factoid"]["quarantined"]) == (3, 2)
     assert rows["unclassed"]["quarantined"] == 2
     report = json.loads((output / "report.json").read_text())
     assert report["teacher"]["paid_in_this_run"]["requests"] == len(server.asked)

@@ -147,7 +147,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_of_a_response(fault: str) -> None:
     found = faults_of(FAULTS[fault], STEPS, asked().question)
-    assert (len(found) == 1 and fault in found[0]) if fault else found == []
+    assert (len(found) == 1 and fault in found[0].told) if fault else found == []
 
 
 def choose(*candidates: Response, chosen: int = 1, refined: Any = None) -> tuple[Any, Told]:
@@ -183,6 +183,8 @@ def test_what_the_teacher_mends_is_taken() -> None:
 def test_without_a_sound_candidate_a_question_is_left_out() -> None:
     with pytest.raises(Unusable, match=r"misplaced_searches.*those that need a search"):
         choose(replace(RESPONSE, segments=()))
+    with pytest.raises(Unusable, match=r"answer_not_accepted.*none of the accepted answers"):
+        choose(replace(RESPONSE, answer="The Guildhall."))
 
 
 def assign(image: Path | None, *searches: dict[str, Any], **changes: Any) -> dict[str, Any]:

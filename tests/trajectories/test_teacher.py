@@ -192,6 +192,16 @@ def test_a_request_that_is_refused_is_not_asked_again(tmp_path: Path, act: Act) 
         assert len(server.asked) == 1
 
 
+def test_what_a_filter_ended_is_paid_for(tmp_path: Path) -> None:
+    with serving(lambda asked: Act(refusal="I may not")) as server:
+        teacher = teacher_of(server, tmp_path)
+        with pytest.raises(RefusedRequest):
+            ask(teacher, request())
+    assert teacher.meter.paid.requests == 1
+    assert teacher.meter.paid.input_tokens > 0
+    assert len(teacher.cache) == 0
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_key_that_is_refused_ends_the_run(tmp_path: Path, status: int) -> None:
     with pytest.raises(TeacherUnavailable, match=f"status {status}"):

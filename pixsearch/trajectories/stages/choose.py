@@ -7,7 +7,7 @@ from typing import Any
 
 from pixsearch.config import BuildStage
 from pixsearch.trajectories.checks import faults_of
-from pixsearch.trajectories.quarantine import Reason, Unusable
+from pixsearch.trajectories.quarantine import Unusable
 from pixsearch.trajectories.records import Response, SubQuestion, sub_questions_of
 from pixsearch.trajectories.stages.respond import SCHEMA as RESPONSES
 from pixsearch.trajectories.stages.respond import read_responses
@@ -31,7 +31,7 @@ def choose(job: Job, tools: Tools) -> dict[str, Any]:
     faults = [faults_of(each, sub_questions, job.asked.question) for each in refined]
     sound = [each for each, found in zip(refined, faults, strict=True) if not found]
     if not sound:
-        raise Unusable(Reason.misplaced_searches, "; ".join(faults[0]))
+        raise Unusable(faults[0][0].reason, "; ".join(fault.told for fault in faults[0]))
     chosen, reason = 1, "the only one without fault"
     if len(sound) > 1:
         chosen, reason = _chosen(job, tools, sound, sub_questions)
@@ -41,9 +41,10 @@ def choose(job: Job, tools: Tools) -> dict[str, Any]:
 def _refined(
     job: Job, tools: Tools, candidates: Sequence[Response], sub_questions: Sequence[SubQuestion]
 ) -> list[Response]:
+    faults = [faults_of(each, sub_questions, job.asked.question) for each in candidates]
     described = [
-        {**asdict(each), "faults": faults_of(each, sub_questions, job.asked.question)}
-        for each in candidates
+        {**asdict(each), "faults": [fault.told for fault in found]}
+        for each, found in zip(candidates, faults, strict=True)
     ]
     request = request_of(
         job,

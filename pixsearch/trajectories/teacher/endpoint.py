@@ -107,8 +107,6 @@ class EndpointTeacher:
         except SearchFailed as failed:
             raise self._translated(failed) from failed
         self._has_answered = True
-        if done.finish_reason == "content_filter":
-            raise RefusedRequest("the server's filter ended the answer")
         answer = PaidAnswer(
             key=key,
             task=task,
@@ -119,10 +117,12 @@ class EndpointTeacher:
             output_tokens=_or(done.output_tokens, len(done.text) // CHARACTERS_PER_TOKEN),
             is_metered=done.input_tokens is not None and done.output_tokens is not None,
         )
+        self.meter.note_paid(answer)  # also for what the server's filter has ended
+        self._tokens.correct(answer.input_tokens + answer.output_tokens - expected)
+        if done.finish_reason == "content_filter":
+            raise RefusedRequest("the server's filter ended the answer")
         if answer.text:  # an empty one is no answer to be kept
             self.cache.add(answer)
-        self.meter.note_paid(answer)
-        self._tokens.correct(answer.input_tokens + answer.output_tokens - expected)
         return answer
 
     def _translated(self, failed: SearchFailed) -> RefusedRequest | TeacherUnavailable:
