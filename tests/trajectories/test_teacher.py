@@ -196,7 +196,7 @@ def test_what_a_filter_ended_is_paid_for(tmp_path: Path) -> None:
     with serving(lambda asked: Act(refusal="I may not")) as server:
         teacher = teacher_of(server, tmp_path)
         with pytest.raises(RefusedRequest):
-            ask(teacher, request())
+            ask(teacher, request(), corrections=0)
     assert teacher.meter.paid.requests == 1
     assert teacher.meter.paid.input_tokens > 0
     assert len(teacher.cache) == 0
