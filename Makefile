@@ -2,6 +2,7 @@
 PYTHON := .venv/bin/python
 ARGS ?=
 EXTRAS ?= cpu,dev
+WORKERS ?= 2
 comma := ,
 STAMP = .venv/.installed-$(subst $(comma),-,$(EXTRAS))
 export HF_HUB_OFFLINE ?= 1
@@ -21,7 +22,7 @@ demo: $(STAMP)
 	$(PYTHON) scripts/demo.py $(ARGS)
 
 test: $(STAMP)
-	$(PYTHON) -m pytest -m "not slow" $(ARGS)
+	$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
 test-all: $(STAMP)
 	$(PYTHON) -m pytest $(ARGS)
