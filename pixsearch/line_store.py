@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
 SUPERSEDED = "superseded"  # folder of files that other settings have made
+_BLOCK_BYTES = 1 << 16  # read at a time from a file's end
 
 
 class LineStore:
@@ -32,7 +34,7 @@ class LineStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         _set_aside_misfits(path, manifest)
         write_json(manifest_path(path), manifest)
-        _drop_cut_line(path)
+        drop_cut_line(path)
         self.done = {line[id_field] for line in read_lines(path, id_field=id_field)}
 
     def append(self, line: dict[str, Any]) -> None:
@@ -138,15 +140,28 @@ def _parse(line: bytes, where: str, id_field: str) -> dict[str, Any]:
     return record
 
 
-def _drop_cut_line(path: Path) -> None:
+def drop_cut_line(path: Path) -> None:
+    """Take away a last line that a kill has cut. No more of the file is read than its end."""
     if not path.exists():
         return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        logger.warning("%s: the last line was cut by a kill; what it was about is done again", path)
-        with path.open("r+b") as file:
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        whole = _end_of_last_line(file, end)
+        if whole < end:
+            logger.warning("%s: the last line was cut by a kill; what it said is done again", path)
             file.truncate(whole)
+
+
+def _end_of_last_line(file: Any, end: int) -> int:
+    """The place behind the last line's end; 0 if there is none."""
+    while end > 0:
+        start = max(0, end - _BLOCK_BYTES)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
 
 
 def _set_aside_misfits(path: Path, manifest: dict[str, Any]) -> None:

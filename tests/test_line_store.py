@@ -2,7 +2,14 @@ import json
 
 import pytest
 
-from pixsearch.line_store import SUPERSEDED, LineStore, manifest_path, one_writer, read_lines
+from pixsearch.line_store import (
+    SUPERSEDED,
+    LineStore,
+    drop_cut_line,
+    manifest_path,
+    one_writer,
+    read_lines,
+)
 
 RUN = {"checkpoint": "one", "seed": 0}
 
@@ -34,6 +41,15 @@ def test_a_line_cut_by_a_kill_is_done_again(tmp_path, cut):
     assert again.done == {"a"}
     again.append({"id": "b"})
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("whole", [b"", b"{}\n", b"x" * 70_000 + b"\n"], ids=len)
+@pytest.mark.parametrize("cut", [b"", b"{", b"y" * 65_536, b"y" * 200_000], ids=len)
+def test_however_long_a_cut_line_is_it_alone_is_dropped(tmp_path, whole, cut):
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(whole + cut)
+    drop_cut_line(path)
+    assert path.read_bytes() == whole
 
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.config import RegionCrop
+from pixsearch.line_store import drop_cut_line
 from pixsearch.queries import Passage, Query, SearchFailed, check_k
 from pixsearch.retrieval.cache import result_key
 from pixsearch.retrieval.info import KnowledgeSource, SourceInfo
@@ -42,7 +43,7 @@ class RecordingSearcher:
         info = source.info()
         with path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            _drop_cut_line(path)
+            drop_cut_line(path)
             self._claim(info)
             self._written = {record["key"] for _, record in _records(path)}
 
@@ -157,16 +158,6 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise ValueError(f"{path}:{number}: no recorded search; remove the line") from error
             yield place, record
             place += len(line)
-
-
-def _drop_cut_line(path: Path) -> None:
-    """A kill may cut the last line; its search is asked for again."""
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        logger.warning("%s: the last line was cut by a kill and is dropped", path)
-        with path.open("r+b") as file:
-            file.truncate(whole)
 
 
 def _plain(info: SourceInfo) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pixsearch.datasets import READERS
 from pixsearch.datasets.exclusion import images_of
 from pixsearch.datasets.leaks import KeptOut, Leak, LeakReason
 from pixsearch.datasets.questions import QUESTION_READERS, QuestionReader
-from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.trajectories.sources import BrokenRecord, Questions, SourcedQuestion
 
 Blocked = dict[str, tuple[str, str]]
@@ -83,7 +82,11 @@ def blocked_questions(
         return blocked, counted
     kept_out = held_out.kept_out(by_content=options.held_out_by_content)
     for source in questions.counts:
-        asked = (each for name, each in _asked(questions) if name == source)
+        asked = (
+            record.question
+            for record in questions.of(source)
+            if isinstance(record, SourcedQuestion)
+        )
         for leak in kept_out.leaks_of(asked, skip_broken=True):
             blocks = _blocks(leak, options)
             counted[str(leak.reason), "blocked" if blocks else "counted"] += 1
@@ -116,11 +119,3 @@ def _dataset(name: str, source: QuestionSourceOptions) -> DatasetOptions:
 def _blocks(leak: Leak, options: BuildTrajectoriesOptions) -> bool:
     excluded = options.exclude_eval_images and leak.reason is LeakReason.image
     return leak.blocking or excluded
-
-
-def _asked(questions: Questions) -> Iterator[tuple[str, AnnotatedQuestion]]:
-    return (
-        (record.source, record.question)
-        for record in questions
-        if isinstance(record, SourcedQuestion)
-    )

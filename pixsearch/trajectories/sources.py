@@ -80,10 +80,14 @@ class Questions:
         return sum(self.counts.values())
 
     def __iter__(self) -> Iterator[SourcedQuestion | BrokenRecord]:
-        for source, count in self.counts.items():
-            seen: set[str] = set()
-            for index in range(count):
-                yield self._record(source, index, seen)
+        for source in self._opened:
+            yield from self.of(source)
+
+    def of(self, source: str) -> Iterator[SourcedQuestion | BrokenRecord]:
+        """The records of one source."""
+        seen: set[str] = set()
+        for index in range(self.counts[source]):
+            yield self._record(source, index, seen)
 
     def _record(self, source: str, index: int, seen: set[str]) -> SourcedQuestion | BrokenRecord:
         try:
