@@ -1,12 +1,12 @@
 """What a knowledge source is, be it in this process, behind a server or spread over several."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pixsearch.config import Backend, RetrievalOptions, to_dict
+from pixsearch.line_store import digest
 from pixsearch.queries import AnySearcher
 from pixsearch.retrieval.build import IMAGE, TEXT_INDEXES
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
@@ -105,4 +105,4 @@ def settings_of(options: RetrievalOptions) -> dict[str, Any]:
 
 def digest_of(info: SourceInfo) -> str:
     """sha256 of all that it says."""
-    return hashlib.sha256(json.dumps(info.to_json(), sort_keys=True).encode()).hexdigest()
+    return digest(info.to_json())

@@ -8,7 +8,6 @@ that another machine computes by one pixel otherwise is another search, not in t
 """
 
 import fcntl
-import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.config import RegionCrop
-from pixsearch.line_store import drop_cut_line
+from pixsearch.line_store import digest, drop_cut_line, write_json
 from pixsearch.queries import Passage, Query, SearchFailed, check_k
 from pixsearch.retrieval.cache import result_key
 from pixsearch.retrieval.info import KnowledgeSource, SourceInfo
@@ -77,9 +76,7 @@ class RecordingSearcher:
                     "new file"
                 )
             return
-        aside = path.with_name(f"{path.name}.partial")
-        aside.write_text(json.dumps(_plain(info), indent=2) + "\n", encoding="utf-8")
-        aside.replace(path)
+        write_json(path, _plain(info))
 
 
 class ReplaySearcher:
@@ -137,8 +134,7 @@ def search_key(query: Query, k: int, region_crop: RegionCrop) -> str:
     The crop counts for regions alone.
     """
     crop = region_crop if query.mask is not None else RegionCrop.masked_crop
-    key = asdict(result_key(query, k, crop, index=""))
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return digest(asdict(result_key(query, k, crop, index="")))
 
 
 def _record(key: str, query: Query, k: int, passages: Sequence[Passage]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,12 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-logger = logging.getLogger(__name__)
+from pixsearch.line_store import drop_cut_line
 
 MANIFEST = "images.jsonl"
 NOT_FETCHED = "not fetched"
 KEY_BYTES = 16  # of the address's hash, kept in memory
-LONGEST_LINE = 1 << 20  # bytes; an address is far shorter
 
 
 class Status(StrEnum):
@@ -91,7 +89,7 @@ class ImageManifest:
                 raise ValueError(
                     f"{path}: another process fetches images there; wait for it, or set output_dir"
                 ) from error
-            _drop_cut_line(path, file)
+            drop_cut_line(path)
             yield cls(path, file, retry_quarantined=retry_quarantined)
 
     @classmethod
@@ -145,18 +143,6 @@ def _records(path: Path) -> Iterator[ImageRecord]:
                     f"{path}:{number}: not a line of an image manifest; remove it, and the image "
                     "is looked at again"
                 ) from error
-
-
-def _drop_cut_line(path: Path, file: BinaryIO) -> None:
-    """End the file behind its last whole line."""
-    size = path.stat().st_size
-    with path.open("rb") as existing:
-        existing.seek(max(0, size - LONGEST_LINE))
-        tail = existing.read()
-    cut = len(tail) - (tail.rfind(b"\n") + 1)
-    if cut:
-        logger.warning("%s: the last line was cut by a kill; its image is looked at again", path)
-        file.truncate(size - cut)
 
 
 def _key(url: str) -> bytes:

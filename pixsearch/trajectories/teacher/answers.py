@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pixsearch.line_store import drop_cut_line
+
 
 @dataclass(frozen=True, kw_only=True)
 class PaidAnswer:
@@ -38,8 +40,9 @@ class AnswerCache:
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+        drop_cut_line(path)
         self._offsets: dict[str, int] = {}
-        for offset, record in _whole_lines(path):
+        for offset, record in _lines(path):
             self._offsets[record["key"]] = offset
 
     def __len__(self) -> int:
@@ -63,11 +66,11 @@ class AnswerCache:
             file.write(line)
 
     def __iter__(self) -> Iterator[PaidAnswer]:
-        return (PaidAnswer(**record) for _, record in _whole_lines(self.path))
+        return (PaidAnswer(**record) for _, record in _lines(self.path))
 
 
-def _whole_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each line and where it begins. A last one that a kill has cut is removed from the file.
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each line and where it begins.
 
     Raises:
         ValueError: another line is no answer; names file and line.
@@ -75,8 +78,6 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     offset = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
-                break
             try:
                 record = json.loads(line)
                 record["key"]
@@ -84,6 +85,3 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise ValueError(f"{path}:{number}: no answer ({error!r}); remove it") from error
             yield offset, record
             offset += len(line)
-    if offset < path.stat().st_size:
-        with path.open("r+b") as file:
-            file.truncate(offset)
