@@ -55,6 +55,7 @@ class Engine(AnyEngine):
         feature_cache: key of an image → its features, kept by the caller and shared among engines;
             by default only the most recent images are kept.
         choose: how the next ids are drawn from the logits.
+        keeps_mask_logits: trajectories hold the mask decoder's logits beside the masks.
 
     Raises:
         ValueError: the language model does not look at all that stands before.
@@ -70,6 +71,7 @@ class Engine(AnyEngine):
         *,
         feature_cache: MutableMapping[str, ImageFeatures] | None = None,
         choose: Choose = greedy,
+        keeps_mask_logits: bool = False,
     ) -> None:
         check_attention(model.backbone.model.language_model.config)
         self.stats = EngineStats()
@@ -77,10 +79,11 @@ class Engine(AnyEngine):
         self._policy = policy
         self._options = options
         self._choose = choose
+        self._keeps_mask_logits = keeps_mask_logits
         if feature_cache is None:
             feature_cache = RecentFeatures(2 * max(options.batch_size, IMAGES_PER_BATCH))
         self._images = RequestImages(model, feature_cache, self.stats)
-        self._masks = MaskDecoding(model, self.stats)
+        self._masks = MaskDecoding(model, self.stats, keeps_logits=keeps_mask_logits)
         self._spans = SpanTagging(model)
         self._searching = Searching(
             search=search,
@@ -220,7 +223,10 @@ class Engine(AnyEngine):
         """The trajectories of finished rows; the masks still missing are decoded together."""
         self._spans.read(rows)
         self._masks.decode(phrase for row in rows for phrase in row.grounded)
-        trajectories = [row.trajectory(self._model.renderer) for row in rows]
+        trajectories = [
+            row.trajectory(self._model.renderer, with_mask_logits=self._keeps_mask_logits)
+            for row in rows
+        ]
         for row in rows:
             row.forget()
         return trajectories

@@ -152,7 +152,7 @@ class Row:
         self.searches.append(record)
         self.state = grammar.inject_evidence(self.state, len(evidence_ids))
 
-    def trajectory(self, renderer: ChatRenderer) -> Trajectory:
+    def trajectory(self, renderer: ChatRenderer, *, with_mask_logits: bool = False) -> Trajectory:
         """The finished answer; all its masks are decoded."""
         return Trajectory(
             request_id=self.request.id,
@@ -165,6 +165,7 @@ class Row:
                     phrase=self._words_of(one, renderer),
                     mask=one.mask,
                     position=one.position,
+                    mask_logits=one.mask_logits if with_mask_logits else None,
                 )
                 for one in self.grounded
             ),
