@@ -4,7 +4,13 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from pixsearch.config.choices import AnswerSpan
+from pixsearch.config.checks import check_at_least
+from pixsearch.config.choices import (
+    AnswerSpan,
+    CocoStuffClasses,
+    MaskMode,
+    UncoveredPixels,
+)
 from pixsearch.config.generation import GenerationOptions, PolicyOptions
 from pixsearch.config.paths import PathOptions
 from pixsearch.config.retrieval import RetrievalOptions
@@ -18,6 +24,13 @@ class BenchmarkOptions:
     root: str = MISSING
     split: str = "validation"
     limit: int | None = None  # first n samples only
+    lisa_compat: bool = False  # RefCOCO: pixels of several of an object's polygons are no target
+    classes: CocoStuffClasses = CocoStuffClasses.all171  # COCO-Stuff
+    classes_per_question: int = 5  # semseg_miou: of all classes, which are asked for in turn
+    uncovered: UncoveredPixels = UncoveredPixels.likeliest  # semseg_miou
+
+    def __post_init__(self) -> None:
+        check_at_least(1, "benchmark", self, ("limit", "classes_per_question"))
 
 
 @dataclass
@@ -32,6 +45,8 @@ class EvaluateOptions:
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
     answer: AnswerSpan = AnswerSpan.after_last_search
     score: str = "after"  # after | only (no generation: results from the saved predictions)
+    mask_modes: list[MaskMode] = field(default_factory=lambda: list(MaskMode))  # mask benchmarks
+    keep_masks: bool = False  # mask benchmarks: save the masks too, not their counts alone
     seed: int | None = None  # of the control experiments; null: the benchmark's own
     paths: PathOptions = field(default_factory=PathOptions)
 

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
+INSTANCES = "instances.json"
 _REFS_FILES = ("refs(unc).p", "refs(umd).p", "refs(google).p")  # the first there is
 _COCO_IMAGES = Path("images", "mscoco", "images", "train2014")
 
@@ -124,8 +125,8 @@ def read_instances(
     Raises:
         ValueError: the file is missing or broken.
     """
-    instances = read_json(root / "instances.json")
-    require(instances, "images", "annotations", where=str(root / "instances.json"))
+    instances = read_json(root / INSTANCES)
+    require(instances, "images", "annotations", where=str(root / INSTANCES))
     images = _by_id(instances["images"], "image", root, broken)
     return images, _by_id(instances["annotations"], "annotation", root, broken)
 
@@ -142,10 +143,10 @@ def _by_id(
     found: dict[Any, Record] = {}
     for record in records:
         try:
-            require(record, "id", where=f"{root / 'instances.json'}: an {kind}")
+            require(record, "id", where=f"{root / INSTANCES}: an {kind}")
             if record["id"] in found:
                 raise ValueError(
-                    f"{root / 'instances.json'}: {kind} {record['id']} occurs twice; keep one"
+                    f"{root / INSTANCES}: {kind} {record['id']} occurs twice; keep one"
                 )
             found[record["id"]] = record
         except ValueError as error:
@@ -165,7 +166,7 @@ def check_ref(ref: Record, objects: list[Any], images: dict, annotations: dict, 
     require(ref, "ref_id", "image_id", "ann_id", "sentences", where=f"{root}: a reference")
     for sentence in ref["sentences"]:
         require(sentence, "sent", where=f"{root}: a sentence of reference {ref['ref_id']}")
-    where = root / "instances.json"
+    where = root / INSTANCES
     named = [("image", ref["image_id"], images)]
     named += [("annotation", each, annotations) for each in objects]
     for kind, key, known in named:
