@@ -8,6 +8,7 @@ from pixsearch.config.checks import check_at_least
 from pixsearch.config.choices import (
     AnswerSpan,
     CocoStuffClasses,
+    CragMMProtocol,
     MaskMode,
     UncoveredPixels,
 )
@@ -24,6 +25,10 @@ class BenchmarkOptions:
     root: str = MISSING
     split: str = "validation"
     limit: int | None = None  # first n samples only
+    protocol: CragMMProtocol = CragMMProtocol.paper  # of CRAG-MM's two official scorers
+    tokenizer: str = ""  # CRAG-MM: tokenizer.json of Llama-3.2-1B-Instruct, cuts answers; "": uncut
+    squash_egocentric: bool = True  # CRAG-MM: to 960 x 1280, as the official loader does
+    gold_boxes: str = ""  # CRAG-MM: JSON lines with CRAG-MM-Diagnostics' boxes; "": no recall
     lisa_compat: bool = False  # RefCOCO: pixels of several of an object's polygons are no target
     classes: CocoStuffClasses = CocoStuffClasses.all171  # COCO-Stuff
     classes_per_question: int = 5  # semseg_miou: of all classes, which are asked for in turn
@@ -47,6 +52,8 @@ class EvaluateOptions:
     score: str = "after"  # after | only (no generation: results from the saved predictions)
     mask_modes: list[MaskMode] = field(default_factory=lambda: list(MaskMode))  # mask benchmarks
     keep_masks: bool = False  # mask benchmarks: save the masks too, not their counts alone
+    retry_failed: bool = False  # answer samples that failed before once more
+    official_missing: bool = False  # leave samples without an answer out, as some scripts do
     seed: int | None = None  # of the control experiments; null: the benchmark's own
     paths: PathOptions = field(default_factory=PathOptions)
 

@@ -1,7 +1,6 @@
 """results.json of a benchmark of masks: a pure function of what is saved and the annotations."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,13 @@ from pixsearch.evaluation.mask_benchmark import ComparedSample, MaskBenchmark
 from pixsearch.evaluation.mask_records import MaskSample
 from pixsearch.evaluation.metrics.bootstrap import RESAMPLES
 from pixsearch.evaluation.parted_lines import manifest_of_parts, names_of_lines, read_parts
+from pixsearch.evaluation.protocol_card import FIGURE_HEADING, card, figure_row
+from pixsearch.evaluation.sample_scores import ScoredSample, write_scores
 from pixsearch.evaluation.score import RESULTS, finite
 from pixsearch.line_store import write_json
 
 MASKS = "masks"  # folder of MODE.jsonl and its parts
-SCORES = "scores"  # folder of MODE.jsonl
-_NOT_COUNTS = ("id", "image_id", "phrases", "answers", "masks")
+_NOT_COUNTS = ("id", "image_id", "failed", "phrases", "answers", "masks")
 
 _OF_MODES = {
     MaskMode.free_running: "the model writes the answer; its masks count in their order, one that "
@@ -55,30 +55,23 @@ def write_mask_results(output_dir: Path, benchmark: MaskBenchmark) -> dict[str, 
         }
     )
     for mode, (items, _) in found.items():
-        _write_lines(output_dir / SCORES / f"{mode.value}.jsonl", _sample_scores(benchmark, items))
+        write_scores(output_dir, mode.value, _sample_scores(benchmark, items))
     write_json(output_dir / RESULTS, results)
     return results
 
 
 def mask_card(results: Mapping[str, Any]) -> str:
-    """The figures of all modes, a line each, in percent."""
-    lines = []
-    for mode, found in results["modes"].items():
-        lines.append(
-            f"{mode}: n={found['n']}, {found['num_failed']} failed, "
-            f"{found['num_missing_predictions']} missing"
-        )
-        for name, figure in found["metrics"].items():
-            if figure["value"] is not None:
-                low, high = (_percent(bound) for bound in figure["interval"])
-                lines.append(
-                    f"  {name} {_percent(figure['value'])} [{low}, {high}] of {figure['n']}"
-                )
-    return "\n".join(lines)
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+    """Results as text for the terminal: all modes' figures, and the protocol."""
+    modes = results["modes"]
+    rows = [["mode", *FIGURE_HEADING]]
+    for name, mode in modes.items():
+        rows += [figure_row(name, metric, each) for metric, each in mode["metrics"].items()]
+    counts = [
+        f"{name}: {mode['n']} samples, {mode['num_missing_predictions']} without a prediction, "
+        f"{mode['num_failed']} failed"
+        for name, mode in modes.items()
+    ]
+    return card(results, rows, counts)
 
 
 def _one_run(paths: Sequence[Path], benchmark: MaskBenchmark) -> dict[str, Any]:
@@ -117,7 +110,7 @@ def _compared(path: Path, benchmark: MaskBenchmark) -> tuple[list[ComparedSample
 def _item(
     sample: MaskSample, line: Mapping[str, Any] | None, benchmark: MaskBenchmark
 ) -> ComparedSample:
-    if line is not None and "failed" not in line:
+    if line is not None and line["failed"] is None:
         counts = {name: value for name, value in line.items() if name not in _NOT_COUNTS}
         return ComparedSample(sample=sample, comparison=counts, is_answered=True)
     try:
@@ -133,7 +126,7 @@ def _of_mode(
     return {
         "n": len(items),
         "num_missing_predictions": sum(item.sample.id not in lines for item in items),
-        "num_failed": sum("failed" in line for line in lines.values()),
+        "num_failed": sum(line["failed"] is not None for line in lines.values()),
         "metrics": _figures(benchmark, items),
         "totals": benchmark.measure.totals(items),
         "slices": _slices(benchmark, items),
@@ -156,23 +149,13 @@ def _slices(benchmark: MaskBenchmark, items: Sequence[ComparedSample]) -> dict[s
     }
 
 
-def _sample_scores(
-    benchmark: MaskBenchmark, items: Sequence[ComparedSample]
-) -> Iterable[dict[str, Any]]:
-    return (
-        {
-            "id": item.sample.id,
-            "cluster": item.sample.image_id,
-            "slices": dict(item.sample.slices),
-            "scores": benchmark.measure.of_sample(item),
-        }
+def _sample_scores(benchmark: MaskBenchmark, items: Sequence[ComparedSample]) -> list[ScoredSample]:
+    return [
+        ScoredSample(
+            id=item.sample.id,
+            cluster=item.sample.image_id,
+            slices=dict(item.sample.slices),
+            scores=benchmark.measure.of_sample(item),
+        )
         for item in items
-    )
-
-
-def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-    """Write them anew; the file is never seen half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".partial")
-    aside.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    aside.replace(path)
+    ]

@@ -139,7 +139,7 @@ def _open_stores(
         }
         if options.retry_failed:
             for store in stores.values():
-                store.drop(lambda line: "failed" in line)
+                store.drop(lambda line: line["failed"] is not None)
     return stores
 
 
@@ -211,6 +211,7 @@ class _Answering:
         line = {
             "id": sample.id,
             "image_id": sample.image_id,
+            "failed": None,
             "phrases": [phrase for answer in answers for phrase in answer.phrases],
             **measure.compare(sample, answers),
         }

@@ -9,6 +9,7 @@ from typing import Any
 from pixsearch.config import EvaluateOptions
 from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.evaluation.metrics.truthfulness import says_unknown
+from pixsearch.evaluation.prediction import Prediction
 from pixsearch.evaluation.verdicts import JudgedAnswer, JudgeVerdict
 
 Metric = Callable[[AnnotatedQuestion, str], float | None]
@@ -31,6 +32,9 @@ CountVerdicts = Callable[[Sequence[AnnotatedQuestion], Verdicts], Verdicts]
 VerdictTotal = Callable[[Sequence[AnnotatedQuestion], Verdicts], Mapping[str, Any]]
 """Questions and the verdicts on their answers, before `CountVerdicts` → figures over all of them,
 an interval [low, high] among them as `NAME_interval`."""
+
+SearchTotal = Callable[[Sequence[AnnotatedQuestion], Mapping[str, Prediction]], Mapping[str, Any]]
+"""Questions and predictions by id → figures of their searches, e.g. how many found the gold."""
 
 WriteOfficial = Callable[
     [Path, Sequence[AnnotatedQuestion], Mapping[str, str], Mapping[str, JudgedAnswer]], None
@@ -57,11 +61,13 @@ class JudgeRules:
     """What a judged benchmark does around the judge.
 
     Attributes:
+        name: of the test for "I don't know"; verdicts of another one are refused.
         says_unknown: whether an answer abstains, for which no judge is asked.
         count: from the verdicts on answers to those that are counted.
         totals: name → figures over all verdicts, and over those of each group.
     """
 
+    name: str = "paper"
     says_unknown: Callable[[str], bool] = says_unknown
     count: CountVerdicts = as_counted
     totals: Mapping[str, VerdictTotal] = field(default_factory=dict)
@@ -84,6 +90,9 @@ class QuestionBenchmark:
         is_judged: scores are shares of verdicts (`pixsearch.evaluation.verdicts`).
         rules: of a judged benchmark.
         cut: what becomes of an answer before it is saved, scored or said again in a later turn.
+        preparation: what else decides the answers, in a word or two: how they are cut, how images
+            are resized; a changed one never reuses an old answer.
+        search_totals: name → figures of the searches.
         groups: name → which questions belong to it; scored like the whole.
         check: refuses, by a ValueError, options under which the scores would mean something else.
         write_official: None where the official scorer reads no file of its own.
@@ -102,6 +111,8 @@ class QuestionBenchmark:
     is_judged: bool = False
     rules: JudgeRules = field(default_factory=JudgeRules)
     cut: Callable[[str], str] = as_it_is
+    preparation: str = ""
+    search_totals: Mapping[str, SearchTotal] = field(default_factory=dict)
     groups: Mapping[str, Callable[[AnnotatedQuestion], bool]] = field(default_factory=dict)
     check: Callable[[EvaluateOptions], None] = no_objection
     write_official: WriteOfficial | None = None
@@ -145,4 +156,5 @@ class QuestionBenchmark:
             "fingerprint": self.fingerprint,
             "num_samples": len(self.questions),
             "prompt": self.prompt_version,
+            "preparation": self.preparation,
         }

@@ -64,7 +64,11 @@ def verdicts_path(output_dir: Path, policy: str, *, second: bool = False) -> Pat
 
 
 def verdicts_manifest(
-    predictions: Mapping[str, Any], judge: Mapping[str, Any], *, answer_span: str
+    predictions: Mapping[str, Any],
+    judge: Mapping[str, Any],
+    *,
+    answer_span: str,
+    unknown_test: str,
 ) -> dict[str, Any]:
     """The manifest of a file of verdicts.
 
@@ -72,17 +76,24 @@ def verdicts_manifest(
         predictions: the manifest of the predictions that are judged.
         judge: all that decides a verdict: backend, model, version of its prompt.
         answer_span: which text is judged.
+        unknown_test: `JudgeRules.name` of the benchmark.
     """
     return {
         "run": predictions["run"],
         "policy": predictions["policy"],
         "answer_span": answer_span,
+        "unknown_test": unknown_test,
         "judge": dict(judge),
     }
 
 
 def read_verdicts(
-    path: Path, predictions: Mapping[str, Any], answers: Mapping[str, str], *, answer_span: str
+    path: Path,
+    predictions: Mapping[str, Any],
+    answers: Mapping[str, str],
+    *,
+    answer_span: str,
+    unknown_test: str,
 ) -> dict[str, JudgedAnswer]:
     """The verdicts on a policy's answers by sample id; those on texts that have changed are left
     out, so they are to be given again.
@@ -90,6 +101,7 @@ def read_verdicts(
     Args:
         predictions: the manifest of the predictions.
         answers: the text of each answer that is scored, by sample id.
+        answer_span, unknown_test: as in `verdicts_manifest`.
 
     Raises:
         ValueError: a line is broken, or the verdicts are on other predictions.
@@ -97,11 +109,16 @@ def read_verdicts(
     if not path.exists():
         return {}
     manifest = read_manifest(path)
-    expected = verdicts_manifest(predictions, manifest.get("judge", {}), answer_span=answer_span)
+    expected = verdicts_manifest(
+        predictions,
+        manifest.get("judge", {}),
+        answer_span=answer_span,
+        unknown_test=unknown_test,
+    )
     if manifest != expected:
         raise ValueError(
-            f"{path}: verdicts on answers of another run, policy or span than those that are "
-            "scored; move the file away and run scripts/judge.py"
+            f"{path}: verdicts on answers of another run, policy, span or protocol than those that "
+            "are scored; move the file away and run scripts/judge.py"
         )
     found = {}
     for number, line in enumerate(read_lines(path, id_field="id"), start=1):
