@@ -7,13 +7,12 @@ their masks. `refseg_present`, LISA's and PLUM's: a class is asked for only wher
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from pixsearch.config import BenchmarkOptions, UncoveredPixels
 from pixsearch.datasets.class_maps import Classes, LabelledImage
-from pixsearch.datasets.files import fingerprint, image_key, load_image
+from pixsearch.datasets.files import fingerprint, load_image
 from pixsearch.datasets.label_maps import read_label_map
 from pixsearch.evaluation.label_map_measure import LabelMapMeasure
 from pixsearch.evaluation.mask_benchmark import MaskBenchmark, refuse_lisa_compat
@@ -89,7 +88,9 @@ def semseg_benchmark(options: BenchmarkOptions, found: LabelledSet) -> MaskBench
         version=VERSION,
         split=options.split,
         fingerprint=found.fingerprint,
-        samples=tuple(_semseg_sample(image, found, size) for image in found.images),
+        samples=tuple(
+            _semseg_sample(image, found, size) for image in found.images[: options.limit]
+        ),
         measure=LabelMapMeasure(class_names=found.names, uncovered=options.uncovered),
         protocol={
             "name": "semseg_miou",
@@ -122,7 +123,7 @@ def present_benchmark(options: BenchmarkOptions, found: LabelledSet) -> MaskBenc
         fingerprint=found.fingerprint,
         samples=tuple(
             sample for image in found.images for sample in _present_samples(image, found)
-        ),
+        )[: options.limit],
         measure=PhraseMeasure(score=present_figures, mean="refseg_present_giou"),
         protocol={
             "name": "refseg_present",
@@ -147,7 +148,7 @@ def _semseg_sample(image: LabelledImage, found: LabelledSet, size: int) -> MaskS
     )
     return MaskSample(
         id=image.id,
-        image_id=image_key(image.image),
+        image_id=image.id,
         load_image=_loader(image),
         questions=questions,
         load_target=partial(found.labels, image),
@@ -160,7 +161,7 @@ def _present_samples(image: LabelledImage, found: LabelledSet) -> Iterator[MaskS
         id = f"{image.id}/{label}"
         yield MaskSample(
             id=id,
-            image_id=image_key(image.image),
+            image_id=image.id,
             load_image=_loader(image),
             questions=(MaskQuestion.of_phrases(id, [name]),),
             load_target=partial(_present_target, image, found, found.names.index(name)),
@@ -174,4 +175,4 @@ def _present_target(image: LabelledImage, found: LabelledSet, place: int) -> Phr
 
 
 def _loader(image: LabelledImage) -> partial:
-    return partial(load_image, Path(image.image), example=image.id, size=image.size)
+    return partial(load_image, image.image, example=image.id, size=image.size)

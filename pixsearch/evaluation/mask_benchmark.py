@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pixsearch.config import BenchmarkOptions
 from pixsearch.datasets.templates import ANSWERS, QUESTIONS, SENTENCE_ANSWERS, SENTENCE_QUESTIONS
@@ -56,6 +56,7 @@ class ComparedSample:
     is_answered: bool
 
 
+@runtime_checkable
 class Measure(Protocol):
     """How the masks of a sample are compared with its target, and what is scored.
 

@@ -95,7 +95,7 @@ class MaskSample:
     """An image with what is asked about it; image and target are decoded when called for.
 
     Attributes:
-        image_id: of the image, which a bootstrap draws as a whole.
+        image_id: of the image, unique within a benchmark; a bootstrap draws it as a whole.
         questions: asked one by one, each as if it were the only one.
         load_target: a `PhraseTarget`, or `ClassLabels` where label maps are compared.
         has_target: something in the image is meant.

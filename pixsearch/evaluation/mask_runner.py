@@ -6,7 +6,7 @@
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from pixsearch.evaluation.mask_results import MASKS, mask_card, write_mask_resul
 from pixsearch.evaluation.parted_lines import PartedLines
 from pixsearch.evaluation.processes import Place, preparing, take_device
 from pixsearch.evaluation.segmentation import in_chunks
+from pixsearch.evaluation.workbench import Workbench
 from pixsearch.generation.baseline import is_plain
 from pixsearch.generation.events import Failure
 from pixsearch.generation.features import RecentFeatures
@@ -40,12 +41,12 @@ def run_masks(
     options: EvaluateOptions,
     benchmark: MaskBenchmark,
     place: Place,
-    load: Callable[[EvaluateOptions], tuple[PixSearch, dict[str, ImageFeatures]]] | None = None,
+    workbench: Workbench | None = None,
 ) -> dict[str, Any] | None:
     """Answer this process's share in each mode, and score everything if all is there.
 
     Args:
-        load: gives the model and its encoded images; by default the checkpoint is loaded.
+        workbench: a loaded model; by default the checkpoint is loaded, and no searcher.
 
     Returns:
         The results; None where other processes are still at work.
@@ -57,7 +58,7 @@ def run_masks(
     output_dir = Path(options.output_dir)
     stores: list[PartedLines] = []
     if options.score == "after":
-        stores = _generate(options, benchmark, place, load or load_model)
+        stores = _generate(options, benchmark, place, workbench)
     with preparing(output_dir):
         for store in stores:
             num_left = len(benchmark.by_id.keys() - {line["id"] for line in store.lines()})
@@ -69,19 +70,11 @@ def run_masks(
     return results
 
 
-def load_model(options: EvaluateOptions) -> tuple[PixSearch, dict[str, ImageFeatures]]:
-    """The checkpoint on this process's device, and room for the images of a chunk."""
-    take_device()
-    model = open_model(options.checkpoint)
-    assert isinstance(model, PixSearch)
-    return model, RecentFeatures(2 * BATCHES_PER_CHUNK * options.generation.batch_size)
-
-
 def _generate(
     options: EvaluateOptions,
     benchmark: MaskBenchmark,
     place: Place,
-    load: Callable[[EvaluateOptions], tuple[PixSearch, dict[str, ImageFeatures]]],
+    workbench: Workbench | None,
 ) -> list[PartedLines]:
     """Save what is not saved yet of this process's share, both modes image by image."""
     stores = _open_stores(options, benchmark, place)
@@ -89,7 +82,7 @@ def _generate(
     done = {mode: store.done for mode, store in stores.items()}
     todo = [one for one in share if any(one.id not in ids for ids in done.values())]
     if todo:
-        model, features = load(options)
+        model, features = _model_of(options, workbench)
         masks = MaskModel(
             model=model,
             options=options.generation,
@@ -108,6 +101,19 @@ def _generate(
                         store.append(line)
                 progress.update(len(chunk))
     return [*stores.values()]
+
+
+def _model_of(
+    options: EvaluateOptions, workbench: Workbench | None
+) -> tuple[PixSearch, dict[str, ImageFeatures]]:
+    """The model on this process's device, with room for the encoded images of a chunk."""
+    if workbench is not None:
+        assert isinstance(workbench.model, PixSearch)
+        return workbench.model, workbench.features
+    take_device()
+    model = open_model(options.checkpoint)
+    assert isinstance(model, PixSearch)
+    return model, RecentFeatures(2 * BATCHES_PER_CHUNK * options.generation.batch_size)
 
 
 def _open_stores(

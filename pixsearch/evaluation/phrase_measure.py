@@ -1,6 +1,6 @@
 """Masks of phrases: one target for each, compared in order."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,20 +178,21 @@ def mean_iou(phrases: Sequence[ComparedPhrase]) -> MaskFigure:
 
 def cumulative_iou(phrases: Sequence[ComparedPhrase]) -> MaskFigure:
     """cIoU; a target that cannot be read has no union and is left out, but counted."""
-    known = [phrase for phrase in phrases if phrase.overlap is not None]
-    sums = [(each.overlap.intersection, each.overlap.union) for each in known if each.overlap]
+    known = [(each.cluster, each.overlap) for each in phrases if each.overlap is not None]
+    shared = [float(overlap.intersection) for _, overlap in known]
+    unions = [float(overlap.union) for _, overlap in known]
     interval = None
-    if any(union for _, union in sums):
-        shared, unions = zip(*sums, strict=True)
-        interval = ratio_interval(shared, unions, [phrase.cluster for phrase in known])
+    if any(unions):
+        interval = ratio_interval(shared, unions, [cluster for cluster, _ in known])
     return MaskFigure(interval=interval, n=len(known), num_left_out=len(phrases) - len(known))
 
 
-def _share(phrases: Sequence[ComparedPhrase], values: Sequence[float]) -> MaskFigure:
+def _share(phrases: Sequence[ComparedPhrase], values: Sequence[float | bool]) -> MaskFigure:
     if not phrases:
         return MaskFigure(interval=None, n=0)
     clusters = [phrase.cluster for phrase in phrases]
-    return MaskFigure(interval=mean_interval(values, clusters), n=len(phrases))
+    numbers = [float(value) for value in values]
+    return MaskFigure(interval=mean_interval(numbers, clusters), n=len(phrases))
 
 
 def _mean_over_images(phrases: Sequence[ComparedPhrase]) -> MaskFigure:
@@ -207,15 +208,15 @@ def _mean_over_images(phrases: Sequence[ComparedPhrase]) -> MaskFigure:
 
 def _class_mean(phrases: Sequence[ComparedPhrase]) -> MaskFigure:
     """Of the cIoU within each class that there is."""
-    known = [phrase for phrase in phrases if phrase.overlap is not None]
-    images = _places(phrase.cluster for phrase in known)
-    classes = _places(phrase.class_name for phrase in known)
-    sums = np.zeros((len(images), 2, len(classes)))
-    for phrase in known:
-        assert phrase.overlap is not None
-        place = images[phrase.cluster], slice(None), classes[phrase.class_name]
-        sums[place] += (phrase.overlap.intersection, phrase.overlap.union)
-    interval = class_mean_interval(sums[:, 0], sums[:, 1]) if known else None
+    known = [(each, each.overlap) for each in phrases if each.overlap is not None]
+    images = _places(each.cluster for each, _ in known)
+    classes = _places(each.class_name for each, _ in known)
+    shared, unions = np.zeros((2, len(images), len(classes)))
+    for each, overlap in known:
+        place = images[each.cluster], classes[each.class_name]
+        shared[place] += overlap.intersection
+        unions[place] += overlap.union
+    interval = class_mean_interval(shared, unions) if known else None
     return MaskFigure(interval=interval, n=len(classes), num_left_out=len(phrases) - len(known))
 
 
@@ -244,7 +245,7 @@ def class_mean_interval(
     return interval_of_sums(np.concatenate([shared, unions], axis=1), mean_over_classes)
 
 
-def _places(names: Any) -> Mapping[str, int]:
+def _places(names: Iterable[str]) -> dict[str, int]:
     return {name: place for place, name in enumerate(dict.fromkeys(names))}
 
 

@@ -3,8 +3,9 @@
 - OUTPUT/predictions/POLICY.jsonl: answers, gone on with after a kill;
 - OUTPUT/results.json: scores, a pure function of the saved answers and the gold.
 
-A benchmark of annotated questions is run by `question_runner`, one of masks by `mask_runner`; the miniature's, which has scenes
-to segment (OUTPUT/segmentation/scenes.jsonl) and gold trajectories, here.
+A benchmark of annotated questions is run by `question_runner`, one of masks by `mask_runner`; the
+miniature's, which has scenes to segment (OUTPUT/segmentation/scenes.jsonl) and gold trajectories,
+here.
 """
 
 import logging
@@ -67,7 +68,7 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
 
     with one_run(Path(options.output_dir), place):
         if isinstance(benchmark, MaskBenchmark):
-            return run_masks(options, benchmark, place)
+            return run_masks(options, benchmark, place, workbench)
         if isinstance(benchmark, QuestionBenchmark):
             return run_questions(options, benchmark, open_workbench, place)
         return _run_miniature(options, benchmark, open_workbench, place)

@@ -26,8 +26,8 @@ from pixsearch.datasets.crag_mm_writer import CragMMSession, write_crag_mm
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation import Workbench, evaluate, open_benchmark, runner
 from pixsearch.evaluation.checkpoints import model_digest
-from pixsearch.evaluation.report import write_report
 from pixsearch.evaluation.mask_answers import MaskModel
+from pixsearch.evaluation.report import write_report
 from pixsearch.evaluation.segmentation import asked_of_scene
 from pixsearch.evaluation.tables import policy_table
 from pixsearch.generation.infer import infer

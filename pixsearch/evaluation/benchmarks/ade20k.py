@@ -28,4 +28,4 @@ def load_present(options: BenchmarkOptions) -> MaskBenchmark:
 
 def _read(options: BenchmarkOptions) -> LabelledSet:
     images = ade20k.labelled(Path(options.root), options.split)
-    return LabelledSet(images=images[: options.limit], classes=ade20k.CLASSES)
+    return LabelledSet(images=images, classes=ade20k.CLASSES)

@@ -34,4 +34,4 @@ def load_present(options: BenchmarkOptions) -> MaskBenchmark:
 def _read(options: BenchmarkOptions) -> LabelledSet:
     classes = _CLASSES[options.classes]
     images = coco_stuff.labelled(Path(options.root), options.split, classes=classes)
-    return LabelledSet(images=images[: options.limit], classes=classes)
+    return LabelledSet(images=images, classes=classes)

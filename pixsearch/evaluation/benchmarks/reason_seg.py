@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pixsearch.chat import Grounded
 from pixsearch.config import BenchmarkOptions
-from pixsearch.datasets.files import fingerprint, image_key, load_image
+from pixsearch.datasets.files import fingerprint, load_image
 from pixsearch.datasets.reason_seg import ReasonSegQuery, first_queries, question_and_answer
 from pixsearch.evaluation.mask_benchmark import MaskBenchmark, refuse_lisa_compat
 from pixsearch.evaluation.mask_records import MaskQuestion, MaskSample, PhraseTarget
@@ -51,7 +51,7 @@ def _sample(query: ReasonSegQuery) -> MaskSample:
     image = query.shapes.image
     return MaskSample(
         id=query.id,
-        image_id=image_key(image),
+        image_id=image.name,
         load_image=partial(load_image, image, example=query.id),
         questions=(MaskQuestion(id=query.id, text=text, phrases=phrases, answer=answer),),
         load_target=partial(_target, query),

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from pixsearch.config import BenchmarkOptions
-from pixsearch.datasets.files import fingerprint, image_key, load_image
+from pixsearch.datasets.files import fingerprint, load_image
 from pixsearch.datasets.masks import times_covered
 from pixsearch.datasets.refcoco import INSTANCES, refs_file
 from pixsearch.datasets.referring import ReferringExpression, read_refcoco
@@ -51,7 +51,7 @@ def referring_sample(expression: ReferringExpression, *, lisa_compat: bool = Fal
     """The sample of one expression."""
     return MaskSample(
         id=expression.id,
-        image_id=image_key(expression.image),
+        image_id=expression.image.name,
         load_image=partial(
             load_image, expression.image, example=expression.id, size=expression.size
         ),
