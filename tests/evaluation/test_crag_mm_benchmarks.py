@@ -70,7 +70,7 @@ def test_single_turn_is_judged_scored_and_written_for_the_official_scorer(opened
     said = [record.message for record in caplog.records if "judge.py" in record.message]
     assert len(said) == 1
     assert "4 of 4 answers have no verdict; run scripts/judge.py" in said[0]
-    with pytest.raises(ValueError, match="no answers have been judged; run scripts/judge.py"):
+    with pytest.raises(ValueError, match="no answers have been judged; run"):
         evaluate(only)
     assert not (folder / "results.json").exists()
 
@@ -197,7 +197,7 @@ def test_task_one_bars_words_and_splits_keep_to_their_indexes(tmp_path):
     image_only.check(replace(options, policy=no_text))
     retrieval = RetrievalOptions(source=RetrievalSource.crag_mm)
     retrieval.crag_mm.image_index = "crag-mm-2025/image-search-index-public-test"
-    with pytest.raises(ValueError, match="belongs to another split than benchmark.split=valid"):
+    with pytest.raises(ValueError, match="belongs to another split than"):
         benchmark_at(root).check(replace(options, retrieval=retrieval))
 
 
