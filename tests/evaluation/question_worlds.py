@@ -101,7 +101,7 @@ def tiny_options(root: Path) -> EvaluateOptions:
 
 
 def of(options: EvaluateOptions, root: Path, name: str, **changes: object) -> EvaluateOptions:
-    """The options for a benchmark at `root`, its images as they are, with an output folder there."""
+    """The options for a benchmark at `root`, its images as they are; its output is there too."""
     benchmark = replace(options.benchmark, name=name, root=str(root), squash_egocentric=False)
     return replace(options, benchmark=benchmark, output_dir=str(root / "output"), **changes)
 
