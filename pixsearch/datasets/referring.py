@@ -6,6 +6,7 @@ stands by itself, repeated ones and those of several objects too.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,18 @@ def read_grefcoco(root: Path, split: str) -> list[ReferringExpression]:
     refs = read_json(path)
     if not isinstance(refs, list):
         raise ValueError(f"{path}: no list of references; fetch it again")
-    return _expressions(root, refs_of_split(refs, split, path), _objects)
+    return _expressions(root, refs_of_split(refs, split, path), partial(_objects, path))
 
 
 def _one_object(ref: Record) -> list[Any]:
     return [ref.get("ann_id")]
 
 
-def _objects(ref: Record) -> list[Any]:
+def _objects(path: Path, ref: Record) -> list[Any]:
     named = ref.get("ann_id")
     if not isinstance(named, list) or not named:
         raise ValueError(
-            f"reference {ref.get('ref_id')}: its ann_id is {named!r}, not a list of ids ([-1] if "
+            f"{path}: reference {ref.get('ref_id')}: its ann_id is {named!r}, not a list of ids ([-1] if "
             "nothing is meant); fetch the file again"
         )
     return [each for each in named if each != _NOTHING]

@@ -55,6 +55,11 @@ def run_masks(
         ValueError: the checkpoint has no masks, no mode is asked for, or what is saved does not
             fit.
     """
+    if options.official_missing:
+        raise ValueError(
+            f"official_missing=true: {benchmark.name} has no script that leaves out what is "
+            "missing; leave it false"
+        )
     output_dir = Path(options.output_dir)
     stores: list[PartedLines] = []
     if options.score == "after":
