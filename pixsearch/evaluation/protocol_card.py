@@ -21,6 +21,11 @@ def protocol_card(results: Mapping[str, Any], *, only: str | None = None) -> str
     for name, policy in policies.items():
         rows += [figure_row(name, metric, each) for metric, each in policy["metrics"].items()]
     counts = [_counts(name, policy) for name, policy in policies.items()]
+    counts += [
+        f"{name}: {missing} answers are missing and count as wrong"
+        for name, policy in results["policies"].items()
+        if name not in policies and (missing := policy["num_missing_predictions"])
+    ]
     return card(results, rows, counts)
 
 
