@@ -55,7 +55,13 @@ from pixsearch.config.evaluation import (
     PoolOptions,
     ReportOptions,
 )
-from pixsearch.config.generation import OF_ONE_POLICY, GenerationOptions, PolicyOptions
+from pixsearch.config.generation import (
+    OF_ONE_POLICY,
+    BenchGenerationOptions,
+    BenchSide,
+    GenerationOptions,
+    PolicyOptions,
+)
 from pixsearch.config.grounding_dino import GroundingDinoOptions
 from pixsearch.config.knowledge import (
     BenchIndexOptions,
@@ -118,9 +124,11 @@ __all__ = [
     "Attention",
     "Backend",
     "BenchDataOptions",
+    "BenchGenerationOptions",
     "BenchIndexOptions",
     "BenchRetrievalOptions",
     "BenchServerOptions",
+    "BenchSide",
     "BenchTrainingOptions",
     "BenchmarkOptions",
     "BuildIndexOptions",
