@@ -181,7 +181,9 @@ def _answers(
 ) -> Iterator[dict[str, Any]]:
     by_id = {sample.id: sample for sample in samples}
     start = time.monotonic()
-    for trajectory in engine.stream([_request(sample, controls[sample.id]) for sample in samples]):
+    requests = [_request(sample, controls[sample.id]) for sample in samples]
+    for finished in engine.finished(requests):
+        trajectory = finished.result()
         control = controls[trajectory.request_id]
         prediction = make_prediction(
             by_id[trajectory.request_id],
