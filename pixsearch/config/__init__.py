@@ -92,7 +92,14 @@ from pixsearch.config.retrieval import (
     RerankerOptions,
     RetrievalOptions,
 )
-from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
+from pixsearch.config.serving import (
+    BenchServerOptions,
+    ChatServerOptions,
+    HttpOptions,
+    ServeOptions,
+    ServeRetrieverOptions,
+    ServerOptions,
+)
 from pixsearch.config.training import (
     BenchDataOptions,
     BenchTrainingOptions,
@@ -137,6 +144,7 @@ __all__ = [
     "BuildStage",
     "BuildTrajectoriesOptions",
     "BuildWorldOptions",
+    "ChatServerOptions",
     "ChatStyle",
     "ChunkOptions",
     "ClientOptions",
@@ -162,6 +170,7 @@ __all__ = [
     "Grounder",
     "GrounderOptions",
     "GroundingDinoOptions",
+    "HttpOptions",
     "ImageFit",
     "ImageSourceOptions",
     "ImageStorage",
@@ -205,6 +214,7 @@ __all__ = [
     "RunOptions",
     "ScaleOptions",
     "SegState",
+    "ServeOptions",
     "ServeRetrieverOptions",
     "ServerOptions",
     "StageOptions",

@@ -1,4 +1,4 @@
-"""Why a request gets no passages, and with which status it is told so."""
+"""Why a request is refused, and with which status it is told so."""
 
 import logging
 from math import ceil

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pixsearch.retrieval.server.refusals import TooLarge
+from pixsearch.web.refusals import TooLarge
 
 FORMATS = ("PNG", "JPEG", "WEBP")  # the fewer decoders outsiders reach, the better
 MEGA = 1e6

@@ -1,0 +1,1 @@
+"""What all servers here share: sockets, bodies, images that strangers send, and refusals."""
