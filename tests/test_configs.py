@@ -40,6 +40,7 @@ from pixsearch.config import (
     PretrainOptions,
     ReportOptions,
     ScaleOptions,
+    ServeOptions,
     ServeRetrieverOptions,
     TextSearch,
     TrainOptions,
@@ -81,6 +82,7 @@ OPTIONS = {
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
     "convert_checkpoint": ConvertOptions,
+    "serve": ServeOptions,
     "serve_retriever": ServeRetrieverOptions,
     "bench_server": BenchServerOptions,
 }
