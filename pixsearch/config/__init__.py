@@ -4,6 +4,7 @@
 unknown name or a wrong type fails before any model is loaded.
 """
 
+from pixsearch.config.bench_generation import BenchGenerationOptions, BenchSide
 from pixsearch.config.choices import (
     AnswerFormat,
     AnswerSpan,
@@ -57,8 +58,6 @@ from pixsearch.config.evaluation import (
 )
 from pixsearch.config.generation import (
     OF_ONE_POLICY,
-    BenchGenerationOptions,
-    BenchSide,
     GenerationOptions,
     PolicyOptions,
 )
