@@ -38,6 +38,7 @@ class Request:
         image_id: two requests with the same one show the same pixels, which are encoded once;
             without one the pixels themselves are compared.
         history: earlier turns; an answer among them holds its `answer_text` alone.
+        max_new_tokens: fewer sampled tokens than `generation.max_new_tokens`, for this one alone.
         region_override: control experiments alone; replaces the mask of each region query.
     """
 
@@ -46,6 +47,7 @@ class Request:
     image: Image.Image | None = None
     image_id: str | None = None
     history: tuple[Message, ...] = ()
+    max_new_tokens: int | None = None
     region_override: RegionOverride | None = None
 
     @property

@@ -71,16 +71,11 @@ class ChatRequest(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Asked:
-    """What a body asks.
-
-    Attributes:
-        max_tokens: sampled tokens after which the answer is cut; None: the engine's own limit.
-    """
+    """What a body asks."""
 
     request: Request
     stream: bool
     include_usage: bool
-    max_tokens: int | None
 
 
 def read_chat(body: bytes, options: ChatServerOptions, *, request_id: str) -> Asked:
@@ -102,10 +97,10 @@ def read_chat(body: bytes, options: ChatServerOptions, *, request_id: str) -> As
             question=words[-1],
             image=_only_image(chat.messages, options),
             history=tuple(_history(turns[:-1], words)),
+            max_new_tokens=chat.max_completion_tokens or chat.max_tokens,
         ),
         stream=chat.stream,
         include_usage=chat.stream_options is not None and chat.stream_options.include_usage,
-        max_tokens=chat.max_completion_tokens or chat.max_tokens,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pixsearch.datasets.masks import encode_rle
 from pixsearch.generation.events import (
     Event,
     EvidenceEvent,
@@ -19,7 +20,6 @@ from pixsearch.generation.records import (
     Trajectory,
 )
 from pixsearch.rendering import TokenKind
-from pixsearch.retrieval.rle import encode_mask
 
 Json = dict[str, Any]
 STOP, LENGTH = "stop", "length"
@@ -141,4 +141,4 @@ def last_pieces(
 
 def _rle(mask: Mask | None) -> Json | None:
     """COCO's compressed run lengths."""
-    return None if mask is None else encode_mask(mask)
+    return None if mask is None else dict(encode_rle(mask))

@@ -1,4 +1,4 @@
-"""Rows that are processed in a line, piece by piece, have the states that they have from scratch."""
+"""Rows processed in a line, piece by piece, have the states that they have from scratch."""
 
 import pytest
 import torch
