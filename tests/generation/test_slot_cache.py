@@ -1,4 +1,4 @@
-"""Rows that are processed in a line, piece by piece, have the states that they have from scratch."""
+"""Rows that go through a model in one line, piece by piece, have their states from scratch."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def test_rows_in_pieces_equal_rows_from_scratch(
 ) -> None:
     """Single tokens and pieces in one line; in the middle of it the memory changes its shape."""
     rows = {slot: torch.randn(length, 32) for slot, length in enumerate((20, 13, 17))}
-    cache = SlotCache(num_slots=4, width=12)
+    cache = SlotCache(num_slots=4, width=14)
     done = dict.fromkeys(rows, 0)
     states = {slot: [] for slot in rows}
     for index, cut in enumerate(CUTS):
