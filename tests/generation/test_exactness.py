@@ -183,6 +183,20 @@ def test_tokens_of_many_hang_on_the_request_alone(name: str) -> None:
     compare(name, WHOLE)
 
 
+def test_a_gpus_way_of_attending_gives_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All single tokens in one padded call, here on a CPU."""
+    model = make_model("qwen2_5_vl")  # its heads share keys
+    requests = random_requests(8)
+    reference = choice(model)
+    _, expected = answer(model, requests, reference, batch_size=3)
+    monkeypatch.setattr("pixsearch.generation.engine.likes_one_call", lambda _: True)
+    choose = choice(model, reference)
+    _, found = answer(model, requests, choose, batch_size=5, longest_wait=0.01)
+    for request_id, trajectory in expected.items():
+        assert found[request_id].rendered.input_ids == trajectory.rendered.input_ids
+    assert choose.flips <= 1
+
+
 def test_what_was_processed_before_a_search_is_not_processed_again() -> None:
     model = make_model("llava")
     engine, found = answer(model, random_requests(6), choice(model), batch_size=3)
