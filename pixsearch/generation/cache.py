@@ -35,6 +35,7 @@ class _Shape:
 
     num_slots: int
     width: int
+    is_clean: bool
     plan: SlotPlan | None = None
 
 
@@ -76,7 +77,8 @@ class SlotLayer(CacheLayerMixin):
     def _allocate(self, like: Float[Tensor, "_ num_heads _ head_width"]) -> Memory:
         """Memory of the shape that `_shape` has."""
         _, num_heads, _, head_width = like.shape
-        return like.new_zeros(self._shape.num_slots, num_heads, self._shape.width, head_width)
+        size = (self._shape.num_slots, num_heads, self._shape.width, head_width)
+        return like.new_zeros(size) if self._shape.is_clean else like.new_empty(size)
 
     def _moved(
         self, memory: Memory, moves: Mapping[int, tuple[int, int]]
@@ -104,10 +106,14 @@ class SlotCache(Cache):
     Attributes:
         num_slots: rows that it holds.
         width: most tokens of a row.
+        in_one_call: single tokens of all rows are computed in one call (see `plan_line`).
     """
 
-    def __init__(self, *, num_slots: int, width: int) -> None:
-        self._shape = _Shape(num_slots=num_slots, width=width)
+    def __init__(self, *, num_slots: int, width: int, in_one_call: bool = False) -> None:
+        self.in_one_call = in_one_call
+        # one call reads all cells, and weighs what it must not see with 0, which a NaN survives;
+        # memory that nobody writes or reads is none that the system has to give
+        self._shape = _Shape(num_slots=num_slots, width=width, is_clean=in_one_call)
         super().__init__(layer_class_to_replicate=partial(SlotLayer, self._shape))
 
     @property
@@ -124,6 +130,8 @@ class SlotCache(Cache):
 
     def clear(self, slot: int) -> None:
         """Forget a row, so that no NaN of it can reach the slot's next owner."""
+        if not self.in_one_call:
+            return
         for layer in self.layers:
             layer.keys[slot] = 0
             layer.values[slot] = 0

@@ -1,7 +1,7 @@
 """The one engine: decode, stop at a search, inject what came back, go on."""
 
 import threading
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Generator, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 
 from pixsearch.config import GenerationOptions, PolicyOptions
@@ -17,6 +17,7 @@ from pixsearch.generation.records import EngineStats, Request
 from pixsearch.generation.row import Row
 from pixsearch.generation.searching import Searching
 from pixsearch.generation.session import Parts, Session
+from pixsearch.generation.slot_attention import likes_one_call
 from pixsearch.generation.slots import Slots, tokens_within
 from pixsearch.generation.spans import SpanTagging
 from pixsearch.generation.telling import Telling
@@ -80,10 +81,10 @@ class Engine(AnyEngine):
         if options.cache_gib is not None:
             self._budget = tokens_within(options.cache_gib, text_config, model.dtype)
 
-    def stream(self, requests: Iterable[Request]) -> Iterator[Event]:
+    def stream(self, requests: Iterable[Request]) -> Generator[Event, None, None]:
         return self._run(iter(requests), tells_all=True)
 
-    def finished(self, requests: Iterable[Request]) -> Iterator[Finished]:
+    def finished(self, requests: Iterable[Request]) -> Generator[Finished, None, None]:
         return self._run(iter(requests), tells_all=False)
 
     def open(self, request: Request) -> Row:
@@ -126,7 +127,7 @@ class Engine(AnyEngine):
             session.close()  # its threads end before the caller goes on
             self._model.train(was_training)
 
-    def _run(self, requests: Iterator[Request], *, tells_all: bool) -> Iterator[Event]:
+    def _run(self, requests: Iterator[Request], *, tells_all: bool) -> Generator[Event, None, None]:
         with self.session(threading.Event(), tells_all=tells_all) as session:
             while True:
                 while session.wants_more and (request := next(requests, None)) is not None:
@@ -154,6 +155,11 @@ class Engine(AnyEngine):
             spans=self._spans,
             masks=self._masks,
             searching=searching,
-            slots=Slots(max_slots=max_slots, budget=self._budget, stats=self.stats),
+            slots=Slots(
+                max_slots=max_slots,
+                budget=self._budget,
+                stats=self.stats,
+                in_one_call=likes_one_call(self._model.device),
+            ),
             telling=Telling(self._model.renderer, tells_all=tells_all),
         )

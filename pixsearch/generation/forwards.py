@@ -44,6 +44,7 @@ class Forwards:
             lengths=lengths,
             num_slots=cache.num_slots,
             width=cache.width,
+            in_one_call=cache.in_one_call,
             dtype=embedded.embeddings.dtype,
             device=self._model.device,
         )

@@ -64,6 +64,15 @@ class SlotPlan:
     pieces: tuple[Piece, ...]
 
 
+def likes_one_call(device: torch.device) -> bool:
+    """Whether single tokens are better computed in one padded call over all slots.
+
+    Each over its own cells alone moves less memory, which is all that counts on a CPU; on a GPU so
+    many small calls take longer than the padding.
+    """
+    return device.type != "cpu"
+
+
 def plan_line(
     *,
     slots: Sequence[int],
@@ -71,25 +80,22 @@ def plan_line(
     lengths: Sequence[int],
     num_slots: int,
     width: int,
+    in_one_call: bool,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
-    in_one_call: bool | None = None,
 ) -> SlotPlan:
     """The plan of a line in which `slots[i]` gets `lengths[i]` tokens from its cell `starts[i]` on.
 
     Args:
         lengths: rows with one token come first.
         num_slots, width: of the memory.
-        in_one_call: compute singles over all slots in one padded call, which a GPU likes, rather
-            than each over its own cells alone, which moves less memory. By default by the device.
+        in_one_call: see `likes_one_call`.
     """
     num_singles = sum(length == 1 for length in lengths)
     assert all(length == 1 for length in lengths[:num_singles]), "rows with one token come first"
     single_slots = torch.tensor(slots[:num_singles], device=device, dtype=torch.long)
     single_cells = torch.tensor(starts[:num_singles], device=device, dtype=torch.long)
     bounds = tuple((slot, start + 1) for slot, start in zip(slots, starts, strict=True))
-    if in_one_call is None:
-        in_one_call = torch.device(device).type != "cpu"
     batch_mask = None
     if in_one_call and num_singles:
         longest = max(starts[:num_singles]) + 1

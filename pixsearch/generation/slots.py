@@ -38,10 +38,18 @@ class Slots:
     Args:
         max_slots: rows that hold one at a time.
         budget: tokens that all slots together may hold; None without a limit.
+        in_one_call: see `SlotCache`.
     """
 
-    def __init__(self, *, max_slots: int, budget: int | None, stats: EngineStats) -> None:
-        self.cache = SlotCache(num_slots=0, width=0)
+    def __init__(
+        self,
+        *,
+        max_slots: int,
+        budget: int | None,
+        stats: EngineStats,
+        in_one_call: bool,
+    ) -> None:
+        self.cache = SlotCache(num_slots=0, width=0, in_one_call=in_one_call)
         self._max_slots = max_slots
         self._budget = budget
         self._stats = stats

@@ -1,4 +1,4 @@
-"""Rows processed in a line, piece by piece, have the states that they have from scratch."""
+"""Rows that go through a model in one line, piece by piece, have their states from scratch."""
 
 import pytest
 import torch
@@ -32,8 +32,6 @@ def process(
     cache: SlotCache,
     pieces: dict[int, torch.Tensor],
     starts: dict[int, int],
-    *,
-    in_one_call: bool = False,
 ) -> dict[int, torch.Tensor]:
     """Bring pieces of rows, by slot, in one forward; the states of each."""
     slots = sorted(pieces, key=lambda slot: len(pieces[slot]) > 1)
@@ -44,7 +42,7 @@ def process(
         lengths=lengths,
         num_slots=cache.num_slots,
         width=cache.width,
-        in_one_call=in_one_call,
+        in_one_call=cache.in_one_call,
     )
     cache.follow(plan)
     positions = [torch.arange(starts[slot], starts[slot] + len(pieces[slot])) for slot in slots]
@@ -70,7 +68,7 @@ def test_rows_in_pieces_equal_rows_from_scratch(
 ) -> None:
     """Single tokens and pieces in one line; in the middle of it the memory changes its shape."""
     rows = {slot: torch.randn(length, 32) for slot, length in enumerate((20, 13, 17))}
-    cache = SlotCache(num_slots=4, width=12)
+    cache = SlotCache(num_slots=4, width=14, in_one_call=in_one_call)
     done = dict.fromkeys(rows, 0)
     states = {slot: [] for slot in rows}
     for index, cut in enumerate(CUTS):
@@ -78,7 +76,7 @@ def test_rows_in_pieces_equal_rows_from_scratch(
             moves = {slot: (slot, length) for slot, length in done.items()}
             cache.reshape(num_slots=3, width=20, moves=moves)
         pieces = {slot: rows[slot][done[slot] : done[slot] + n] for slot, n in cut.items()}
-        found = process(language_model, cache, pieces, done, in_one_call=in_one_call)
+        found = process(language_model, cache, pieces, done)
         for slot, new in found.items():
             states[slot].append(new)
             done[slot] += len(new)
@@ -99,14 +97,14 @@ def test_a_row_can_move_to_another_slot(language_model: LlamaModel) -> None:
 
 def test_nothing_of_a_cleared_row_reaches_the_next(language_model: LlamaModel) -> None:
     row, other = torch.randn(3, 32), torch.randn(12, 32)
-    cache = SlotCache(num_slots=2, width=12)
+    cache = SlotCache(num_slots=2, width=12, in_one_call=True)
     nan = torch.full((10, 32), torch.nan)
     found = process(language_model, cache, {0: nan, 1: other[:11]}, {0: 0, 1: 0})
     assert torch.allclose(found[1], from_scratch(language_model, other)[:11], atol=TOLERANCE)
     cache.clear(0)
     process(language_model, cache, {0: row[:2]}, {0: 0})
     last = {0: row[2:], 1: other[11:]}
-    states = process(language_model, cache, last, {0: 2, 1: 11}, in_one_call=True)
+    states = process(language_model, cache, last, {0: 2, 1: 11})
     assert torch.allclose(states[0], from_scratch(language_model, row)[2:], atol=TOLERANCE)
 
 

@@ -1,6 +1,6 @@
 """The engine of a plain model: a forced search or none, then transformers' own `generate`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -92,7 +92,7 @@ class PlainEngine(AnyEngine):
         self._policy = policy
         self._options = options
 
-    def stream(self, requests: Iterable[Request]) -> Iterator[Event]:
+    def stream(self, requests: Iterable[Request]) -> Generator[Event, None, None]:
         """Answer all requests, which are drawn at once; nothing is told on the way."""
         drawn = list(requests)
         check_requests(drawn)
