@@ -7,6 +7,8 @@ one's test splits are in another's train.
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from pixsearch.config import DatasetOptions
 from pixsearch.datasets.exclusion import known_image
 from pixsearch.datasets.grammar import grounded_phrases
@@ -52,7 +54,7 @@ def without_evaluated_expressions(
         if each.id in blocked_ids
     }
     left = [place for place in range(len(dataset)) if not _shows(dataset, place, blocked)]
-    return dataset.at(left), leaks
+    return dataset.at(np.array(left, dtype=np.int64)), leaks
 
 
 def _shows(dataset: SomeExamples, place: int, blocked: set[tuple[str, str]]) -> bool:
