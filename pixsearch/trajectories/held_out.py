@@ -8,7 +8,7 @@ from pixsearch.datasets import READERS
 from pixsearch.datasets.exclusion import images_of
 from pixsearch.datasets.leaks import KeptOut, Leak, LeakReason
 from pixsearch.datasets.questions import QUESTION_READERS, QuestionReader
-from pixsearch.trajectories.sources import BrokenRecord, Questions, SourcedQuestion
+from pixsearch.trajectories.sources import BrokenRecord, Questions, SourcedQuestion, SourceRows
 
 Blocked = dict[str, tuple[str, str]]
 """Key of a question -> reason and detail, where it may not be trained on."""
@@ -97,7 +97,7 @@ def blocked_questions(
 
 
 class Unblocked:
-    """The records that may be trained on; gone through as often as the stages need them."""
+    """The records that may be trained on; gone through anew each time."""
 
     def __init__(self, questions: Questions, blocked: Blocked) -> None:
         self._questions = questions
@@ -105,6 +105,10 @@ class Unblocked:
 
     def __iter__(self) -> Iterator[SourcedQuestion | BrokenRecord]:
         return (record for record in self._questions if record.key not in self._blocked)
+
+    def at(self, rows: SourceRows) -> Iterator[SourcedQuestion]:
+        """Some of them, which were gone through before."""
+        return self._questions.at(rows)
 
 
 def _dataset(name: str, source: QuestionSourceOptions) -> DatasetOptions:

@@ -71,7 +71,7 @@ def asked(image: Path | None = None) -> SourcedQuestion:
         load_image=image and partial(load_image, image, example="1"),
         image_file=image and str(image),
     )
-    return SourcedQuestion(source="toy", key="toy/1", question=question)
+    return SourcedQuestion(source="toy", key="toy/1", row=0, question=question)
 
 
 @pytest.fixture
