@@ -6,6 +6,7 @@ Of a long file that lies in `NAME.index.npy` (`pixsearch.sidecar`) and is memory
 
 import json
 import logging
+import os
 import posixpath
 from array import array
 from collections.abc import Iterator
@@ -141,7 +142,7 @@ def _numbered(
 def _image_id(number: int, *, index: TrajectoryIndex, folder: Path) -> str:
     begin = index.name_ends[number - 1] if number else 0
     name = index.names.view(np.uint8)[begin : index.name_ends[number]]
-    return image_key(folder / name.tobytes().decode(*_UTF8))
+    return image_key(os.path.join(folder, name.tobytes().decode(*_UTF8)))
 
 
 def _packed(index: TrajectoryIndex) -> Int64[np.ndarray, " num_values"]:
