@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from pixsearch.config import BuildTrajectoriesOptions, DatasetOptions, QuestionSourceOptions
 from pixsearch.datasets import READERS
+from pixsearch.datasets.evaluated_expressions import READER as REFERRING
+from pixsearch.datasets.evaluated_expressions import Phrases, expressions_of, phrases_of
 from pixsearch.datasets.exclusion import images_of
 from pixsearch.datasets.leaks import KeptOut, Leak, LeakReason
 from pixsearch.datasets.questions import QUESTION_READERS, QuestionReader
@@ -63,6 +66,15 @@ class HeldOut:
         for name, dataset in self._shown.items():
             kept_out.add_images(images_of(dataset), f"an image of {name}")
         return kept_out
+
+    def phrases(self) -> Phrases:
+        """The expressions of the sets of RefCOCO, about their images.
+
+        Raises:
+            ValueError: a set is broken.
+        """
+        named = [each for each in self._shown.values() if each.reader == REFERRING]
+        return phrases_of(chain.from_iterable(map(expressions_of, named)))
 
 
 def blocked_questions(

@@ -20,7 +20,9 @@ from jaxtyping import Bool
 
 from pixsearch.chat import Searched, Text
 from pixsearch.config import BuildStage, BuildTrajectoriesOptions, OnError
+from pixsearch.datasets.evaluated_expressions import Phrases, named_among
 from pixsearch.datasets.files import JsonLines
+from pixsearch.datasets.leaks import LeakReason
 from pixsearch.datasets.trajectories import (
     StoredTrajectory,
     from_json,
@@ -43,13 +45,18 @@ UNCLASSED = "unclassed"
 
 
 def write(
-    records: Records, done: Done, options: BuildTrajectoriesOptions, blocked: Blocked
+    records: Records,
+    done: Done,
+    options: BuildTrajectoriesOptions,
+    blocked: Blocked,
+    evaluated: Phrases = frozenset(),
 ) -> Counts:
     """Write the files that the module's docstring lists.
 
     Args:
         done: the lines of all stages.
         blocked: questions that may not be trained on.
+        evaluated: phrases that may not be grounded in their images.
 
     Raises:
         ValueError: under `on_error=raise`, a question cannot be written.
@@ -57,7 +64,7 @@ def write(
     folder, counts = Path(options.output_dir), Counts()
     with _emptied(folder / _COMPOSING) as composing:
         path = composing / "composed.jsonl"
-        composed = _compose(records, done, options, blocked, counts, path)
+        composed = _compose(records, done, options, blocked, evaluated, counts, path)
         kept = composed.within_share(options.without_search_share)
         composed.count(kept, counts)
         written = _counted(composed, kept, JsonLines(path), counts, options)
@@ -81,6 +88,7 @@ def _compose(
     done: Done,
     options: BuildTrajectoriesOptions,
     blocked: Blocked,
+    evaluated: Phrases,
     counts: Counts,
     path: Path,
 ) -> Composed:
@@ -96,6 +104,7 @@ def _compose(
             kind = _kind(record, done)
             try:
                 trajectory = _trajectory(record, done, options, blocked, images)
+                _check_phrases(record, trajectory, evaluated, counts)
             except _LeftOut as out:
                 _quarantine(record, kind, out, counts, left_out)
                 continue
@@ -140,6 +149,25 @@ def _trajectory(
         if options.on_error == OnError["raise"]:
             raise ValueError(f"{record.key}: {error}; on_error=quarantine leaves it out") from error
         raise _LeftOut(BuildStage.write, error.reason, error.detail) from error
+
+
+def _check_phrases(
+    record: SourcedQuestion | BrokenRecord,
+    trajectory: StoredTrajectory,
+    evaluated: Phrases,
+    counts: Counts,
+) -> None:
+    """
+    Raises:
+        _LeftOut: a grounded phrase is an expression that is evaluated in this image.
+    """
+    assert isinstance(record, SourcedQuestion)
+    image_id = record.question.image_id
+    phrase = image_id and named_among(trajectory.conversation, image_id, evaluated)
+    if phrase:
+        counts.leaks[str(LeakReason.expression), "blocked"] += 1
+        detail = f"{phrase!r} is held out for this image"
+        raise _LeftOut("leaks", f"leak_{LeakReason.expression}", detail)
 
 
 def _kind(record: SourcedQuestion | BrokenRecord, done: Done) -> str:
