@@ -1,9 +1,9 @@
 """Polygons as OpenCV draws them, to the pixel: what ReasonSeg's authors made their masks with.
 
-`cv2.polylines` and `cv2.fillPoly` of one polygon with corners on whole pixels, without smoothing:
-the border is drawn as lines of eight neighbours, and between the edges of a row every second
-stretch is filled (the even-odd rule), the edges' places being fixed-point numbers of 16 bits behind
-the point. Edges that leave the image are cut at its border first, as OpenCV does since 4.6.
+`cv2.polylines` and `cv2.fillPoly` of one polygon with corners on whole pixels, without smoothing,
+in OpenCV 4.8 and 4.10: the border is drawn as lines of eight neighbours, and between the edges of a
+row every second stretch is filled (the even-odd rule), the edges' places being fixed-point numbers
+of 16 bits behind the point. Edges that leave the image are first cut at its border.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ def filled_polygon(
     for y, places in crossings.items():
         places.sort()
         for left, right in zip(places[::2], places[1::2], strict=True):
-            pixels[y, max(0, -(-left // _ONE)) : max(0, right // _ONE + 1)] = True
+            pixels[y, max(0, left // _ONE) : max(0, right // _ONE + 1)] = True
     return pixels
 
 
@@ -52,18 +52,20 @@ def _draw_line(pixels: Bool[np.ndarray, "height width"], begin: Corner, end: Cor
 def _crossings(
     begin: Corner, end: Corner, cut: Sequence[Corner], height: int
 ) -> Iterator[tuple[int, int]]:
-    """Where an edge crosses the rows from its upper corner to the one above its lower."""
+    """Rows from an edge's upper corner to the one above its lower, and where it crosses them.
+
+    A place is rounded to the nearest pixel, but that of an edge that was cut is rounded down.
+    """
     if begin[1] == end[1]:
         return
     top, bottom = sorted((begin[1], end[1]))
-    (x1, y1), (x2, y2) = cut
-    if y1 == y2:  # cut down to a row: its places, but the rows that it had
-        y1, y2 = begin[1], end[1]
+    half = _ONE // 2 if tuple(cut) == (begin, end) else 0
+    (x1, y1), (x2, y2) = cut if cut[0][1] != cut[1][1] else (begin, end)
     if y1 > y2:
         (x1, y1), (x2, y2) = (x2, y2), (x1, y1)
     slope = _quotient((x2 - x1) * _ONE, y2 - y1)
     for y in range(max(0, top), min(bottom, height)):
-        yield y, x1 * _ONE + slope * (y - y1)
+        yield y, x1 * _ONE + half + slope * (y - y1)
 
 
 def _cut(begin: Corner, end: Corner, height: int, width: int) -> tuple[Corner, Corner, bool]:

@@ -1,8 +1,9 @@
-"""Records what OpenCV draws, to compare with: `pip install opencv-python-headless`, then
+"""Records what OpenCV draws: `pip install opencv-python-headless==4.8.0.74`, then
 
-    python -m tests.datasets.golden.record_polygons
+    python tests/datasets/golden/record_polygons.py
 
-Recorded with OpenCV 5.0.0, 2026-11-27. Corners are inside the image, near it and far outside.
+Recorded with OpenCV 4.8.0.74, which LISA asks for, 2026-11-27. Corners are inside the image, near
+it and far outside.
 """
 
 import hashlib
