@@ -12,7 +12,6 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,13 @@ from jaxtyping import Bool, Int64, UInt64
 from pixsearch.datasets.files import REMEMBERED_FROM, JsonLines, image_key
 from pixsearch.datasets.image_index import NO_IMAGE, ImageIndex
 from pixsearch.datasets.questions.records import repeated_rows
+from pixsearch.key_table import key_hash
 from pixsearch.sidecar import Stamp, remember, remembered
 
 logger = logging.getLogger(__name__)
 
 _INDEX = ".index.npy"
 _UTF8 = ("utf-8", "surrogatepass")  # JSON may hold half a character
-_HASH_BYTES = 8  # two of ten million images have one hash once in 370,000 files
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,9 +84,9 @@ def _scan(lines: JsonLines) -> TrajectoryIndex:
         name = _image_name(record)
         if record is None:
             broken.append(row)
-        ids.append(_hash(repr((record or {}).get("id")).encode()))
-        images.append(_hash(name))
-        names += name
+        ids.append(key_hash(repr((record or {}).get("id"))))
+        images.append(key_hash(name))
+        names += name.encode(*_UTF8)
         ends.append(len(names))
     repeated = repeated_rows(np.array(ids, dtype=np.uint64), lambda row: _id(lines, row))
     lengths = np.diff(np.array(ends, dtype=np.int64), prepend=0)
@@ -115,10 +114,10 @@ def _records(path: Path) -> Iterator[dict[str, Any] | None]:
             yield record if isinstance(record, dict) else None
 
 
-def _image_name(record: dict[str, Any] | None) -> bytes:
+def _image_name(record: dict[str, Any] | None) -> str:
     """One spelling of it; empty without an image."""
     image = (record or {}).get("image")
-    return posixpath.normpath(image).encode(*_UTF8) if isinstance(image, str) else b""
+    return posixpath.normpath(image) if isinstance(image, str) else ""
 
 
 def _id(lines: JsonLines, row: int) -> Any:
@@ -156,7 +155,3 @@ def _unpacked(values: Int64[np.ndarray, " num_values"]) -> TrajectoryIndex:
     ends = np.cumsum(values[: len(names)])
     arrays = np.split(values[len(names) :], ends[:-1])
     return TrajectoryIndex(**dict(zip(names, arrays, strict=True)))
-
-
-def _hash(name: bytes) -> int:
-    return int.from_bytes(blake2b(name, digest_size=_HASH_BYTES).digest(), "little")
