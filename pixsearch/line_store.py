@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pixsearch.key_table import KeyTable
+
 logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
@@ -35,25 +37,23 @@ class LineStore:
         _set_aside_misfits(path, manifest)
         write_json(manifest_path(path), manifest)
         drop_cut_line(path)
-        self.done = {line[id_field] for line in read_lines(path, id_field=id_field)}
+        self.done = _ids(path, id_field)
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line; when this returns, a kill of the process cannot lose it."""
         assert line[self._id_field] not in self.done
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        self.done.add(line[self._id_field])
+        self.done.put(line[self._id_field])
 
     def drop(self, is_dropped: Callable[[dict[str, Any]], bool]) -> None:
         """Take lines out, so that what they are about is done again."""
-        lines = list(read_lines(self.path, id_field=self._id_field))
-        kept = [line for line in lines if not is_dropped(line)]
-        if len(kept) == len(lines):
-            return
+        lines = read_lines(self.path, id_field=self._id_field)
         aside = self.path.with_suffix(".partial")
-        aside.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
+        with aside.open("w", encoding="utf-8") as file:
+            file.writelines(f"{json.dumps(line)}\n" for line in lines if not is_dropped(line))
         aside.replace(self.path)
-        self.done = {line[self._id_field] for line in kept}
+        self.done = _ids(self.path, self._id_field)
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def read_lines(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
     """
     if not path.exists():
         return
-    seen: set[str] = set()
+    seen = KeyTable()
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
@@ -116,7 +116,7 @@ def read_lines(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
             record = _parse(line, where, id_field)
             if record[id_field] in seen:
                 raise ValueError(f"{where}: {record[id_field]!r} occurs twice; remove one line")
-            seen.add(record[id_field])
+            seen.put(record[id_field])
             yield record
 
 
@@ -129,10 +129,18 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def _ids(path: Path, id_field: str) -> KeyTable:
+    ids = KeyTable()
+    for line in read_lines(path, id_field=id_field):
+        ids.put(line[id_field])
+    return ids
+
+
 def _parse(line: bytes, where: str, id_field: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-        record[id_field]
+        if not isinstance(record[id_field], str):
+            raise TypeError(f"its {id_field} is no text")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{where}: no line with {id_field!r} ({error!r}); remove the line"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROWS = [
-    {"config", "tokens", "images", "chat_templates", "sidecar", "markup", "memory"},
+    {"config", "tokens", "images", "chat_templates", "sidecar", "key_table", "markup", "memory"},
     {"chat", "line_store", "precision", "queries", "rendering", "web"},
     {"datasets", "model", "retrieval"},
     {"training", "generation", "trajectories", "miniature"},

@@ -15,6 +15,7 @@ class Task(StrEnum):
     decompose = "decompose"
     respond = "respond"
     refine = "refine"
+    check = "check"
     choose = "choose"
     assign = "assign"
     judge = "judge"
