@@ -48,6 +48,7 @@ from pixsearch.config.choices import (
     WhenSilent,
 )
 from pixsearch.config.composing import from_omegaconf, to_dict
+from pixsearch.config.endpoint import EndpointOptions
 from pixsearch.config.evaluation import (
     BenchmarkOptions,
     EvaluateOptions,
@@ -142,6 +143,7 @@ __all__ = [
     "Decay",
     "DemoOptions",
     "EncoderOptions",
+    "EndpointOptions",
     "EstimateOptions",
     "EvaluateOptions",
     "ForcedFirst",
