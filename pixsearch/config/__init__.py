@@ -24,6 +24,7 @@ from pixsearch.config.choices import (
     ImageFit,
     ImageStorage,
     IndexDevice,
+    JudgeKind,
     MaskLoss,
     OnEmptyMask,
     OnError,
@@ -58,6 +59,12 @@ from pixsearch.config.evaluation import (
 )
 from pixsearch.config.generation import OF_ONE_POLICY, GenerationOptions, PolicyOptions
 from pixsearch.config.grounding_dino import GroundingDinoOptions
+from pixsearch.config.judging import (
+    JudgeEndpointOptions,
+    JudgeOptions,
+    JudgingOptions,
+    LocalJudgeOptions,
+)
 from pixsearch.config.knowledge import (
     BenchIndexOptions,
     BenchRetrievalOptions,
@@ -164,6 +171,11 @@ __all__ = [
     "InferOptions",
     "InspectDataOptions",
     "InspectOptions",
+    "JudgeEndpointOptions",
+    "JudgeKind",
+    "JudgeOptions",
+    "JudgingOptions",
+    "LocalJudgeOptions",
     "LossOptions",
     "MaskLoss",
     "MiniatureOptions",

@@ -1,14 +1,14 @@
 """Options of a language model behind an OpenAI-compatible server."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pixsearch.config.checks import check_at_least
 from pixsearch.config.choices import AnswerFormat
 from pixsearch.config.retrieval import ClientOptions
 
 
-def patient_client(**changes: float) -> ClientOptions:
+def patient_client(**changes: Any) -> ClientOptions:
     """For servers that think long and limit their clients."""
     patient = {"timeout_seconds": 180.0, "retries": 6, "breaker_failures": 50}
     waits = {"backoff_seconds": 1.0, "max_wait_seconds": 120.0}
