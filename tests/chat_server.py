@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from pixsearch.evaluation.judging.prompt import judge_prompt
 from pixsearch.trajectories.teacher.prompts import read_prompts
 
 TASKS = {prompt.text: str(task) for task, prompt in read_prompts().items()}
+TASKS[judge_prompt(None).text] = "verdict"
 
 
 @dataclass(frozen=True, kw_only=True)

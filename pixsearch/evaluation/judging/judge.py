@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pixsearch.evaluation.judging.cases import Case
 from pixsearch.evaluation.metrics.crag_mm import is_exact
@@ -23,6 +23,7 @@ class Ruling:
     reason: str | None = None
 
 
+@runtime_checkable
 class Judge(Protocol):
     """Gives verdicts.
 
