@@ -128,9 +128,13 @@ class LocalJudge:
         longest = getattr(self._config.get_text_config(), "max_position_embeddings", None)
         return longest is None or len(ids) + self._options.answer_tokens <= longest
 
-    @torch.no_grad()
     def _answer(self, prompts: Sequence[Sequence[int]]) -> list[str | None]:
         """The words of each answer; None of one that was cut."""
+        return [self._words(ids) for ids in self._new_ids(prompts)]
+
+    @torch.no_grad()
+    def _new_ids(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        """What comes behind each prompt, up to its end token."""
         inputs = self._tokenizer.pad({"input_ids": list(prompts)}, return_tensors="pt")
         inputs = inputs.to(self._model.device)
         sequences = self._model.generate(
@@ -142,16 +146,22 @@ class LocalJudge:
             pad_token_id=self._tokenizer.pad_token_id,
         )
         new = sequences[:, inputs["input_ids"].shape[1] :].tolist()
-        return [self._words(ids) for ids in new]
+        return [self._to_end(ids) for ids in new]
 
-    def _words(self, ids: Sequence[int]) -> str | None:
+    def _to_end(self, ids: list[int]) -> list[int]:
+        ends = [place for place, token in enumerate(ids) if token in self._end_ids]
+        return ids[: ends[0] + 1] if ends else ids
+
+    @cached_property
+    def _end_ids(self) -> frozenset[int]:
         found = self._model.generation_config.eos_token_id
         found = self._tokenizer.eos_token_id if found is None else found
-        ends = set(found if isinstance(found, list) else [found])
-        places = [place for place, token in enumerate(ids) if token in ends]
-        if not places:
+        return frozenset(found if isinstance(found, list) else [found])
+
+    def _words(self, ids: Sequence[int]) -> str | None:
+        if ids[-1] not in self._end_ids:
             return None
-        return self._tokenizer.decode(ids[: places[0]], skip_special_tokens=True)
+        return self._tokenizer.decode(ids[:-1], skip_special_tokens=True)
 
     def _read(self, text: str | None) -> Ruling:
         if text is None:

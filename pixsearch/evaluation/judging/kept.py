@@ -26,7 +26,7 @@ class KeptVerdict:
 
     key: str
     question: str
-    references: tuple[str, ...]
+    references: list[str]
     answer: str
     verdict: str
     reason: str | None
@@ -103,7 +103,7 @@ class KeptJudge(AbstractContextManager["KeptJudge"]):
             KeptVerdict(
                 key=self._key(case),
                 question=case.question,
-                references=case.references,
+                references=list(case.references),
                 answer=case.answer,
                 verdict=ruling.verdict.value,
                 reason=ruling.reason,

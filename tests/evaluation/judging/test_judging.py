@@ -15,9 +15,10 @@ from pixsearch.endpoint.request import EndpointUnavailable
 from pixsearch.endpoint.schema import check
 from pixsearch.evaluation.benchmarks import BENCHMARKS
 from pixsearch.evaluation.judging import judge_predictions
-from pixsearch.evaluation.judging.by_rules import RulesJudge
 from pixsearch.evaluation.judging.prompt import OWN, SCHEMA
+from pixsearch.evaluation.metrics.truthfulness import Verdict
 from pixsearch.evaluation.question_results import write_question_results
+from pixsearch.evaluation.score import write_results
 from pixsearch.evaluation.verdicts import JudgeVerdict
 from pixsearch.line_store import one_writer
 from tests.chat_server import Act, Asked, serving
@@ -31,6 +32,8 @@ from tests.evaluation.judging.answered import (
     verdicts_of,
     write_questions,
 )
+from tests.evaluation.test_score import save as save_miniature
+from tests.evaluation.worlds import benchmark, prediction
 from tests.trajectories.toys import patient_not
 
 RIGHT, WRONG = "It is number 1 .", "It is basalt."
@@ -87,14 +90,14 @@ def test_the_judge_sees_question_reference_and_answer_and_nothing_else(serve):
         "answer": RIGHT,
     }
     assert (asked.body["model"], asked.body["temperature"]) == ("oracle", 0.0)
-    assert "full" not in json.dumps(asked.body)
+    assert [message["role"] for message in asked.body["messages"]] == ["system", "user"]
 
 
 def test_what_is_judged_is_scored(serve):
     options, _ = serve()
-    benchmark = BENCHMARKS["crag_mm_single"](options.benchmark)
+    questions = BENCHMARKS["crag_mm_single"](options.benchmark)
     results = write_question_results(
-        Path(options.output_dir), benchmark, span=options.answer, official_missing=False
+        Path(options.output_dir), questions, span=options.answer, official_missing=False
     )
     overall = results["policies"]["full"]["overall"]
     assert (overall["n"], overall["accuracy"], overall["missing"]) == (8, 2 / 8, 1 / 8)
@@ -102,8 +105,8 @@ def test_what_is_judged_is_scored(serve):
 
 
 def test_the_kit_takes_a_curly_apostrophe_for_an_answer(serve, root):
-    benchmark = BenchmarkOptions(name="crag_mm_single", root=str(root), protocol=CragMMProtocol.kit)
-    options, server = serve(benchmark=benchmark)
+    kit = BenchmarkOptions(name="crag_mm_single", root=str(root), protocol=CragMMProtocol.kit)
+    options, server = serve(benchmark=kit)
     assert lines_of(options)["q3"]["by"] == "oracle"
     assert len(server.asked) == 3
 
@@ -140,22 +143,19 @@ def test_a_malformed_verdict_is_asked_for_again(serve):
     assert (verdicts_of(options), len(server.asked)) == ({"q1": "correct"}, 3)
 
 
-def test_unscored_answers_are_asked_about_again_where_that_is_wanted(serve, caplog):
+def test_unscored_answers_are_asked_about_again_where_that_is_wanted(root, caplog):
     caplog.set_level(logging.INFO)
-    answers = {"q1": RIGHT, "q2": WRONG}
-    serve(lambda asked: Act(text="mumble") if "1" in asked.fields["answer"] else oracle(asked),
-          answers=answers)  # fmt: skip
-    assert "1 unscored; retry_unscored=true asks again" in caplog.text
-    options, server = serve(answers=answers)
-    assert (verdicts_of(options)["q1"], len(server.asked)) == ("unscored", 0)
-    options, server = serve(answers=answers, retry_unscored=True)
-    assert verdicts_of(options) == {"q1": "correct", "q2": "hallucination"}
-    assert len(server.asked) == 1
-
-
-def same_judge(root: Path, url: str) -> Any:
-    """Under the URL of a server that is no more."""
-    return options_of(root, url).judge
+    with serving(lambda asked: Act(text="mumble")) as server:
+        options = options_of(root, server.url)
+        save(options, "full", {"q0": "stone 0", "q1": RIGHT})
+        judge_predictions(options)
+        assert "1 unscored; retry_unscored=true asks again" in caplog.text
+        num_asked, server.script = len(server.asked), oracle
+        judge_predictions(options)
+        assert (verdicts_of(options)["q1"], len(server.asked)) == ("unscored", num_asked)
+        judge_predictions(replace(options, retry_unscored=True))
+        assert len(server.asked) == num_asked + 1
+    assert verdicts_of(options) == {"q0": "correct", "q1": "correct"}
 
 
 def test_equal_answers_are_paid_for_once_over_policies_and_runs(root):
@@ -195,11 +195,11 @@ def test_a_judge_that_is_away_ends_the_run_before_it_begins(root):
     options = options_of(root, "http://127.0.0.1:9/v1")
     options.judge.endpoint.client = patient_not(retries=1)
     save(options, "full", ANSWERS)
-    with pytest.raises(EndpointUnavailable, match="no answer.*it goes on"):
+    with pytest.raises(EndpointUnavailable, match=r"no answer.*it goes on"):
         judge_predictions(options)
     assert verdicts_of(options) == {"q0": "correct", "q3": "missing", "q4": "hallucination"}
     with serving(oracle) as server:
-        options.judge = same_judge(root, server.url)
+        options.judge = options_of(root, server.url).judge
         judge_predictions(options)
         assert len(server.asked) == 2
 
@@ -274,7 +274,7 @@ def test_so_many_requests_are_under_way_and_no_more(root):
 def test_two_judges_agree_so_far(serve, caplog):
     caplog.set_level(logging.INFO)
     answers = {**ANSWERS, "q6": "stone of 6", "q7": "7"}
-    options, server = serve(answers=answers, second_judge=rules())
+    options, _ = serve(answers=answers, second_judge=rules())
     assert lines_of(options, second=True)["q1"]["by"] == "rules"
     found = json.loads((Path(options.output_dir) / "verdicts" / "agreement.json").read_text())
     every, asked = found["full"]["all"], found["full"]["asked"]
@@ -334,8 +334,27 @@ def test_two_processes_do_not_share_a_judges_folder(serve, root):
         judge_predictions(replace(options, output_dir=str(root / "output")))
 
 
-def test_rules_are_the_miniatures():
-    assert RulesJudge().identity == {"kind": "rules", "version": 1}
+def test_rules_give_the_verdicts_of_the_miniatures_results(tmp_path, monkeypatch):
+    world = benchmark()
+    texts = ["the land of Osmeth", "Tarn", "I do not know"], ["I don't know", "Osmeth.", ""]
+    answers = {
+        policy: [prediction(one, text) for one, text in zip(world.samples, given, strict=False)]
+        for policy, given in zip(("full", "whole_image"), texts, strict=True)
+    }
+    save_miniature(tmp_path, world, answers)
+    monkeypatch.setitem(BENCHMARKS, "toy", lambda options: world)
+    options = options_of(tmp_path, judge=rules(), output_dir=str(tmp_path))
+    counts = judge_predictions(replace(options, benchmark=BenchmarkOptions(name="toy", root="")))
+    results = write_results(tmp_path, world, span=options.answer)
+    for policy, scores in results["policies"].items():
+        overall = scores["overall"]
+        assert {each.value: counts[policy][each] / overall["n"] for each in Verdict} == {
+            "correct": pytest.approx(overall["accuracy"]),
+            "missing": pytest.approx(overall["missing"]),
+            "hallucination": pytest.approx(overall["hallucination"]),
+        }
+    saved = {one.interaction_id: one.verdict for one in answers["full"]}
+    assert verdicts_of(options) == {id: saved[id] for id in ("a", "b", "c")}
 
 
 def test_the_prompts_examples_fit_the_schema():
