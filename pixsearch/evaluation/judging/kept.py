@@ -3,6 +3,7 @@
 CACHE/NAME-DIGEST/verdicts.jsonl    of one judge: endpoint and model, or weights, and prompt
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pixsearch.evaluation.judging.judge import Judge, Ruling
 from pixsearch.evaluation.verdicts import JudgeVerdict
 from pixsearch.keyed_lines import KeyedLines
 from pixsearch.line_store import digest, one_writer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class KeptJudge(AbstractContextManager["KeptJudge"]):
     """
 
     def __init__(self, judge: Judge, folder: Path) -> None:
-        self.num_kept = 0  # rulings of this run that were there before
+        self._num_kept = 0
         self._judge = judge
         self._verdicts: KeyedLines[KeptVerdict] | None = None
         self._held = ExitStack()
@@ -55,6 +58,7 @@ class KeptJudge(AbstractContextManager["KeptJudge"]):
             self._verdicts = KeyedLines(own / "verdicts.jsonl", KeptVerdict)
 
     def __exit__(self, *_: object) -> None:
+        logger.info("%s: %d verdicts of this run were there before", self.name, self._num_kept)
         self._held.close()
         self._judge.close()
 
@@ -79,7 +83,7 @@ class KeptJudge(AbstractContextManager["KeptJudge"]):
         for case in cases:
             kept = self._kept(case)
             if kept is not None:
-                self.num_kept += 1
+                self._num_kept += 1
                 yield case, kept
             else:
                 asked.setdefault(self._key(case), []).append(case)

@@ -105,7 +105,9 @@ def _judge(
     path.touch()
     kept = {case.id: answer_key(case.answer) for case in policy.cases}
     unscored = JudgeVerdict.unscored.value if options.retry_unscored else None
-    store.drop(lambda line: kept.get(line["id"]) != line["answer"] or line["verdict"] == unscored)
+    store.drop(
+        lambda line: kept.get(line["id"]) != line.get("answer") or line.get("verdict") == unscored
+    )
     todo = [case for case in policy.cases if case.id not in store.done]
     with tqdm(total=len(todo), desc=f"{policy.policy} by {judge.name}", disable=not todo) as bar:
         for case, ruling in _rulings(todo, policy, judge):
