@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.config import BuildStage, BuildTrajectoriesOptions
+from pixsearch.endpoint.prompts import Prompt
 from pixsearch.endpoint.spending import Usage
 from pixsearch.trajectories.counts import aligned
 from pixsearch.trajectories.running import FOLDER, stage_path
 from pixsearch.trajectories.sources import BrokenRecord, SourcedQuestion
 from pixsearch.trajectories.stage_lines import Outcome, StageLines
 from pixsearch.trajectories.stages.select import SCHEMA
-from pixsearch.trajectories.teacher.prompts import Prompt
 from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import WITH_IMAGE, Job, request_of
 

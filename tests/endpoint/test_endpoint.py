@@ -13,6 +13,7 @@ from pixsearch.config import AnswerFormat, TeacherOptions
 from pixsearch.endpoint.answers import AnswerCache, PaidAnswer
 from pixsearch.endpoint.asking import ask
 from pixsearch.endpoint.chat import ChatEndpoint
+from pixsearch.endpoint.prompts import Prompt
 from pixsearch.endpoint.rates import Rate
 from pixsearch.endpoint.request import (
     ChatRequest,
@@ -21,7 +22,7 @@ from pixsearch.endpoint.request import (
     RefusedRequest,
 )
 from pixsearch.endpoint.schema import NUMBER, record
-from pixsearch.trajectories.teacher.prompts import FOLDER, Prompt, read_prompts
+from pixsearch.trajectories.teacher.prompts import FOLDER, read_prompts
 from pixsearch.trajectories.teacher.tasks import Task
 from tests.chat_server import Act, Asked, ChatServer, serving
 from tests.trajectories.toys import patient_not

@@ -82,7 +82,7 @@ class EndpointJudge:
             return self._unscored(str(malformed))
         except EndpointUnavailable as unavailable:
             self._note_failure(unavailable)
-            return self._unscored(str(unavailable))
+            return self._unscored(str(unavailable.__cause__ or unavailable))
         self._note_answer()
         return ruling
 
