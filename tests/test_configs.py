@@ -31,6 +31,8 @@ from pixsearch.config import (
     ImportCorpusOptions,
     InferOptions,
     InspectDataOptions,
+    JudgeKind,
+    JudgingOptions,
     OnError,
     PlanOptions,
     Pooling,
@@ -78,6 +80,7 @@ OPTIONS = {
     "build_trajectories": BuildTrajectoriesOptions,
     "build_miniature_trajectories": BuildMiniatureTrajectoriesOptions,
     "report": ReportOptions,
+    "judge": JudgingOptions,
     "pool": PoolOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
@@ -121,6 +124,8 @@ CASES = [
       for name in choices(f"retrieval/{side}")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
     ("report", ["benchmark=miniature"]),
+    *[("judge", [f"judge={name}"]) for name in choices("judge")],
+    ("judge", ["benchmark=miniature", "judge@second_judge=rules"]),
     *[("evaluate", [f"policy={name}"]) for name in choices("policy")],
     *[("build_trajectories", [f"building={name}"]) for name in choices("building")],
     *[("demo", [f"preset={name}"]) for name in choices("preset")],
@@ -398,6 +403,8 @@ MISTAKES = {
     "build_trajectories teacher.concurrency=0": "teacher.concurrency=0: at least 1",
     "build_trajectories without_search_share=2": "without_search_share=2.0: between 0 and 1",
     "build_trajectories sources.textvqa.split=val": "textvqa: 'val' is not for training",
+    "judge judge=oracle": "endpoint, local, rules",
+    "judge judge.endpoint.concurrency=0": "judge.endpoint.concurrency=0: at least 1",
     "infer image=photo.jpg": "checkpoint",
     "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",
     "infer checkpoint=x question=why image=a/object_b.jpg": "image=a/object_b.jpg: there is no",
@@ -439,6 +446,14 @@ def test_the_papers_questions_are_built_from_and_none_that_is_evaluated():
     for name, source in options.held_out.items():
         with pytest.raises(ValueError, match="is not for training"):
             check_training_splits({name: source})
+
+
+def test_a_second_judge_is_another_choice_of_the_same_group():
+    changed = "second_judge.local.model=x"
+    options = composed("judge", "judge=rules", "judge@second_judge=local", changed)
+    assert (options.judge.kind, options.second_judge.kind) == (JudgeKind.rules, JudgeKind.local)
+    assert options.second_judge.local.model == "x"
+    assert composed("judge").second_judge is None
 
 
 def test_a_prepared_source_is_a_knowledge_base_of_its_name():

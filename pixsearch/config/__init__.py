@@ -25,6 +25,7 @@ from pixsearch.config.choices import (
     ImageFit,
     ImageStorage,
     IndexDevice,
+    JudgeKind,
     MaskLoss,
     OnEmptyMask,
     OnError,
@@ -49,6 +50,7 @@ from pixsearch.config.choices import (
     WhenSilent,
 )
 from pixsearch.config.composing import from_omegaconf, to_dict
+from pixsearch.config.endpoint import EndpointOptions
 from pixsearch.config.evaluation import (
     BenchmarkOptions,
     EvaluateOptions,
@@ -62,6 +64,12 @@ from pixsearch.config.generation import (
     PolicyOptions,
 )
 from pixsearch.config.grounding_dino import GroundingDinoOptions
+from pixsearch.config.judging import (
+    JudgeEndpointOptions,
+    JudgeOptions,
+    JudgingOptions,
+    LocalJudgeOptions,
+)
 from pixsearch.config.knowledge import (
     BenchIndexOptions,
     BenchRetrievalOptions,
@@ -157,6 +165,7 @@ __all__ = [
     "Decay",
     "DemoOptions",
     "EncoderOptions",
+    "EndpointOptions",
     "EstimateOptions",
     "EvaluateOptions",
     "ForcedFirst",
@@ -178,6 +187,11 @@ __all__ = [
     "InferOptions",
     "InspectDataOptions",
     "InspectOptions",
+    "JudgeEndpointOptions",
+    "JudgeKind",
+    "JudgeOptions",
+    "JudgingOptions",
+    "LocalJudgeOptions",
     "LossOptions",
     "MaskLoss",
     "MiniatureOptions",

@@ -192,6 +192,14 @@ class CragMMProtocol(StrEnum):
     paper = "paper"  # facebookresearch/CRAG-MM: they do so in the conversation score alone
 
 
+class JudgeKind(StrEnum):
+    """Who gives verdicts on answers (pixsearch/evaluation/judging/)."""
+
+    endpoint = "endpoint"  # an OpenAI-compatible server
+    local = "local"  # a causal language model of transformers on this machine
+    rules = "rules"  # normalised exact match, offline
+
+
 class AnswerSpan(StrEnum):
     """Which generated text is scored."""
 

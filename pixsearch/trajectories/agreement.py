@@ -9,11 +9,11 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from pixsearch.endpoint.schema import choice, record, sequence
 from pixsearch.trajectories.checks import repeats_answer
 from pixsearch.trajectories.quarantine import Reason, Unusable
 from pixsearch.trajectories.records import Response
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.schema import choice, record, sequence
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import Job, Tools, request_of
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.config import BuildStage, BuildTrajectoriesOptions
+from pixsearch.endpoint.prompts import Prompt
+from pixsearch.endpoint.spending import Usage
 from pixsearch.trajectories.checks import has_long_answers
 from pixsearch.trajectories.counts import aligned
 from pixsearch.trajectories.running import FOLDER, stage_path
 from pixsearch.trajectories.sources import BrokenRecord, SourcedQuestion
 from pixsearch.trajectories.stage_lines import Outcome, StageLines
 from pixsearch.trajectories.stages.select import SCHEMA
-from pixsearch.trajectories.teacher.prompts import Prompt
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.spending import Usage
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import WITH_IMAGE, Job, request_of
 
 # characters, assumed: of one sub-question, of one segment of a response and of a passage

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pixsearch.config import BuildStage, OnError
+from pixsearch.endpoint.threads import in_threads
 from pixsearch.line_store import LineStore
 from pixsearch.trajectories.chosen import Chosen
 from pixsearch.trajectories.held_out import Unblocked
@@ -47,7 +47,7 @@ def run_stages(records: Unblocked, tools: Tools, folder: Path) -> Done:
     Raises:
         ValueError: a question has changed since it was selected, or, under
             `on_error=raise`, is of no use.
-        TeacherUnavailable, SearchFailed: nobody answers; run again, it goes on.
+        EndpointUnavailable, SearchFailed: nobody answers; run again, it goes on.
     """
     done: Done = {}
     chosen = Chosen()
@@ -113,22 +113,12 @@ def _todo(records: Records, store: LineStore, done: Done) -> Iterator[Job | Brok
 def _lines(
     stage: Stage, todo: Iterator[Job | BrokenRecord], tools: Tools
 ) -> Iterator[dict[str, Any]]:
-    """Lines in the order in which they are ready; at most twice the threads are under way."""
-    workers = tools.options.teacher.concurrency
-    pending: set[Future[dict[str, Any]]] = set()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for job in _prepared(stage, todo, tools):
-                pending.add(pool.submit(_line, stage, job, tools))
-                if len(pending) >= 2 * workers:
-                    ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (each.result() for each in ready)
-            while pending:
-                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (each.result() for each in ready)
-        finally:
-            for each in pending:
-                each.cancel()
+    """Lines in the order in which they are ready."""
+    return in_threads(
+        lambda job: _line(stage, job, tools),
+        _prepared(stage, todo, tools),
+        workers=tools.options.teacher.concurrency,
+    )
 
 
 def _prepared(

@@ -10,8 +10,8 @@ from pixsearch.trajectories.build import build_trajectories
 from pixsearch.trajectories.estimate import as_table, estimate
 from pixsearch.trajectories.sources import Questions
 from pixsearch.trajectories.teacher.prompts import read_prompts
-from pixsearch.trajectories.teacher.request import Task
-from tests.trajectories.teacher_server import serving
+from pixsearch.trajectories.teacher.tasks import Task
+from tests.chat_server import serving
 from tests.trajectories.toys import know, options_of, write_questions
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from pixsearch.config import BuildStage
 from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.endpoint.schema import check
 from pixsearch.trajectories import agreement
 from pixsearch.trajectories.checks import faults_of
 from pixsearch.trajectories.records import PlannedQuery, SubQuestion
@@ -14,8 +15,7 @@ from pixsearch.trajectories.stages import assign, choose, decompose, respond, re
 from pixsearch.trajectories.stages.assign import _read as read_assigned
 from pixsearch.trajectories.stages.respond import _response, read_responses
 from pixsearch.trajectories.teacher.prompts import read_prompts
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.schema import check
+from pixsearch.trajectories.teacher.tasks import Task
 
 SCHEMAS = {
     Task.select: select.SCHEMA,

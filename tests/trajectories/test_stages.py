@@ -26,6 +26,7 @@ from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.datasets.subset import SomeExamples
 from pixsearch.datasets.trajectories import StoredTrajectory, load, write_trajectories
+from pixsearch.endpoint.request import ChatRequest, Correction, Reply
 from pixsearch.queries import Passage, Query
 from pixsearch.trajectories.checks import faults_of
 from pixsearch.trajectories.composing import with_search
@@ -40,7 +41,7 @@ from pixsearch.trajectories.stages.choose import STAGE as CHOOSE
 from pixsearch.trajectories.stages.ground import STAGE as GROUND
 from pixsearch.trajectories.stages.retrieve import STAGE as RETRIEVE
 from pixsearch.trajectories.stages.stage import Stage
-from pixsearch.trajectories.teacher.request import Correction, Reply, Task, TeacherRequest
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import Job, Tools, Values
 from tests.datasets.builders import HEIGHT, WIDTH, save_image
 
@@ -84,9 +85,9 @@ class Told:
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
-        self.requests: list[TeacherRequest] = []
+        self.requests: list[ChatRequest] = []
 
-    def complete(self, request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
+    def complete(self, request: ChatRequest, corrections: Sequence[Correction]) -> Reply:
         self.requests.append(request)
         return Reply(text=json.dumps(self.answers[request.task]))
 
@@ -316,7 +317,7 @@ def retrieved(image: Path, *verdicts: list[str], **changes: Any) -> tuple[Values
     teacher = Told()
     left = list(verdicts)
 
-    def complete(request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
+    def complete(request: ChatRequest, corrections: Sequence[Correction]) -> Reply:
         teacher.requests.append(request)
         return Reply(text=json.dumps({"verdicts": left.pop(0)}))
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from pixsearch.config import BuildStage
+from pixsearch.endpoint.schema import NUMBER, TEXT, record
 from pixsearch.trajectories.agreement import agreeing
 from pixsearch.trajectories.checks import Fault, faults_of
 from pixsearch.trajectories.quarantine import Unusable
@@ -13,8 +14,7 @@ from pixsearch.trajectories.records import Response, SubQuestion, sub_questions_
 from pixsearch.trajectories.stages.respond import SCHEMA as RESPONSES
 from pixsearch.trajectories.stages.respond import read_responses
 from pixsearch.trajectories.stages.stage import Stage
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.schema import NUMBER, TEXT, record
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import Job, Tools, request_of
 
 SCHEMA = record(reason=TEXT, chosen=NUMBER)

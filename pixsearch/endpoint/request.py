@@ -1,40 +1,27 @@
-"""What a stage asks of the teacher, and what it gets back."""
+"""What a language model is asked, and what comes back."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
 
-class Task(StrEnum):
-    """What a request is for; each has a prompt of its name in `prompts/`."""
-
-    select = "select"
-    decompose = "decompose"
-    respond = "respond"
-    refine = "refine"
-    check = "check"
-    choose = "choose"
-    assign = "assign"
-    judge = "judge"
-
-
 @dataclass(frozen=True, kw_only=True)
-class TeacherRequest:
+class ChatRequest:
     """One request.
 
     Attributes:
+        task: what it is for, which names its prompt.
         question_key: whose request it is; it is not sent.
         fields: plain values that are sent beside the prompt.
         load_image: decodes the image that is sent along; None without one.
-        schema: JSON schema of the answer (`teacher/schema.py` says which part of JSON schema).
-        read: makes of an answer that fits the schema what the stage wants; raises ValueError, which
-            is told to the teacher, where the answer fits the schema and makes no sense.
+        schema: JSON schema of the answer (`endpoint/schema.py` says which part of JSON schema).
+        read: makes of an answer that fits the schema what is wanted; raises ValueError, which is
+            told to the model, where the answer fits the schema and makes no sense.
     """
 
-    task: Task
+    task: str
     question_key: str
     fields: dict[str, Any]
     schema: dict[str, Any]
@@ -63,27 +50,27 @@ class Reply:
 
 
 @runtime_checkable
-class Teacher(Protocol):
+class Chat(Protocol):
     """Answers requests; safe for several threads."""
 
-    def complete(self, request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
+    def complete(self, request: ChatRequest, corrections: Sequence[Correction]) -> Reply:
         """The answer to a request, after the earlier ones that were no use.
 
         Raises:
             RefusedRequest: this request will never be answered.
-            TeacherUnavailable: none is answered now.
+            EndpointUnavailable: none is answered now.
             ValueError: the image cannot be decoded.
         """
         ...
 
 
 class MalformedAnswer(ValueError):
-    """The teacher's answer was no use, as often as it was asked."""
+    """The answer was no use, as often as it was asked for."""
 
 
 class RefusedRequest(ValueError):
-    """The teacher takes this one request for something that it may not or cannot answer."""
+    """This one request is taken for something that may not or cannot be answered."""
 
 
-class TeacherUnavailable(OSError):
-    """The teacher does not answer at all, so that the run ends; started again it goes on."""
+class EndpointUnavailable(OSError):
+    """Nobody answers at all; what was answered before is kept, so that a new run goes on."""

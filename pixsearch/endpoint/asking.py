@@ -1,19 +1,19 @@
-"""Asks the teacher until its answer can be used, a limited number of times."""
+"""Asks until an answer can be used, a limited number of times."""
 
 import json
 from typing import Any
 
-from pixsearch.trajectories.teacher.request import (
+from pixsearch.endpoint.request import (
+    Chat,
+    ChatRequest,
     Correction,
     MalformedAnswer,
     Reply,
-    Teacher,
-    TeacherRequest,
 )
-from pixsearch.trajectories.teacher.schema import check
+from pixsearch.endpoint.schema import check
 
 
-def ask(teacher: Teacher, request: TeacherRequest, *, corrections: int) -> Any:
+def ask(chat: Chat, request: ChatRequest, *, corrections: int) -> Any:
     """What `request.read` makes of the answer.
 
     Args:
@@ -21,11 +21,11 @@ def ask(teacher: Teacher, request: TeacherRequest, *, corrections: int) -> Any:
 
     Raises:
         MalformedAnswer: none of the answers was of use; names the last reason.
-        RefusedRequest, TeacherUnavailable, ValueError: as `Teacher.complete`.
+        RefusedRequest, EndpointUnavailable, ValueError: as `Chat.complete`.
     """
     made: list[Correction] = []
     while True:
-        reply = teacher.complete(request, made)
+        reply = chat.complete(request, made)
         try:
             return _read(reply, request)
         except ValueError as error:
@@ -34,16 +34,20 @@ def ask(teacher: Teacher, request: TeacherRequest, *, corrections: int) -> Any:
             made.append(Correction(answer=reply.text, complaint=str(error)))
 
 
-def _read(reply: Reply, request: TeacherRequest) -> Any:
+def _read(reply: Reply, request: ChatRequest) -> Any:
     if reply.is_cut:
         raise ValueError("the answer was cut at its longest length; it must be shorter")
-    value = _parse(reply.text)
+    value = parse_json(reply.text)
     check(value, request.schema)
     return request.read(value)
 
 
-def _parse(text: str) -> Any:
-    """The JSON of an answer, also where it stands in a fence of Markdown."""
+def parse_json(text: str) -> Any:
+    """The JSON of an answer, also where it stands in a fence of Markdown.
+
+    Raises:
+        ValueError: it is none.
+    """
     inner = text.strip()
     if inner.startswith("```"):
         inner = inner.partition("\n")[2].rpartition("```")[0]

@@ -1,12 +1,12 @@
-"""What the teacher's answers cost, in tokens and in money."""
+"""What answers cost, in tokens and in money."""
 
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pixsearch.config import TeacherOptions
-from pixsearch.trajectories.teacher.answers import PaidAnswer
+from pixsearch.config import EndpointOptions
+from pixsearch.endpoint.answers import PaidAnswer
 
 MILLION = 1_000_000
 
@@ -37,16 +37,16 @@ class Usage:
         self.output_tokens += answer.output_tokens
         self.unmetered += not answer.is_metered
 
-    def cost(self, options: TeacherOptions) -> float:
+    def cost(self, options: EndpointOptions) -> float:
         """
         >>> usage = Usage(requests=1, input_tokens=1_000_000, output_tokens=500_000)
-        >>> usage.cost(TeacherOptions(input_price=2.0, output_price=8.0))
+        >>> usage.cost(EndpointOptions(input_price=2.0, output_price=8.0))
         6.0
         """
         paid = self.input_tokens * options.input_price + self.output_tokens * options.output_price
         return paid / MILLION
 
-    def to_json(self, options: TeacherOptions) -> dict[str, Any]:
+    def to_json(self, options: EndpointOptions) -> dict[str, Any]:
         return {
             "requests": self.requests,
             "input_tokens": self.input_tokens,

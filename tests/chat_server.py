@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from pixsearch.evaluation.judging.prompt import judge_prompt
 from pixsearch.trajectories.teacher.prompts import read_prompts
 
 TASKS = {prompt.text: str(task) for task, prompt in read_prompts().items()}
+TASKS[judge_prompt(None).text] = "verdict"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Act:
     wait_for: threading.Event | None = None
 
 
-class TeacherServer(ThreadingHTTPServer):
+class ChatServer(ThreadingHTTPServer):
     """Asks `script` what to do with each request."""
 
     daemon_threads = True
@@ -75,7 +77,7 @@ class TeacherServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: TeacherServer
+    server: ChatServer
     disable_nagle_algorithm = True  # head and body are two writes
 
     def do_POST(self) -> None:
@@ -122,8 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(
-    script: Callable[[Asked], Act], *, kind: type[TeacherServer] = TeacherServer
-) -> Iterator[TeacherServer]:
+    script: Callable[[Asked], Act], *, kind: type[ChatServer] = ChatServer
+) -> Iterator[ChatServer]:
     server = kind(script)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -1,4 +1,4 @@
-"""The teacher behind a real server that answers well, badly, late and not at all."""
+"""A model behind a real server that answers well, badly, late and not at all."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,20 +10,21 @@ import pytest
 from PIL import Image
 
 from pixsearch.config import AnswerFormat, TeacherOptions
-from pixsearch.trajectories.teacher.answers import AnswerCache, PaidAnswer
-from pixsearch.trajectories.teacher.asking import ask
-from pixsearch.trajectories.teacher.endpoint import EndpointTeacher
-from pixsearch.trajectories.teacher.prompts import FOLDER, Prompt, read_prompts
-from pixsearch.trajectories.teacher.rates import Rate
-from pixsearch.trajectories.teacher.request import (
+from pixsearch.endpoint.answers import AnswerCache, PaidAnswer
+from pixsearch.endpoint.asking import ask
+from pixsearch.endpoint.chat import ChatEndpoint
+from pixsearch.endpoint.prompts import Prompt
+from pixsearch.endpoint.rates import Rate
+from pixsearch.endpoint.request import (
+    ChatRequest,
+    EndpointUnavailable,
     MalformedAnswer,
     RefusedRequest,
-    Task,
-    TeacherRequest,
-    TeacherUnavailable,
 )
-from pixsearch.trajectories.teacher.schema import NUMBER, record
-from tests.trajectories.teacher_server import Act, Asked, TeacherServer, serving
+from pixsearch.endpoint.schema import NUMBER, record
+from pixsearch.trajectories.teacher.prompts import FOLDER, read_prompts
+from pixsearch.trajectories.teacher.tasks import Task
+from tests.chat_server import Act, Asked, ChatServer, serving
 from tests.trajectories.toys import patient_not
 
 GOOD = Act(text='{"chosen": 2}')
@@ -36,8 +37,8 @@ def at_most_two(answer: dict[str, Any]) -> int:
     return answer["chosen"]
 
 
-def request(*, image: Image.Image | None = None, **fields: Any) -> TeacherRequest:
-    return TeacherRequest(
+def request(*, image: Image.Image | None = None, **fields: Any) -> ChatRequest:
+    return ChatRequest(
         task=Task.choose,
         question_key="toy/1",
         fields={"question": "which?", **fields},
@@ -47,27 +48,33 @@ def request(*, image: Image.Image | None = None, **fields: Any) -> TeacherReques
     )
 
 
-_opened: list[EndpointTeacher] = []
+_opened: list[ChatEndpoint] = []
 
 
 @pytest.fixture(autouse=True)
-def _close() -> Iterator[None]:
+def _close(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TOY_KEY", "secret")
     yield
     while _opened:
         _opened.pop().close()
 
 
 def teacher_of(
-    server: TeacherServer, folder: Path, prompts: dict[Task, Prompt] | None = None, **changes: Any
-) -> EndpointTeacher:
+    server: ChatServer, folder: Path, prompts: dict[Task, Prompt] | None = None, **changes: Any
+) -> ChatEndpoint:
     options = TeacherOptions(**{"url": server.url, "client": patient_not(), **changes})
-    _opened.append(EndpointTeacher(options, prompts or read_prompts(), folder))
+    cache = AnswerCache(folder / "answers.jsonl")
+    side, again = options.image_side, "retry_quarantined=true"
+    made = ChatEndpoint(
+        options, prompts or read_prompts(), cache=cache, image_side=side, again=again
+    )
+    _opened.append(made)
     return _opened[-1]
 
 
 def answered(
-    script: Callable[[Asked], Act], folder: Path, *, made: TeacherRequest | None = None, **changes
-) -> tuple[Any, TeacherServer, EndpointTeacher]:
+    script: Callable[[Asked], Act], folder: Path, *, made: ChatRequest | None = None, **changes
+) -> tuple[Any, ChatServer, ChatEndpoint]:
     """What one request comes to."""
     with serving(script) as server:
         teacher = teacher_of(server, folder, **changes)
@@ -173,14 +180,14 @@ def test_a_slow_answer_is_given_up(tmp_path: Path) -> None:
     with serving(lambda asked: replace(GOOD, wait_for=server.released)) as server:
         client = patient_not(timeout_seconds=0.2, retries=1)
         teacher = teacher_of(server, tmp_path, client=client)
-        with pytest.raises(TeacherUnavailable, match=r"no answer in time.*it goes on"):
+        with pytest.raises(EndpointUnavailable, match=r"no answer in time.*it goes on"):
             ask(teacher, request(), corrections=2)
         assert len(server.asked) == 2
 
 
 def test_a_server_that_asks_for_too_much_patience_ends_the_run(tmp_path: Path) -> None:
     busy = Act(status=429, headers={"Retry-After": "3600"})
-    with pytest.raises(TeacherUnavailable, match="status 429"):
+    with pytest.raises(EndpointUnavailable, match="status 429"):
         answered(lambda asked: busy, tmp_path)
 
 
@@ -204,7 +211,7 @@ def test_what_a_filter_ended_is_paid_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_key_that_is_refused_ends_the_run(tmp_path: Path, status: int) -> None:
-    with pytest.raises(TeacherUnavailable, match=f"status {status}"):
+    with pytest.raises(EndpointUnavailable, match=f"status {status}"):
         answered(lambda asked: Act(status=status), tmp_path)
 
 
@@ -270,7 +277,7 @@ def test_a_cache_that_a_kill_has_cut_keeps_its_whole_lines(tmp_path: Path, cut: 
 
 def test_a_broken_line_of_a_cache_is_named(tmp_path: Path) -> None:
     (tmp_path / "answers.jsonl").write_text("nonsense\n")
-    with pytest.raises(ValueError, match=r"answers\.jsonl:1: no answer"):
+    with pytest.raises(ValueError, match=r"answers\.jsonl:1: no record"):
         AnswerCache(tmp_path / "answers.jsonl")
 
 

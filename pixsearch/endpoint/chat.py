@@ -1,36 +1,34 @@
-"""A teacher behind an OpenAI-compatible server: POST URL/chat/completions."""
+"""A language model behind an OpenAI-compatible server: POST URL/chat/completions."""
 
 import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from pixsearch.config import AnswerFormat, TeacherOptions
+from pixsearch.config import AnswerFormat, EndpointOptions
+from pixsearch.endpoint.answers import AnswerCache, PaidAnswer
+from pixsearch.endpoint.prompts import Prompt
+from pixsearch.endpoint.rates import Rate
+from pixsearch.endpoint.request import (
+    ChatRequest,
+    Correction,
+    EndpointUnavailable,
+    RefusedRequest,
+    Reply,
+)
+from pixsearch.endpoint.spending import Meter
 from pixsearch.line_store import digest
 from pixsearch.queries import SearchFailed
 from pixsearch.retrieval.connection import Connection
-from pixsearch.trajectories.teacher.answers import AnswerCache, PaidAnswer
-from pixsearch.trajectories.teacher.prompts import Prompt
-from pixsearch.trajectories.teacher.rates import Rate
-from pixsearch.trajectories.teacher.request import (
-    Correction,
-    RefusedRequest,
-    Reply,
-    Task,
-    TeacherRequest,
-    TeacherUnavailable,
-)
-from pixsearch.trajectories.teacher.spending import Meter
 
 REFUSED = (400, 413, 415, 422)  # this request is at fault; other statuses concern all requests
 FIRST_REFUSALS = 10  # so many and no answer yet: it is not the requests
@@ -49,30 +47,45 @@ class _Completion:
     output_tokens: int | None
 
 
-class EndpointTeacher:
-    """Asks a server, each request once: answers are kept in `folder`. Safe for several threads.
+class ChatEndpoint:
+    """Asks a server. Safe for several threads.
 
     Args:
-        folder: of the cache, for one process at a time (`pixsearch.line_store.one_writer`).
         prompts: of every task.
+        cache: where answers are kept, so that each request is paid for once; None keeps none.
+        image_side: pixels; larger images are sent scaled down.
+        image_tokens: of one image, for limits until the server has counted.
+        again: the option by which a run asks once more for what was refused.
 
     Raises:
-        ValueError: the URL is none, or the cache is broken.
+        ValueError: the URL is none.
     """
 
-    def __init__(self, options: TeacherOptions, prompts: dict[Task, Prompt], folder: Path) -> None:
+    def __init__(
+        self,
+        options: EndpointOptions,
+        prompts: Mapping[str, Prompt],
+        *,
+        cache: AnswerCache | None = None,
+        image_side: int = 1024,
+        image_tokens: int = 1100,
+        again: str,
+    ) -> None:
         self.meter = Meter()
-        self.cache = AnswerCache(folder / f"{_file_name(options.model)}.jsonl")
+        self.cache = cache
         self._options = options
         self._prompts = prompts
+        self._image_side = image_side
+        self._image_tokens = image_tokens
+        self._again = again
         self._connection = Connection(options.url, options.client)
         self._requests = Rate(options.requests_per_minute)
         self._tokens = Rate(options.tokens_per_minute)
         self._has_answered = False
         self._refusals = count(1)  # `next` of it is one step, for several threads
 
-    def complete(self, request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
-        """See `Teacher.complete`."""
+    def complete(self, request: ChatRequest, corrections: Sequence[Correction]) -> Reply:
+        """See `Chat.complete`."""
         image = request.load_image() if request.load_image else None
         payload = self._payload(request, corrections)
         key = digest(
@@ -80,10 +93,10 @@ class EndpointTeacher:
                 self._connection.url,
                 self._prompts[request.task].version,
                 payload,
-                _image_digest(image, self._options),
+                _image_digest(image, self._image_side),
             ]
         )
-        answer = self.cache.get(key)
+        answer = None if self.cache is None else self.cache.get(key)
         if answer is None:
             answer = self._buy(key, request.task, payload, image)
         else:
@@ -96,10 +109,10 @@ class EndpointTeacher:
         self._connection.close()
 
     def _buy(
-        self, key: str, task: Task, payload: dict[str, Any], image: Image.Image | None
+        self, key: str, task: str, payload: dict[str, Any], image: Image.Image | None
     ) -> PaidAnswer:
         expected = len(json.dumps(payload)) // CHARACTERS_PER_TOKEN
-        expected += self._options.image_tokens if image else 0
+        expected += self._image_tokens if image else 0
         body = json.dumps(self._with_image(payload, image)).encode()
         before = partial(self._wait, expected)
         try:
@@ -121,18 +134,18 @@ class EndpointTeacher:
         self._tokens.correct(answer.input_tokens + answer.output_tokens - expected)
         if done.finish_reason == "content_filter":
             raise RefusedRequest("the server's filter ended the answer")
-        if answer.text:  # an empty one is no answer to be kept
+        if self.cache is not None and answer.text:  # an empty one is no answer to be kept
             self.cache.add(answer)
         return answer
 
-    def _translated(self, failed: SearchFailed) -> RefusedRequest | TeacherUnavailable:
+    def _translated(self, failed: SearchFailed) -> RefusedRequest | EndpointUnavailable:
         if failed.status not in REFUSED:
-            return TeacherUnavailable(f"{failed}; mend that and run the same command: it goes on")
+            return EndpointUnavailable(f"{failed}; mend that and run the same command: it goes on")
         if not self._has_answered and next(self._refusals) >= FIRST_REFUSALS:
-            return TeacherUnavailable(
+            return EndpointUnavailable(
                 f"{failed}: the first {FIRST_REFUSALS} requests were all refused, so that a "
-                "setting is at fault; mend it (teacher.answer_format, answer_tokens_field, "
-                "model) or the server, and run again with retry_quarantined=true"
+                f"setting is at fault; mend it ({self._options.section}.answer_format, "
+                f"answer_tokens_field, model) or the server, and run again with {self._again}"
             )
         return RefusedRequest(str(failed))
 
@@ -140,9 +153,7 @@ class EndpointTeacher:
         self._requests.take(1)
         self._tokens.take(tokens)
 
-    def _payload(
-        self, request: TeacherRequest, corrections: Sequence[Correction]
-    ) -> dict[str, Any]:
+    def _payload(self, request: ChatRequest, corrections: Sequence[Correction]) -> dict[str, Any]:
         """The request without its image."""
         options, fields = self._options, json.dumps(request.fields, ensure_ascii=False, indent=1)
         messages = [
@@ -167,30 +178,30 @@ class EndpointTeacher:
         if image is None:
             return payload
         system, user, *rest = payload["messages"]
-        part = {"type": "image_url", "image_url": {"url": data_url(image, self._options)}}
+        part = {"type": "image_url", "image_url": {"url": data_url(image, self._image_side)}}
         user = {**user, "content": [part, *user["content"]]}
         return {**payload, "messages": [system, user, *rest]}
 
 
-def data_url(image: Image.Image, options: TeacherOptions) -> str:
-    """An image as the API takes it, scaled down to `options.image_side`."""
+def data_url(image: Image.Image, side: int) -> str:
+    """An image as the API takes it, scaled down to `side` pixels."""
     small = image.copy()
-    small.thumbnail((options.image_side, options.image_side))
+    small.thumbnail((side, side))
     packed = BytesIO()
     small.save(packed, "JPEG", quality=JPEG_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(packed.getvalue()).decode()}"
 
 
-def _image_digest(image: Image.Image | None, options: TeacherOptions) -> str | None:
+def _image_digest(image: Image.Image | None, side: int) -> str | None:
     """Of the pixels and how they are sent: other versions of a library write another file."""
     if image is None:
         return None
     pixels = np.asarray(image)
-    sent = f"{pixels.shape} {options.image_side} {JPEG_QUALITY}"
+    sent = f"{pixels.shape} {side} {JPEG_QUALITY}"
     return hashlib.sha256(sent.encode() + pixels.tobytes()).hexdigest()
 
 
-def _format(format: AnswerFormat, request: TeacherRequest) -> dict[str, Any]:
+def _format(format: AnswerFormat, request: ChatRequest) -> dict[str, Any]:
     match format:
         case AnswerFormat.json_schema:
             described = {"name": str(request.task), "schema": request.schema, "strict": True}
@@ -230,9 +241,10 @@ def _or(value: int | None, other: int) -> int:
     return other if value is None else value
 
 
-def _file_name(model: str) -> str:
-    """
-    >>> _file_name("Qwen/Qwen2.5-VL-72B")
+def file_name(model: str) -> str:
+    """A model's name as part of a file's.
+
+    >>> file_name("Qwen/Qwen2.5-VL-72B")
     'Qwen--Qwen2.5-VL-72B'
     """
     return re.sub(r"[^\w.-]+", "--", model)
