@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from pixsearch.config.choices import AnswerSpan
+from pixsearch.config.choices import AnswerSpan, EntityLookup
 from pixsearch.config.generation import GenerationOptions, PolicyOptions
 from pixsearch.config.paths import PathOptions
 from pixsearch.config.retrieval import RetrievalOptions
@@ -18,6 +18,8 @@ class BenchmarkOptions:
     root: str = MISSING
     split: str = "validation"
     limit: int | None = None  # first n samples only
+    entity_names: str | None = None  # OVEN: a file of entities' titles; null: no score of ids
+    entity_lookup: EntityLookup = EntityLookup.bm25  # OVEN: how an answer is made an entity's id
 
 
 @dataclass

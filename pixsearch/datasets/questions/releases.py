@@ -1,4 +1,4 @@
-"""The official file of a set, or what its authors keep of it on the Hugging Face hub; read whole."""
+"""A set's official file, or what its authors keep on the Hugging Face hub; read whole."""
 
 import csv
 from bisect import bisect_right

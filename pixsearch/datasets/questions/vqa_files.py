@@ -1,7 +1,7 @@
 """The two files of a VQA set: its questions, and its annotators' answers (VQAv2, OK-VQA)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ class VqaAnnotation:
 
     answers: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
-    official: OfficialFields = OfficialFields()
+    official: OfficialFields = field(default_factory=OfficialFields)
 
 
 Annotations = dict[int, VqaAnnotation]

@@ -513,7 +513,7 @@ def _musique(root: Path) -> None:
         "answer_aliases": ["Abel of Tarn"],
         "answerable": True,
     }
-    other = {"id": "3hop1__1_2_3", "answer": "the", "answer_aliases": []}
+    other = {"id": "3hop1__1_2_3", "answer": "Ro", "answer_aliases": []}
     _write_lines(root / "musique_ans_v1.0_dev.jsonl", [asked, asked | other])
     hidden = [{**paragraph} for paragraph in paragraphs]
     for paragraph in hidden:
