@@ -155,6 +155,26 @@ def test_the_papers_source():
     assert retrieval.text_search is TextSearch.dense
 
 
+QUESTION_BENCHMARKS = {
+    *("aokvqa", "aokvqa_choice", "encyclopedic_vqa", "gqa", "hotpotqa", "infoseek", "musique"),
+    *("nq_open", "okvqa", "oven", "popqa", "textvqa", "textvqa_ocr", "vqav2", "webqa"),
+}
+
+
+def test_questions_but_crag_mms_search_the_papers_wikipedia():
+    paper = composed("build_index", "retrieval=paper").retrieval
+    own = {"encyclopedic_vqa": "data/encyclopedic_vqa/knowledge_base"}
+    for name in sorted(QUESTION_BENCHMARKS):
+        options = composed("evaluate", f"benchmark={name}")
+        assert options.benchmark.name == name
+        assert options.output_dir == f"outputs/evaluation/{name}"
+        assert options.retrieval.knowledge_base == own.get(name, paper.knowledge_base)
+        changes = {"knowledge_base": paper.knowledge_base, "index": paper.index}
+        assert dataclasses.replace(options.retrieval, **changes) == paper
+    chosen = composed("evaluate", "benchmark=oven", "retrieval=wikipedia").retrieval
+    assert chosen.knowledge_base == "data/wikipedia"
+
+
 def test_an_encoder_of_crag_mm_replaces_another_wholly():
     sides = ("retrieval/text_encoder=bge_large", "retrieval/image_encoder=clip_l14_336")
     retrieval = composed("build_index", "retrieval=paper", *sides).retrieval

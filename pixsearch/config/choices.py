@@ -207,6 +207,13 @@ class AnswerSpan(StrEnum):
     all_generated = "all_generated"
 
 
+class EntityLookup(StrEnum):
+    """How OVEN's scorer makes an entity's id of an answer."""
+
+    exact_title = "exact_title"  # the title itself, but for case and white space
+    bm25 = "bm25"  # the same; or else the title that shares most words with it
+
+
 class Precision(StrEnum):
     """Arithmetic of matrix products; weights stay in fp32."""
 

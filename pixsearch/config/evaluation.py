@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from pixsearch.config.choices import AnswerSpan, CragMMProtocol
+from pixsearch.config.choices import AnswerSpan, CragMMProtocol, EntityLookup
 from pixsearch.config.generation import GenerationOptions, PolicyOptions
 from pixsearch.config.paths import PathOptions
 from pixsearch.config.retrieval import RetrievalOptions
@@ -22,6 +22,8 @@ class BenchmarkOptions:
     tokenizer: str = ""  # CRAG-MM: tokenizer.json of Llama-3.2-1B-Instruct, cuts answers; "": uncut
     squash_egocentric: bool = True  # CRAG-MM: to 960 x 1280, as the official loader does
     gold_boxes: str = ""  # CRAG-MM: JSON lines with CRAG-MM-Diagnostics' boxes; "": no recall
+    entity_names: str | None = None  # OVEN: a file of entities' titles; null: no score of ids
+    entity_lookup: EntityLookup = EntityLookup.bm25  # OVEN: how an answer is made an entity's id
 
 
 @dataclass

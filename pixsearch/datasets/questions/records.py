@@ -29,6 +29,7 @@ class LazyQuestions(Sequence):
     Args:
         where: names the place of a row.
         repeated: rows whose id stands earlier already, each with the first row that has it.
+        files: what they were read from, images aside.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class LazyQuestions(Sequence):
         *,
         where: Callable[[int], str],
         repeated: Mapping[int, int],
+        files: Sequence[Path] = (),
     ) -> None:
+        self.files = tuple(files)
         self._records = records
         self._build = build
         self._where = where
@@ -77,26 +80,62 @@ def _check_texts(question: AnnotatedQuestion, where: str) -> None:
 
 
 def questions_of_json(
-    path: Path, records: Sequence[Any], build: Build, *, id_field: str, fields: Sequence[str] = ()
+    path: Path,
+    records: Sequence[Any],
+    build: Build,
+    *,
+    id_field: str,
+    fields: Sequence[str] = (),
+    others: Sequence[Path] = (),
 ) -> LazyQuestions:
     """Questions of a JSON file that was read whole.
 
     Args:
         fields: what each record must have beside the id; all else is forgotten.
+        others: further files that say something of the questions.
     """
+    return questions_of_records(
+        records,
+        build,
+        id_field=id_field,
+        fields=fields,
+        where=partial(_item, path),
+        files=(path, *others),
+    )
+
+
+def questions_of_records(
+    records: Sequence[Any],
+    build: Build,
+    *,
+    id_field: str,
+    fields: Sequence[str],
+    where: Callable[[int], str],
+    files: Sequence[Path],
+) -> LazyQuestions:
+    """Questions of records that were read whole, as `questions_of_json`."""
     kept = [_only(record, (id_field, *fields)) for record in records]
     checked = partial(_checked, build=build, fields=(id_field, *fields))
     ids = [record.get(id_field) if isinstance(record, dict) else None for record in kept]
-    return LazyQuestions(kept, checked, where=partial(_item, path), repeated=repeated_ids(ids))
+    return LazyQuestions(kept, checked, where=where, repeated=repeated_ids(ids), files=files)
 
 
-def questions_of_lines(lines: "KeyedLines", records: Sequence[Any], build: Build) -> LazyQuestions:
+def questions_of_lines(
+    lines: "KeyedLines", records: Sequence[Any], build: Build, *, others: Sequence[Path] = ()
+) -> LazyQuestions:
     """Questions of a JSONL file, of which little more than the lines' offsets is kept.
 
     Args:
         records: the lines themselves, or lines joined with those of other files, row for row.
+        others: those other files.
     """
-    return LazyQuestions(records, build, where=lines.where, repeated=lines.repeated())
+    return LazyQuestions(
+        records,
+        build,
+        where=lines.where,
+        repeated=lines.repeated(),
+        files=(lines.path, *others),
+    )
 
 
 def repeated_ids(ids: Iterable[Any]) -> dict[int, int]:
