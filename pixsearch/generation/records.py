@@ -8,8 +8,9 @@ from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from PIL import Image
+from torch import Tensor
 
 from pixsearch.chat import Conversation, Message, Role, Text
 from pixsearch.config import OnEmptyMask, QueryType
@@ -100,11 +101,14 @@ class GroundedRecord:
         phrase: the words since the `<seg>`, the evidence or the start before it; or those tagged.
         mask: in the image's own pixels.
         position: index in the trajectory's ids of its `<seg>`, or of its last tagged word.
+        mask_logits: the decoder's, on its device, which `segmenter_frame.to_image` enlarges; None
+            unless the engine was told to keep them.
     """
 
     phrase: str
     mask: Mask
     position: int
+    mask_logits: Float[Tensor, "low low"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
