@@ -4,6 +4,7 @@
 unknown name or a wrong type fails before any model is loaded.
 """
 
+from pixsearch.config.bench_generation import BenchGenerationOptions, BenchSide
 from pixsearch.config.choices import (
     AnswerFormat,
     AnswerSpan,
@@ -16,6 +17,7 @@ from pixsearch.config.choices import (
     CragMMProtocol,
     DataAction,
     Decay,
+    EntityLookup,
     ForcedFirst,
     Foundation,
     FromDocument,
@@ -25,6 +27,7 @@ from pixsearch.config.choices import (
     ImageFit,
     ImageStorage,
     IndexDevice,
+    JudgeKind,
     MaskLoss,
     MaskMode,
     OnEmptyMask,
@@ -51,6 +54,7 @@ from pixsearch.config.choices import (
     WhenSilent,
 )
 from pixsearch.config.composing import from_omegaconf, to_dict
+from pixsearch.config.endpoint import EndpointOptions
 from pixsearch.config.evaluation import (
     BenchmarkOptions,
     EvaluateOptions,
@@ -58,8 +62,18 @@ from pixsearch.config.evaluation import (
     PoolOptions,
     ReportOptions,
 )
-from pixsearch.config.generation import OF_ONE_POLICY, GenerationOptions, PolicyOptions
+from pixsearch.config.generation import (
+    OF_ONE_POLICY,
+    GenerationOptions,
+    PolicyOptions,
+)
 from pixsearch.config.grounding_dino import GroundingDinoOptions
+from pixsearch.config.judging import (
+    JudgeEndpointOptions,
+    JudgeOptions,
+    JudgingOptions,
+    LocalJudgeOptions,
+)
 from pixsearch.config.knowledge import (
     BenchIndexOptions,
     BenchRetrievalOptions,
@@ -89,7 +103,14 @@ from pixsearch.config.retrieval import (
     RerankerOptions,
     RetrievalOptions,
 )
-from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
+from pixsearch.config.serving import (
+    BenchServerOptions,
+    ChatServerOptions,
+    HttpOptions,
+    ServeOptions,
+    ServeRetrieverOptions,
+    ServerOptions,
+)
 from pixsearch.config.training import (
     BenchDataOptions,
     BenchTrainingOptions,
@@ -121,9 +142,11 @@ __all__ = [
     "Attention",
     "Backend",
     "BenchDataOptions",
+    "BenchGenerationOptions",
     "BenchIndexOptions",
     "BenchRetrievalOptions",
     "BenchServerOptions",
+    "BenchSide",
     "BenchTrainingOptions",
     "BenchmarkOptions",
     "BuildIndexOptions",
@@ -132,6 +155,7 @@ __all__ = [
     "BuildStage",
     "BuildTrajectoriesOptions",
     "BuildWorldOptions",
+    "ChatServerOptions",
     "ChatStyle",
     "ChunkOptions",
     "ClientOptions",
@@ -146,6 +170,8 @@ __all__ = [
     "Decay",
     "DemoOptions",
     "EncoderOptions",
+    "EndpointOptions",
+    "EntityLookup",
     "EstimateOptions",
     "EvaluateOptions",
     "ForcedFirst",
@@ -158,6 +184,7 @@ __all__ = [
     "Grounder",
     "GrounderOptions",
     "GroundingDinoOptions",
+    "HttpOptions",
     "ImageFit",
     "ImageSourceOptions",
     "ImageStorage",
@@ -166,6 +193,11 @@ __all__ = [
     "InferOptions",
     "InspectDataOptions",
     "InspectOptions",
+    "JudgeEndpointOptions",
+    "JudgeKind",
+    "JudgeOptions",
+    "JudgingOptions",
+    "LocalJudgeOptions",
     "LossOptions",
     "MaskLoss",
     "MaskMode",
@@ -202,6 +234,7 @@ __all__ = [
     "RunOptions",
     "ScaleOptions",
     "SegState",
+    "ServeOptions",
     "ServeRetrieverOptions",
     "ServerOptions",
     "StageOptions",

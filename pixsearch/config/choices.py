@@ -192,6 +192,14 @@ class CragMMProtocol(StrEnum):
     paper = "paper"  # facebookresearch/CRAG-MM: they do so in the conversation score alone
 
 
+class JudgeKind(StrEnum):
+    """Who gives verdicts on answers (pixsearch/evaluation/judging/)."""
+
+    endpoint = "endpoint"  # an OpenAI-compatible server
+    local = "local"  # a causal language model of transformers on this machine
+    rules = "rules"  # normalised exact match, offline
+
+
 class MaskMode(StrEnum):
     """Whose words lead to the masks that are scored; the two are not comparable."""
 
@@ -218,6 +226,13 @@ class AnswerSpan(StrEnum):
 
     after_last_search = "after_last_search"
     all_generated = "all_generated"
+
+
+class EntityLookup(StrEnum):
+    """How OVEN's scorer makes an entity's id of an answer."""
+
+    exact_title = "exact_title"  # the title itself, but for case and white space
+    bm25 = "bm25"  # the same; or else the title that shares most words with it
 
 
 class Precision(StrEnum):

@@ -9,6 +9,7 @@ from pixsearch.config.choices import (
     AnswerSpan,
     CocoStuffClasses,
     CragMMProtocol,
+    EntityLookup,
     MaskMode,
     UncoveredPixels,
 )
@@ -29,6 +30,8 @@ class BenchmarkOptions:
     tokenizer: str = ""  # CRAG-MM: tokenizer.json of Llama-3.2-1B-Instruct, cuts answers; "": uncut
     squash_egocentric: bool = True  # CRAG-MM: to 960 x 1280, as the official loader does
     gold_boxes: str = ""  # CRAG-MM: JSON lines with CRAG-MM-Diagnostics' boxes; "": no recall
+    entity_names: str | None = None  # OVEN: a file of entities' titles; null: no score of ids
+    entity_lookup: EntityLookup = EntityLookup.bm25  # OVEN: how an answer is made an entity's id
     lisa_compat: bool = False  # RefCOCO: pixels of several of an object's polygons are no target
     classes: CocoStuffClasses = CocoStuffClasses.all171  # COCO-Stuff
     classes_per_question: int = 5  # semseg_miou: of all classes, which are asked for in turn
