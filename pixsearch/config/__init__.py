@@ -12,7 +12,6 @@ from pixsearch.config.choices import (
     Backend,
     BuildStage,
     ChatStyle,
-    CocoStuffClasses,
     Control,
     CragMMProtocol,
     DataAction,
@@ -29,7 +28,6 @@ from pixsearch.config.choices import (
     IndexDevice,
     JudgeKind,
     MaskLoss,
-    MaskMode,
     OnEmptyMask,
     OnError,
     OnMissingServer,
@@ -49,7 +47,6 @@ from pixsearch.config.choices import (
     TextSearch,
     TrainablePart,
     TrainableTokens,
-    UncoveredPixels,
     WandbMode,
     WhenSilent,
 )
@@ -85,6 +82,7 @@ from pixsearch.config.knowledge import (
     PrepareKnowledgeOptions,
     ScaleOptions,
 )
+from pixsearch.config.mask_choices import CocoStuffClasses, MaskMode, UncoveredPixels
 from pixsearch.config.miniature import (
     BuildMiniatureTrajectoriesOptions,
     BuildWorldOptions,
