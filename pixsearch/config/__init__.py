@@ -40,6 +40,7 @@ from pixsearch.config.choices import (
     Resampling,
     RetrievalSource,
     SegState,
+    TableFormat,
     TeacherKind,
     TextSearch,
     TrainablePart,
@@ -87,6 +88,7 @@ from pixsearch.config.retrieval import (
     RetrievalOptions,
 )
 from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
+from pixsearch.config.tables import MakeTableOptions
 from pixsearch.config.training import (
     BenchDataOptions,
     BenchTrainingOptions,
@@ -163,6 +165,7 @@ __all__ = [
     "InspectDataOptions",
     "InspectOptions",
     "LossOptions",
+    "MakeTableOptions",
     "MaskLoss",
     "MiniatureOptions",
     "ModelOptions",
@@ -200,6 +203,7 @@ __all__ = [
     "ServeRetrieverOptions",
     "ServerOptions",
     "StageOptions",
+    "TableFormat",
     "TeacherKind",
     "TeacherOptions",
     "TextSearch",

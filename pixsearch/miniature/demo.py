@@ -2,7 +2,7 @@
 
 Each script knows what is done already and goes on from there; nothing here decides that.
 
-    OUTPUT/results.json, predictions/, report/     of the latest run
+    OUTPUT/results.json, predictions/, scores/, report/    of the latest run
     OUTPUT/runs/seed7-default/                     all that one run made
         commands.txt                               what was run, to be run again by hand
         timings.json                               seconds of each step
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 POLICIES = SCRIPTS.parent / "configs" / "policy"
-PUBLISHED = ("results.json", "predictions", "report")
+PUBLISHED = ("results.json", "predictions", "scores", "report")
 OF_ONE_KNOWLEDGE_BASE = ("knowledge_base", "index")
 DATASETS = ("refcoco", "llava", "trajectories")  # those of configs/data/miniature.yaml
 

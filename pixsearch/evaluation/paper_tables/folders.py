@@ -1,0 +1,147 @@
+"""What an evaluation left behind, as tables read it: results.json, scores/ and predictions/."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixsearch.evaluation.metrics.bootstrap import Interval
+from pixsearch.evaluation.sample_scores import SampleScores, read_scores
+from pixsearch.line_store import read_lines
+
+EGOCENTRIC, NON_EGOCENTRIC, NO_IMAGE = "egocentric", "non_egocentric", "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure of results.json."""
+
+    value: float
+    interval: tuple[float, float] | None
+    n: int | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ResultFolder:
+    """A folder with a results.json, of whichever benchmark.
+
+    Attributes:
+        results: as `pixsearch.evaluation.score` or its kin of other benchmarks wrote them.
+    """
+
+    path: Path
+    results: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> "ResultFolder":
+        """
+        Raises:
+            ValueError: there is no results.json, or it is none of an evaluation.
+        """
+        file = Path(path) / "results.json"
+        try:
+            results = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ValueError(f"{path}: no results.json; evaluate first") from error
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{file} is broken ({error}): use score=only") from error
+        found = cls(path=Path(path), results=results)
+        if not found.sections or "name" not in found.benchmark:
+            raise ValueError(f"{file}: no results of an evaluation that a table could read")
+        return found
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        return self.results.get("protocol", {})
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """All that decided the predictions, as far as the results say."""
+        return self.results.get("run") or self.protocol.get("run", {})
+
+    @property
+    def benchmark(self) -> Mapping[str, Any]:
+        """Its identity: name, version, split, fingerprint."""
+        return self.results.get("benchmark") or self.run.get("benchmark", {})
+
+    @property
+    def identity(self) -> str:
+        """What must agree between answers that are compared sample by sample."""
+        fields = ("name", "version", "split", "fingerprint", "num_samples")
+        return " ".join(str(self.benchmark[name]) for name in fields if name in self.benchmark)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a plain model answered, which is no PixSearch."""
+        return self.run.get("has_masks") is False
+
+    @property
+    def sections(self) -> Mapping[str, Mapping[str, Any]]:
+        """Results by policy, or by mode where masks were scored."""
+        return self.results.get("policies") or self.results.get("modes") or {}
+
+    def figure(self, section: str, path: Sequence[str]) -> Figure | None:
+        """The figure at `path` within a section; None if it is not there.
+
+        It stands alone beside `NAME_interval` and `n`, or is an object with value, interval and n.
+        """
+        above: Any = self.sections.get(section, {})
+        for name in path[:-1]:
+            above = above.get(name) if isinstance(above, Mapping) else None
+        found = above.get(path[-1]) if isinstance(above, Mapping) else None
+        if isinstance(found, Mapping):
+            value, interval, n = (found.get(name) for name in ("value", "interval", "n"))
+        else:
+            value = found
+            interval, n = (above or {}).get(f"{path[-1]}_interval"), (above or {}).get("n")
+        if value is None:
+            return None
+        return Figure(value=value, interval=tuple(interval) if interval else None, n=n)
+
+    def scores(self, section: str) -> dict[str, SampleScores]:
+        """Of each sample by id; empty where nobody wrote them."""
+        return read_scores(self.path, section)
+
+    def query_types(self, policy: str) -> dict[str, tuple[str, ...]]:
+        """Types of the searches of each answer by sample id, in order.
+
+        Raises:
+            ValueError: there are no predictions.
+        """
+        return dict(_query_types(_prediction_lines(self.path, policy)))
+
+
+def scene_kind(sample: SampleScores) -> str:
+    """Of CRAG-MM's images and of the miniature's: `egocentric`, `non_egocentric` or `none`."""
+    labelled = sample.slices.get("scene_kind")
+    if labelled is not None:
+        return labelled
+    return EGOCENTRIC if sample.slices.get("is_egocentric") == "true" else NON_EGOCENTRIC
+
+
+def interval_of(interval: Interval) -> tuple[float, float]:
+    return interval.low, interval.high
+
+
+def _prediction_lines(path: Path, policy: str) -> Iterator[dict[str, Any]]:
+    """Of all processes that wrote some."""
+    folder = path / "predictions"
+    files = [*folder.glob(f"{policy}.jsonl"), *sorted(folder.glob(f"{policy}.part-*.jsonl"))]
+    if not files:
+        raise ValueError(f"{folder} has no predictions of {policy}: evaluate that policy")
+    for file in files:
+        yield from read_lines(file, id_field=_id_field(file))
+
+
+def _id_field(file: Path) -> str:
+    """The miniature's lines call it `interaction_id`."""
+    with file.open(encoding="utf-8") as lines:
+        first = lines.readline()
+    return "interaction_id" if '"interaction_id"' in first else "id"
+
+
+def _query_types(lines: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for line in lines:
+        id = line.get("id") or line["interaction_id"]
+        yield id, tuple(query["type"] for query in line.get("queries", ()))
