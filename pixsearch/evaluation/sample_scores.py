@@ -53,5 +53,9 @@ def read_scores(folder: Path, policy: str) -> dict[str, SampleScores]:
             fields = {name: line[name] for name in ("id", "cluster", "slices", "scores")}
         except KeyError as error:
             raise ValueError(f"{path}: {line['id']!r} has no {error}; score again") from error
+        fields["scores"] = {
+            name: None if score is None else float(score)
+            for name, score in fields["scores"].items()
+        }
         found[line["id"]] = SampleScores(**fields)
     return found

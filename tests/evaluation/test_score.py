@@ -206,5 +206,5 @@ def test_scores_of_samples_that_are_none_are_named(tmp_path, world, policies):
     write_results(tmp_path, world, span=AFTER)
     path = scores_path(tmp_path, "full")
     path.write_text(path.read_text().replace('"cluster"', '"klaster"', 1))
-    with pytest.raises(ValueError, match="full.jsonl: 'a' has no 'cluster'; score again"):
+    with pytest.raises(ValueError, match=r"full\.jsonl: 'a' has no 'cluster'; score again"):
         read_scores(tmp_path, "full")

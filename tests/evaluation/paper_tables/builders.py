@@ -109,7 +109,9 @@ def answers(
                     id=f"q{place}",
                     cluster=f"q{place}",
                     slices={},
-                    scores={"exact_match": value, "f1": value},
+                    scores=dict.fromkeys(
+                        ("exact_match", "f1"), None if value is None else float(value)
+                    ),
                 )
                 for place, value in enumerate(values)
             ],

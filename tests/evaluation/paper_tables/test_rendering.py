@@ -134,7 +134,7 @@ def tags(page: str) -> list[str]:
     return parser.found
 
 
-SIGNS = st.text("ab<>&\"'|\\`*_[]#%$~^{}\n ", max_size=30)
+SIGNS = st.text("ab<>&\"'|\\`*_[]#%$~^{}\n ", max_size=30).map("a".__add__)
 
 
 @given(SIGNS)
