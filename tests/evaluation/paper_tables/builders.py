@@ -90,7 +90,7 @@ def _group(samples: Sequence[SampleScores]) -> dict[str, Any]:
 
 
 def answers(
-    folder: Path, benchmark: str, policies: Mapping[str, Sequence[float | None]]
+    folder: Path, benchmark: str, policies: Mapping[str, Sequence[int | float | None]]
 ) -> ResultFolder:
     """A set of questions with exact match and F1: name of a policy → a score per sample."""
     results: dict[str, Any] = {
@@ -101,6 +101,7 @@ def answers(
         kept = [value for value in values if value is not None]
         figure = {"value": sum(kept) / len(kept), "interval": [0.1, 0.9], "n": len(kept)}
         results["policies"][name] = {"metrics": {"exact_match": figure, "f1": figure}}
+        scores = [None if value is None else float(value) for value in values]
         write_scores(
             folder,
             name,
@@ -113,7 +114,7 @@ def answers(
                         ("exact_match", "f1"), None if value is None else float(value)
                     ),
                 )
-                for place, value in enumerate(values)
+                for place, value in enumerate(scores)
             ],
         )
     write(folder, results)
