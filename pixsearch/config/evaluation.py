@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from pixsearch.config.choices import AnswerSpan
+from pixsearch.config.choices import AnswerSpan, CragMMProtocol
 from pixsearch.config.generation import GenerationOptions, PolicyOptions
 from pixsearch.config.paths import PathOptions
 from pixsearch.config.retrieval import RetrievalOptions
@@ -18,6 +18,10 @@ class BenchmarkOptions:
     root: str = MISSING
     split: str = "validation"
     limit: int | None = None  # first n samples only
+    protocol: CragMMProtocol = CragMMProtocol.paper  # of CRAG-MM's two official scorers
+    tokenizer: str = ""  # CRAG-MM: tokenizer.json of Llama-3.2-1B-Instruct, cuts answers; "": uncut
+    squash_egocentric: bool = True  # CRAG-MM: to 960 x 1280, as the official loader does
+    gold_boxes: str = ""  # CRAG-MM: JSON lines with CRAG-MM-Diagnostics' boxes; "": no recall
 
 
 @dataclass
@@ -32,6 +36,8 @@ class EvaluateOptions:
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
     answer: AnswerSpan = AnswerSpan.after_last_search
     score: str = "after"  # after | only (no generation: results from the saved predictions)
+    retry_failed: bool = False  # answer samples that failed before once more
+    official_missing: bool = False  # leave samples without an answer out, as some scripts do
     seed: int | None = None  # of the control experiments; null: the benchmark's own
     paths: PathOptions = field(default_factory=PathOptions)
 

@@ -27,7 +27,7 @@ from pixsearch.evaluation.metrics.truthfulness import (
     truthfulness,
 )
 from pixsearch.evaluation.prediction import Prediction
-from pixsearch.evaluation.sample_scores import SampleScores
+from pixsearch.evaluation.sample_scores import ScoredSample
 from pixsearch.retrieval.crops import mask_box
 
 K = 5  # of recall@k
@@ -90,12 +90,12 @@ def verdicts(samples: Sequence[Sample], texts: Mapping[str, str]) -> list[Verdic
 
 def sample_scores(
     samples: Sequence[Sample], predictions: Predictions, span: AnswerSpan
-) -> list[SampleScores]:
+) -> list[ScoredSample]:
     """Of each answerable question, what the group scores are means of."""
     answerable = in_group(samples, "overall")
     found = verdicts(answerable, scored_texts(answerable, predictions, span))
     return [
-        SampleScores(
+        ScoredSample(
             id=sample.id,
             cluster=sample.gold.cluster,
             slices={

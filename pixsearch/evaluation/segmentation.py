@@ -39,7 +39,8 @@ def segment(
         for chunk in in_chunks(todo, options.batch_size):
             by_id = {scene.image_id: scene for scene in chunk}
             requests = [_request(scene) for scene in chunk]
-            for trajectory in engine.stream(requests):
+            for finished in engine.finished(requests):
+                trajectory = finished.result()
                 scene = by_id[trajectory.request_id]
                 forced = teacher_forced_masks(model, scene, features)
                 grounded = [(each.phrase, encode_rle(each.mask)) for each in trajectory.grounded]

@@ -1,7 +1,7 @@
 """The one engine: decode, stop at a search, inject what came back, go on."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
@@ -14,6 +14,7 @@ from pixsearch.generation.answering import AnyEngine, check_requests, refuse_not
 from pixsearch.generation.batch import SlotBatch
 from pixsearch.generation.cache import check_attention
 from pixsearch.generation.constraints import VocabularyConstraints
+from pixsearch.generation.events import Event, Finished
 from pixsearch.generation.features import IMAGES_PER_BATCH, RecentFeatures, RequestImages
 from pixsearch.generation.grammar import Phase, TokenClass, allowed_next, can_open_search
 from pixsearch.generation.masks import MaskDecoding
@@ -93,13 +94,8 @@ class Engine(AnyEngine):
         self._search_id = model.config.ids.search
         self._constraints: VocabularyConstraints | None = None  # made at the first logits
 
-    def stream(self, requests: Sequence[Request]) -> Iterator[Trajectory]:
-        """Answer all requests; each trajectory is yielded soon after it is finished.
-
-        Raises:
-            ValueError: before any work, if two requests share an id or a prompt does not fit.
-        """
-        rows = self._open(requests)
+    def stream(self, requests: Iterable[Request]) -> Iterator[Event]:
+        rows = self._open(list(requests))
         if not rows:
             return
         batch = SlotBatch(
@@ -113,7 +109,8 @@ class Engine(AnyEngine):
             while waiting or batch.rows:
                 finished += self._round(batch, waiting)
                 if len(finished) >= self._options.batch_size or not batch.rows:
-                    yield from self._finish(finished)
+                    for trajectory in self._finish(finished):
+                        yield Finished(request_id=trajectory.request_id, trajectory=trajectory)
                     finished = []
 
     def _open(self, requests: Sequence[Request]) -> list[Row]:

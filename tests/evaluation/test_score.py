@@ -6,7 +6,7 @@ import pytest
 from pixsearch.config import AnswerSpan, PolicyOptions, QueryType, to_dict
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation.prediction import Prediction
-from pixsearch.evaluation.sample_scores import read_scores, scores_path
+from pixsearch.evaluation.sample_scores import SCORES, read_scores
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, RUNTIME, SCENES, write_results
 from pixsearch.line_store import LineStore
 from tests.evaluation.worlds import benchmark, box, prediction, query, sample
@@ -204,7 +204,7 @@ def test_scores_of_samples_are_what_the_results_are_means_of(tmp_path, world, po
 def test_scores_of_samples_that_are_none_are_named(tmp_path, world, policies):
     save(tmp_path, world, policies)
     write_results(tmp_path, world, span=AFTER)
-    path = scores_path(tmp_path, "full")
+    path = tmp_path / SCORES / "full.jsonl"
     path.write_text(path.read_text().replace('"cluster"', '"klaster"', 1))
     with pytest.raises(ValueError, match=r"full\.jsonl: 'a' has no 'cluster'; score again"):
         read_scores(tmp_path, "full")

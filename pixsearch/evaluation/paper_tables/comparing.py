@@ -9,7 +9,7 @@ from pixsearch.evaluation.paper_tables.filling import Source, Sources, all_rows,
 from pixsearch.evaluation.paper_tables.folders import interval_of, scene_kind
 from pixsearch.evaluation.paper_tables.layouts import ColumnLayout, Layout
 from pixsearch.evaluation.paper_tables.model import Cell, Column, Row, Table
-from pixsearch.evaluation.sample_scores import SampleScores
+from pixsearch.evaluation.sample_scores import ScoredSample
 
 Samples = Mapping[tuple[str, str], tuple[float, str]]
 """(benchmark, sample id) → its score, a mean over seeds of one benchmark, and its cluster."""
@@ -115,9 +115,9 @@ def sample_scores(sources: Sequence[Source], column: ColumnLayout) -> Samples:
     return {key: (fmean(found), clusters[key]) for key, found in scores.items()}
 
 
-def in_group(sample: SampleScores, group: str) -> bool:
+def in_group(sample: ScoredSample, group: str) -> bool:
     """
-    >>> one = SampleScores(id="a", cluster="a", slices={"is_egocentric": "true"}, scores={})
+    >>> one = ScoredSample(id="a", cluster="a", slices={"is_egocentric": "true"}, scores={})
     >>> in_group(one, "overall"), in_group(one, "egocentric"), in_group(one, "non_egocentric")
     (True, True, False)
     """

@@ -85,6 +85,25 @@ def fits(folder: ResultFolder, column: ColumnLayout) -> bool:
     return folder.benchmark["name"] in column.benchmarks and column.split in (None, split)
 
 
+def check_benchmarks(layout: Layout, sources: Sources) -> None:
+    """See that what stands in one column is of one benchmark and split.
+
+    Raises:
+        ValueError: it is not.
+    """
+    for column in layout.columns:
+        found: dict[str, Source] = {}
+        for source in (each for row in sources.values() for each in row):
+            if fits(source.folder, column):
+                identity = source.folder.benchmark
+                found.setdefault(f"{identity['name']} {identity.get('split', '')}".strip(), source)
+        if len(found) > 1:
+            told = ", ".join(f"{name} ({each.folder.path})" for name, each in found.items())
+            raise ValueError(
+                f"{column.title}: the runs are of several benchmarks, {told}; make a table of each"
+            )
+
+
 def main_table(layout: Layout, sources: Sources) -> Table:
     """The paper's table: ours, and the paper's; a last column says what ours are means over."""
     notes = tuple(dict.fromkeys(layout.notes.values()))

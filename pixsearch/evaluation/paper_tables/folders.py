@@ -1,14 +1,15 @@
 """What an evaluation left behind, as tables read it: results.json, scores/ and predictions/."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pixsearch.evaluation.metrics.bootstrap import Interval
-from pixsearch.evaluation.sample_scores import SampleScores, read_scores
-from pixsearch.line_store import read_lines
+from pixsearch.evaluation.parted_lines import part_paths, read_parts
+from pixsearch.evaluation.sample_scores import ScoredSample, read_scores
+from pixsearch.evaluation.saved_answers import PREDICTIONS
 
 EGOCENTRIC, NON_EGOCENTRIC, NO_IMAGE = "egocentric", "non_egocentric", "none"
 
@@ -99,7 +100,7 @@ class ResultFolder:
             return None
         return Figure(value=value, interval=tuple(interval) if interval else None, n=n)
 
-    def scores(self, section: str) -> dict[str, SampleScores]:
+    def scores(self, section: str) -> dict[str, ScoredSample]:
         """Of each sample by id; empty where nobody wrote them."""
         return read_scores(self.path, section)
 
@@ -109,10 +110,17 @@ class ResultFolder:
         Raises:
             ValueError: there are no predictions.
         """
-        return dict(_query_types(_prediction_lines(self.path, policy)))
+        path = self.path / PREDICTIONS / f"{policy}.jsonl"
+        if not part_paths(path):
+            raise ValueError(f"{path}: no predictions of {policy}; evaluate that policy")
+        lines = read_parts(path, id_field="interaction_id")
+        return {
+            line["interaction_id"]: tuple(query["type"] for query in line["queries"])
+            for line in lines
+        }
 
 
-def scene_kind(sample: SampleScores) -> str:
+def scene_kind(sample: ScoredSample) -> str:
     """Of CRAG-MM's images and of the miniature's: `egocentric`, `non_egocentric` or `none`."""
     labelled = sample.slices.get("scene_kind")
     if labelled is not None:
@@ -122,26 +130,3 @@ def scene_kind(sample: SampleScores) -> str:
 
 def interval_of(interval: Interval) -> tuple[float, float]:
     return interval.low, interval.high
-
-
-def _prediction_lines(path: Path, policy: str) -> Iterator[dict[str, Any]]:
-    """Of all processes that wrote some."""
-    folder = path / "predictions"
-    files = [*folder.glob(f"{policy}.jsonl"), *sorted(folder.glob(f"{policy}.part-*.jsonl"))]
-    if not files:
-        raise ValueError(f"{folder} has no predictions of {policy}: evaluate that policy")
-    for file in files:
-        yield from read_lines(file, id_field=_id_field(file))
-
-
-def _id_field(file: Path) -> str:
-    """The miniature's lines call it `interaction_id`."""
-    with file.open(encoding="utf-8") as lines:
-        first = lines.readline()
-    return "interaction_id" if '"interaction_id"' in first else "id"
-
-
-def _query_types(lines: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for line in lines:
-        id = line.get("id") or line["interaction_id"]
-        yield id, tuple(query["type"] for query in line.get("queries", ()))

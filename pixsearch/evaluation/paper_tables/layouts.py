@@ -17,7 +17,7 @@ from pixsearch.evaluation.paper import (
 )
 
 FREE_RUNNING = "free_running"  # the mode of masks that tables show
-CRAG_MM = ("crag_mm", "crag_mm_single", "crag_mm_multi", "crag_mm_miniature")
+CRAG_MM = ("crag_mm_single", "crag_mm_single_image", "crag_mm_multi", "crag_mm_miniature")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +197,7 @@ def _answers(
             metric=metric,
         )
         for benchmark, heading in benchmarks.items()
-        for name, metric in (("EM", "exact_match"), ("F1", "f1"))
+        for name, metric in (("EM", "em"), ("F1", "f1"))
     )
     return Layout(
         number=number,

@@ -7,12 +7,12 @@ from pathlib import Path
 from pixsearch.config import MakeTableOptions, TableFormat
 from pixsearch.evaluation.paper_tables.comparing import differences_table
 from pixsearch.evaluation.paper_tables.figures import FIGURES
-from pixsearch.evaluation.paper_tables.filling import assign, main_table
+from pixsearch.evaluation.paper_tables.filling import assign, check_benchmarks, fits, main_table
 from pixsearch.evaluation.paper_tables.folders import ResultFolder
 from pixsearch.evaluation.paper_tables.layouts import LAYOUTS, Layout
 from pixsearch.evaluation.paper_tables.mixtures import mixtures_tables
 from pixsearch.evaluation.paper_tables.model import Document
-from pixsearch.evaluation.paper_tables.protocol import protocol_card
+from pixsearch.evaluation.paper_tables.protocol import protocol_of
 from pixsearch.evaluation.paper_tables.rendering import RENDERERS, to_markdown
 from pixsearch.evaluation.paper_tables.slices import slices_table
 from pixsearch.evaluation.score import RESULTS
@@ -62,7 +62,7 @@ def compose(options: MakeTableOptions) -> Document:
             title="Mixtures of stage 2",
             legend=MIXTURES_LEGEND,
             tables=mixtures_tables(rows),
-            protocol=tuple(protocol_card(_all(runs, rows))),
+            protocol=tuple(protocol_of(_all(runs, rows))),
         )
     layout = LAYOUTS[options.table]
     return of_layout(layout, runs or _usual_folders(layout, options, has_rows=bool(rows)), rows)
@@ -95,13 +95,14 @@ def of_layout(
 ) -> Document:
     """A table of the paper with its paired differences and its protocol."""
     sources = assign(layout, runs, rows)
+    check_benchmarks(layout, sources)
     differences = differences_table(layout, sources)
     remarks = tuple(("remark", remark) for remark in layout.remarks)
     return Document(
         title=layout.title,
         legend=LEGEND,
         tables=(main_table(layout, sources), *([differences] if differences else [])),
-        protocol=(*remarks, *protocol_card(_all(runs, rows))),
+        protocol=(*remarks, *protocol_of(_all(runs, rows))),
     )
 
 
@@ -115,22 +116,32 @@ def _slices(options: MakeTableOptions, runs: Sequence[ResultFolder]) -> Document
         title="Slices",
         legend=SLICES_LEGEND,
         tables=tuple(tables),
-        protocol=tuple(protocol_card(runs)),
+        protocol=tuple(protocol_of(runs)),
     )
 
 
 def _usual_folders(
     layout: Layout, options: MakeTableOptions, *, has_rows: bool
 ) -> list[ResultFolder]:
-    """Where scripts/evaluate.py writes each of the table's benchmarks, if nobody names folders."""
-    names = dict.fromkeys(name for column in layout.columns for name in column.benchmarks)
-    folders = [Path(options.paths.outputs) / "evaluation" / name for name in names]
-    found = [ResultFolder.open(each) for each in folders if (each / RESULTS).exists()]
+    """Where scripts/evaluate.py writes each of the table's benchmarks, if nobody names folders.
+
+    Of several benchmarks for one column the first that is there.
+    """
+    root = Path(options.paths.outputs) / "evaluation"
+    found: dict[str, ResultFolder] = {}
+    for column in layout.columns:
+        for name in column.benchmarks:
+            folders = [root / name, root / f"{name}_{column.split}"]
+            there = [ResultFolder.open(each) for each in folders if (each / RESULTS).exists()]
+            if fitting := {str(each.path): each for each in there if fits(each, column)}:
+                found |= fitting
+                break
     if not found and not has_rows:
+        names = dict.fromkeys(name for column in layout.columns for name in column.benchmarks)
         raise ValueError(
-            f"no {RESULTS} in {', '.join(map(str, folders))}: evaluate, or name runs=[FOLDER]"
+            f"{root}: no results of {', '.join(names)}; evaluate, or name runs=[FOLDER]"
         )
-    return found
+    return list(found.values())
 
 
 def _all(

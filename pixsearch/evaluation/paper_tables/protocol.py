@@ -17,7 +17,7 @@ COUNTS = {
 """Counts of a policy's results that are told where they are not zero."""
 
 
-def protocol_card(folders: Sequence[ResultFolder]) -> Card:
+def protocol_of(folders: Sequence[ResultFolder]) -> Card:
     """Each folder with what it was made by, counts that lower a score, then the protocol.
 
     What all folders say alike is said once; what they do not is said with each value's folders.
@@ -55,8 +55,8 @@ def _shared(folders: Sequence[ResultFolder]) -> Card:
     said: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for folder in folders:
         for name, value in (folder.protocol | _options(folder)).items():
-            if not isinstance(value, Mapping):
-                said[name][str(value)].append(str(folder.path))
+            if name != "run":
+                said[name][_plain(value)].append(str(folder.path))
     card = []
     for name, values in said.items():
         if len(values) == 1:
@@ -65,6 +65,16 @@ def _shared(folders: Sequence[ResultFolder]) -> Card:
             told = (f"{value} ({', '.join(paths)})" for value, paths in values.items())
             card.append((name, "; ".join(told)))
     return card
+
+
+def _plain(value: Any) -> str:
+    """
+    >>> _plain({"name": "rules", "version": 1})
+    'name rules, version 1'
+    """
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    return str(value)
 
 
 def _options(folder: ResultFolder) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pixsearch.evaluation.metrics.bootstrap import mean_interval
 from pixsearch.evaluation.paper_tables.filling import figure_cell
 from pixsearch.evaluation.paper_tables.folders import Figure, ResultFolder, interval_of
 from pixsearch.evaluation.paper_tables.model import Column, Row, Table
-from pixsearch.evaluation.sample_scores import SampleScores
+from pixsearch.evaluation.sample_scores import ScoredSample
 
 Slice = tuple[str, str]  # label, value
 
@@ -61,9 +61,9 @@ def _row(each: Slice, by_policy: Mapping[str, Mapping[Slice, Figure]], *, is_sig
     return Row(label=": ".join(each), cells=(*cells, " / ".join(sorted(counts))))
 
 
-def _by_slice(samples: Sequence[SampleScores], metric: str) -> dict[Slice, Figure]:
+def _by_slice(samples: Sequence[ScoredSample], metric: str) -> dict[Slice, Figure]:
     """The metric's mean and interval in each slice, without samples that it leaves out."""
-    members: dict[Slice, list[SampleScores]] = defaultdict(list)
+    members: dict[Slice, list[ScoredSample]] = defaultdict(list)
     for sample in samples:
         for each in sample.slices.items():
             if sample.scores.get(metric) is not None:
@@ -71,7 +71,7 @@ def _by_slice(samples: Sequence[SampleScores], metric: str) -> dict[Slice, Figur
     return {each: _figure(found, metric) for each, found in members.items()}
 
 
-def _figure(samples: Sequence[SampleScores], metric: str) -> Figure:
+def _figure(samples: Sequence[ScoredSample], metric: str) -> Figure:
     values = [sample.scores[metric] or 0.0 for sample in samples]
     interval = mean_interval(values, [sample.cluster for sample in samples])
     return Figure(value=interval.estimate, interval=interval_of(interval), n=len(samples))

@@ -8,7 +8,7 @@ from typing import Any
 from pixsearch.config import PolicyOptions, to_dict
 from pixsearch.evaluation.metrics.bootstrap import mean_interval
 from pixsearch.evaluation.paper_tables.folders import ResultFolder
-from pixsearch.evaluation.sample_scores import SampleScores, write_scores
+from pixsearch.evaluation.sample_scores import ScoredSample, write_scores
 
 SCORES = {
     "c": {"accuracy": 1.0, "missing": 0.0, "hallucination": 0.0, "truthfulness": 1.0},
@@ -17,10 +17,10 @@ SCORES = {
 }
 
 
-def judged_samples(verdicts: str, *, prefix: str = "q") -> list[SampleScores]:
+def judged_samples(verdicts: str, *, prefix: str = "q") -> list[ScoredSample]:
     """A sample per letter (correct, missing, hallucination), egocentric and not in turn."""
     return [
-        SampleScores(
+        ScoredSample(
             id=f"{prefix}{place}",
             cluster=f"image{place // 2}",
             slices={
@@ -37,12 +37,14 @@ def crag_mm(
     folder: Path,
     policies: Mapping[str, str],
     *,
+    name: str = "crag_mm_single",
     fingerprint: str = "f" * 64,
     searches: Mapping[str, Sequence[Sequence[str]]] | None = None,
     has_masks: bool = True,
 ) -> ResultFolder:
     """CRAG-MM: name of a policy → a verdict's letter per sample."""
     results = judged_results(policies, fingerprint)
+    results["benchmark"]["name"] = name
     results["run"] = {"checkpoint": "c" * 64, "has_masks": has_masks}
     write(folder, results)
     for name, letters in policies.items():
@@ -55,7 +57,7 @@ def crag_mm(
 def judged_results(policies: Mapping[str, str], fingerprint: str) -> dict[str, Any]:
     return {
         "benchmark": {
-            "name": "crag_mm",
+            "name": "crag_mm_single",
             "version": 1,
             "split": "public_test",
             "fingerprint": fingerprint,
@@ -77,7 +79,7 @@ def judged_results(policies: Mapping[str, str], fingerprint: str) -> dict[str, A
     }
 
 
-def _group(samples: Sequence[SampleScores]) -> dict[str, Any]:
+def _group(samples: Sequence[ScoredSample]) -> dict[str, Any]:
     found: dict[str, Any] = {"n": len(samples)}
     for name in SCORES["c"]:
         interval = mean_interval(
@@ -100,19 +102,17 @@ def answers(
     for name, values in policies.items():
         kept = [value for value in values if value is not None]
         figure = {"value": sum(kept) / len(kept), "interval": [0.1, 0.9], "n": len(kept)}
-        results["policies"][name] = {"metrics": {"exact_match": figure, "f1": figure}}
+        results["policies"][name] = {"metrics": {"em": figure, "f1": figure}}
         scores = [None if value is None else float(value) for value in values]
         write_scores(
             folder,
             name,
             [
-                SampleScores(
+                ScoredSample(
                     id=f"q{place}",
                     cluster=f"q{place}",
                     slices={},
-                    scores=dict.fromkeys(
-                        ("exact_match", "f1"), None if value is None else float(value)
-                    ),
+                    scores=dict.fromkeys(("em", "f1"), None if value is None else float(value)),
                 )
                 for place, value in enumerate(scores)
             ],
@@ -155,18 +155,16 @@ def miniature(
     }
     write(folder, results)
     write_scores(folder, policy, judged_samples(verdicts))
-    predictions(folder, policy, searches, id_field="interaction_id")
+    predictions(folder, policy, searches)
     return ResultFolder.open(folder)
 
 
-def predictions(
-    folder: Path, policy: str, types: Sequence[Sequence[str]], *, id_field: str = "id"
-) -> None:
+def predictions(folder: Path, policy: str, types: Sequence[Sequence[str]]) -> None:
     """Only what tables read of them: a list of types of queries per sample."""
     path = folder / "predictions" / f"{policy}.jsonl"
     path.parent.mkdir(exist_ok=True)
     lines = [
-        {id_field: f"q{place}", "queries": [{"type": type} for type in each]}
+        {"interaction_id": f"q{place}", "queries": [{"type": type} for type in each]}
         for place, each in enumerate(types)
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -175,10 +175,27 @@ def test_masks_of_free_running_answers_are_shown(tmp_path):
     assert row(table("3", runs, {"1to9": [bad]}), "PixSearch, 1:9")[0].value == 0.1
 
 
+def test_a_column_is_of_one_benchmark(folder, tmp_path):
+    other = crag_mm(tmp_path / "other", {"full": FULL}, name="crag_mm_multi")
+    asked = r"overall: truthfulness: the runs are of several benchmarks, crag_mm_single public_test"
+    with pytest.raises(ValueError, match=asked):
+        of_layout(LAYOUTS["1"], [folder, other], {})
+
+
+def test_masks_of_each_split_are_found(tmp_path):
+    root = tmp_path / "outputs" / "evaluation"
+    for split in ("val", "testA"):
+        masks(root / f"refcoco_{split}", "refcoco", split, "giou", 0.7)
+    asked = options(tmp_path / "tables", table="3")
+    asked.paths.outputs = str(tmp_path / "outputs")
+    cells = row(compose(asked).tables[0], "PixSearch, 7:9")
+    assert [cell.value for cell in cells[:3]] == [0.7, 0.7, None]
+
+
 def test_the_protocol_says_what_was_made_by_what(folder):
     card = dict(of_layout(LAYOUTS["1"], [folder], {}).protocol)
     assert card[str(folder.path)] == (
-        "crag_mm v1, split public_test, 8 samples, files ffffffffffff, checkpoint cccccccccccc"
+        "crag_mm_single v1, split public_test, 8 samples, files ffffffffffff, checkpoint cccccccccccc"
     )
     assert card[f"{folder.path}, full"] == "2 samples failed"
     assert (card["judge"], card["policy.k"]) == ("rules", "5")
@@ -230,12 +247,14 @@ def test_three_files_are_written(folder, tmp_path):
 
 
 def test_folders_need_not_be_named(tmp_path):
-    crag_mm(tmp_path / "outputs" / "evaluation" / "crag_mm", {"full": FULL})
+    crag_mm(tmp_path / "outputs" / "evaluation" / "crag_mm_single", {"full": FULL})
     asked = options(tmp_path / "tables", table="1")
     asked.paths.outputs = str(tmp_path / "outputs")
     assert row(compose(asked).tables[0], "PixSearch, full")[1].value == 0.75
     asked.table = "4"
-    with pytest.raises(ValueError, match=r"no results\.json in .*hotpotqa.*: evaluate, or name"):
+    with pytest.raises(
+        ValueError, match="no results of hotpotqa, nq_open, popqa, musique; evaluate"
+    ):
         compose(asked)
 
 

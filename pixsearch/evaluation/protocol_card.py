@@ -1,0 +1,43 @@
+"""Results as text for the terminal: figures with intervals, denominators, and the protocol."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pixsearch.evaluation.tables import aligned, percent
+
+
+def protocol_card(results: Mapping[str, Any], *, only: str | None = None) -> str:
+    """A row per policy and metric, what is missing, and a line for each rule of the protocol.
+
+    Args:
+        only: this policy's rows alone.
+    """
+    policies = {
+        name: each for name, each in results["policies"].items() if only is None or name == only
+    }
+    rows = [["policy", "metric", "percent", "95 %", "n", "left out"]]
+    for name, policy in policies.items():
+        rows += [_row(name, metric, each) for metric, each in policy["metrics"].items()]
+    identity = results["benchmark"]
+    heading = (
+        f"{identity['name']} v{identity['version']}, {identity['split']}, "
+        f"{identity['num_samples']} samples"
+    )
+    counts = [_counts(name, policy) for name, policy in policies.items()]
+    rules = [f"{name}: {rule}" for name, rule in results["protocol"].items() if name != "run"]
+    return "\n".join([heading, aligned(rows), *counts, *rules])
+
+
+def _row(policy: str, metric: str, figure: Mapping[str, Any]) -> list[str]:
+    low, high = figure["interval"] or (None, None)
+    interval = "-" if low is None else f"{percent(low)} to {percent(high)}"
+    numbers = [str(figure["n"]), str(figure["num_left_out"])]
+    return [policy, metric, percent(figure["value"]), interval, *numbers]
+
+
+def _counts(name: str, policy: Mapping[str, Any]) -> str:
+    return (
+        f"{name}: {policy['n']} samples, {policy['num_missing_predictions']} without a prediction, "
+        f"{policy['num_failed']} failed, {policy['num_empty_answers']} empty answers, "
+        f"{policy['searches']['calls_per_sample']['all']:.2f} searches per sample"
+    )
