@@ -225,6 +225,16 @@ def test_policies_share_the_model_and_the_encoded_images(own, monkeypatch):
     assert len(encoded) == num_images > 0
 
 
+def test_stored_features_spare_another_run_the_encoders(own, tmp_path, monkeypatch):
+    stored = replace(own, feature_store=str(tmp_path / "features"))
+    monkeypatch.setattr(workbench, "_opened", {})
+    first = evaluate(stored)
+    workbench._opened.clear()
+    monkeypatch.setattr(PixSearch, "encode_image", lambda *_: pytest.fail("was encoded"))
+    again = evaluate(replace(stored, output_dir=str(tmp_path / "again")))
+    assert again["policies"] == first["policies"]
+
+
 def test_teacher_forced_masks_have_the_images_size(own):
     model = PixSearch.from_pretrained(own.checkpoint).eval()
     scene = open_benchmark(own.benchmark).scenes[0]

@@ -195,7 +195,8 @@ def test_masks_of_each_split_are_found(tmp_path):
 def test_the_protocol_says_what_was_made_by_what(folder):
     card = dict(of_layout(LAYOUTS["1"], [folder], {}).protocol)
     assert card[str(folder.path)] == (
-        "crag_mm_single v1, split public_test, 8 samples, files ffffffffffff, checkpoint cccccccccccc"
+        "crag_mm_single v1, split public_test, 8 samples, files ffffffffffff, "
+        "checkpoint cccccccccccc"
     )
     assert card[f"{folder.path}, full"] == "2 samples failed"
     assert (card["judge"], card["policy.k"]) == ("rules", "5")
