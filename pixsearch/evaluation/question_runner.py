@@ -68,6 +68,10 @@ def _score(options: EvaluateOptions, benchmark: QuestionBenchmark) -> dict[str, 
     only = options.policy.name if options.score == "after" else None
     if only is not None and only not in results["policies"]:  # its answers are not judged yet
         return None
+    if not results["policies"]:
+        raise ValueError(
+            f"{output_dir}: no answers have been judged; run scripts/judge.py with the same options"
+        )
     logger.info("%s\n%s", output_dir, protocol_card(results, only=only))
     return results
 

@@ -129,7 +129,7 @@ def _interval(estimate: float, drawn: Float[np.ndarray, " num_draws"], level: fl
     )
 
 
-def _drawn_sums(cluster_sums: Sums, seed: int) -> Sums:
+def _drawn_sums(cluster_sums: Float[np.ndarray, "num_clusters num_series"], seed: int) -> Sums:
     """Sums of each series over each draw of clusters."""
     num_clusters = len(cluster_sums)
     if num_clusters <= CACHED_CLUSTERS:
