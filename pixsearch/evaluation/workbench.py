@@ -50,9 +50,7 @@ class Workbench:
         return _opened[key]
 
 
-def _features(
-    options: EvaluateOptions, model: PixSearch | PlainModel
-) -> dict[str, ImageFeatures]:
+def _features(options: EvaluateOptions, model: PixSearch | PlainModel) -> dict[str, ImageFeatures]:
     """In memory, and on disk where the options name a place."""
     if options.feature_store is None or isinstance(model, PlainModel):
         return RecentFeatures(SHARED_IMAGES)
