@@ -41,7 +41,9 @@ class StoredFeatures(RecentFeatures):
         return super().__getitem__(key)
 
     def get(self, key: str, default: ImageFeatures | None = None) -> ImageFeatures | None:
-        return self[key] if key in self else default
+        if key not in self:
+            return default
+        return self[key]
 
     def __setitem__(self, key: str, features: ImageFeatures) -> None:
         super().__setitem__(key, features)
