@@ -103,7 +103,7 @@ def test_figures_are_drawn(tmp_path):
 
 def test_a_figure_says_what_it_lacks(tmp_path):
     folder = crag_mm(tmp_path / "a", {"full": "ccmh"})
-    with pytest.raises(ValueError, match="has no predictions of full"):
+    with pytest.raises(ValueError, match="no predictions of full; evaluate"):
         draw_search([folder.path])
     with pytest.raises(ValueError, match="two budgets at least are needed"):
         draw_budgets([folder.path])
