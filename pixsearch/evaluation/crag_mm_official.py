@@ -9,6 +9,7 @@ FOLDER/scores_dictionary.json               }
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ def write_official(
     turns = _turns(questions, answers)
     _write_lines(folder / TURNS, turns)
     if not all(id in verdicts for id in answers):
+        for name in (ALL, EGO, SCORES):  # of answers that have changed since
+            (folder / name).unlink(missing_ok=True)
         return
     judged = [turn | _judged(verdicts.get(turn["interaction_id"])) for turn in turns]
     of_ego = [turn for turn in judged if turn["is_ego"]]
@@ -112,28 +115,24 @@ def _scores(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
         sum(turn[name] for turn in turns) for name in ("is_exact_match", "is_correct", "is_miss")
     )
     wrong = n - correct - miss
-    rate = {
-        name: count / n if n else 0.0
-        for name, count in (
-            ("exact", exact),
-            ("correct", correct),
-            ("miss", miss),
-            ("wrong", wrong),
-        )
-    }
+    share = partial(_share, n=n)
     return {
         "total": n,
         "correct_exact": exact,
         "correct": correct,
         "miss": miss,
         "hallucination": wrong,
-        "exact_match": rate["exact"],
-        "accuracy": rate["correct"],
-        "missing": rate["miss"],
-        "hallucination_rate": rate["wrong"],
-        "truthfulness_score": rate["correct"] - rate["wrong"],
+        "exact_match": share(exact),
+        "accuracy": share(correct),
+        "missing": share(miss),
+        "hallucination_rate": share(wrong),
+        "truthfulness_score": share(correct) - share(wrong),
         "mean_multi_turn_conversation_score": _conversation_score(turns),
     }
+
+
+def _share(count: int, *, n: int) -> float:
+    return count / n if n else 0.0
 
 
 def _conversation_score(turns: Sequence[dict[str, Any]]) -> float:

@@ -24,6 +24,11 @@ def protocol_card(results: Mapping[str, Any], *, only: str | None = None) -> str
         f"{identity['num_samples']} samples"
     )
     counts = [_counts(name, policy) for name, policy in policies.items()]
+    counts += [
+        f"{name}: {missing} answers are missing and count as wrong"
+        for name, policy in results["policies"].items()
+        if name not in policies and (missing := policy["num_missing_predictions"])
+    ]
     rules = [f"{name}: {rule}" for name, rule in results["protocol"].items() if name != "run"]
     return "\n".join([heading, aligned(rows), *counts, *rules])
 

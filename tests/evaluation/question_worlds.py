@@ -1,6 +1,7 @@
 """CRAG-MM in tiny numbers, a tiny model and index to answer it with, and a judge by rule."""
 
 import os
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from io import BytesIO
@@ -100,8 +101,8 @@ def tiny_options(root: Path) -> EvaluateOptions:
 
 
 def of(options: EvaluateOptions, root: Path, name: str, **changes: object) -> EvaluateOptions:
-    """The options for a benchmark at `root`, with an output folder beside it."""
-    benchmark = replace(options.benchmark, name=name, root=str(root))
+    """The options for a benchmark at `root`, its images as they are; its output is there too."""
+    benchmark = replace(options.benchmark, name=name, root=str(root), squash_egocentric=False)
     return replace(options, benchmark=benchmark, output_dir=str(root / "output"), **changes)
 
 
@@ -155,6 +156,8 @@ def forked(task: Callable[[], object], **environment: str) -> int:
         os.environ.update(environment)
         task()
         code = 0
+    except Exception:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

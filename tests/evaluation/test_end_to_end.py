@@ -12,13 +12,11 @@ from PIL import Image
 from pixsearch.config import (
     BenchmarkOptions,
     Control,
-    EncoderOptions,
     EvaluateOptions,
     ForcedFirst,
     GenerationOptions,
     InferOptions,
     PolicyOptions,
-    RetrievalOptions,
     RetrievalSource,
 )
 from pixsearch.datasets.crag_mm import CragMMQuestion
@@ -32,11 +30,9 @@ from pixsearch.evaluation.segmentation import teacher_forced_masks
 from pixsearch.evaluation.tables import policy_table
 from pixsearch.generation.infer import infer
 from pixsearch.model import PixSearch
-from pixsearch.retrieval.build import build_indexes
-from pixsearch.retrieval.convert_clip import convert_clip
+from tests.evaluation.question_worlds import tiny_retrieval
 from tests.evaluation.worlds import SIDE, box
 from tests.plain import write_plain
-from tests.retrieval.conftest import tiny_clip, write_world
 from tests.tiny import tiny_model_folder
 
 QUESTIONS = {"a": "Who made this?", "b": "What is it?", "c": "How many lamps are there?"}
@@ -110,22 +106,13 @@ def options(tmp_path_factory):
     root = tmp_path_factory.mktemp("evaluation")
     write_questions(root)
     write_gold(root)
-    clip = tiny_clip()
-    convert_clip(clip.state_dict(), clip.config, root / "clip")
-    retrieval = RetrievalOptions(
-        knowledge_base=str(write_world(root / "knowledge_base")),
-        index=str(root / "index"),
-        text_encoder=EncoderOptions(name="hashed_ngrams", dimension=64),
-        image_encoder=EncoderOptions(name="open_clip", model=str(root / "clip"), dimension=24),
-    )
-    build_indexes(retrieval, progress=False)
     return EvaluateOptions(
         checkpoint=str(tiny_model_folder(root / "checkpoint")),
         output_dir=str(root / "output"),
         benchmark=BenchmarkOptions(name="crag_mm_miniature", root=str(root)),
         policy=PolicyOptions(name="whole_image", allow=[], forced_first=ForcedFirst.whole_image),
         generation=GenerationOptions(max_new_tokens=12, answer_tokens=4, batch_size=2),
-        retrieval=retrieval,
+        retrieval=tiny_retrieval(root),
     )
 
 

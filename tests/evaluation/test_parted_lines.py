@@ -68,7 +68,7 @@ def test_lines_are_not_lost_while_another_process_takes_some_out(path):
 def test_a_line_in_two_files_is_refused(path):
     for place in TWO:
         (path.parent / f"{path.stem}.part-{place.rank:02d}.jsonl").write_text('{"id": "a"}\n')
-    with pytest.raises(ValueError, match="'a' is in .*part-00.jsonl too; remove one"):
+    with pytest.raises(ValueError, match=r"'a' is in .*part-00\.jsonl too; remove one"):
         list(read_parts(path, id_field="id"))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -50,13 +51,13 @@ def opened(tmp_path_factory):
 
 @pytest.fixture
 def talks(opened, tmp_path, monkeypatch):
-    """Five conversations of three turns and one of one, two of them without an image."""
+    """Three conversations of three turns, one of them without an image, and one of one turn."""
     monkeypatch.setitem(benchmarks.BENCHMARKS, TALKS, load_talks)
     sessions = [
         session(f"s{n}", f"What is {n}?", "Who made it?", "Where?", image=picture())
-        for n in range(3)
+        for n in range(2)
     ]
-    sessions += [session(f"t{n}", f"What is a {n}?", "Why?", "When?") for n in range(2)]
+    sessions.append(session("t0", "What is a 0?", "Why?", "When?"))
     sessions.append(session("u", "How many lamps are there?"))
     write_sessions(tmp_path, sessions)
     options, workbench = opened
@@ -111,20 +112,20 @@ def test_a_turn_is_asked_after_the_models_own_answers(talks, monkeypatch):
     asked = spy_on_requests(monkeypatch)
     results = evaluate(options, workbench)
     said = {id: answer.strip() or NO_ANSWER for id, answer in answers_of(options).items()}
-    assert len(said) == 16
-    for name in ("s0", "t1"):
+    assert len(said) == 10
+    for name in ("s1", "t0"):
         assert words(asked[f"{name}-0"]) == []
         first = [f"What is {'a ' * (name[0] == 't')}{name[1]}?", said[f"{name}-0"]]
         assert words(asked[f"{name}-1"]) == first
         second = "Why?" if name[0] == "t" else "Who made it?"
         assert words(asked[f"{name}-2"]) == [*first, second, said[f"{name}-1"]]
     policy = results["policies"]["no_search"]
-    assert policy["n"] == policy["metrics"]["length"]["n"] == 16
-    assert policy["slices"]["is_egocentric"]["true"]["length"]["n"] == 9
+    assert policy["n"] == policy["metrics"]["length"]["n"] == 10
+    assert policy["slices"]["is_egocentric"]["true"]["length"]["n"] == 6
     assert policy["totals"] == {"count": {"missing": 0}}
     scores = [json.loads(line) for line in result_files(options)["no_search.jsonl"].splitlines()]
     assert [one["id"] for one in scores][:4] == ["s0-0", "s0-1", "s0-2", "s1-0"]
-    assert {one["cluster"] for one in scores if one["id"][0] == "s"} == {"s0", "s1", "s2"}
+    assert {one["cluster"] for one in scores if one["id"][0] == "s"} == {"s0", "s1"}
     assert scores[0]["slices"]["is_egocentric"] == "true"
     assert scores[0]["scores"]["length"] == min(1.0, len(answers_of(options)["s0-0"]) / 100)
 
@@ -155,20 +156,18 @@ def test_two_processes_share_the_work_and_end_the_same(talks):
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     parts = part_paths(predictions_of(two))
     assert [part.name for part in parts] == ["no_search.jsonl", "no_search.part-01.jsonl"]
-    ids = [{json.loads(line)["interaction_id"] for line in part.open()} for part in parts]
-    assert sorted({id[:2] for id in ids[0]}) == ["s0", "s2", "t1"]
+    ids = [set(re.findall(r'"interaction_id": "(.*?)"', part.read_text())) for part in parts]
+    assert sorted({id[:2] for id in ids[0]}) == ["s0", "t0"]
     assert ids[0].isdisjoint(ids[1])
     assert answers_of(two) == answers_of(options)
     assert result_files(two) == result_files(options)
-
-
-def test_a_run_of_two_goes_on_alone(talks):
-    options, workbench = talks
-    child = evaluate_in_fork(options, workbench, 1, 2)
+    parts[0].unlink()  # as if its process had been killed at once
+    Path(two.output_dir, "results.json").unlink()
+    child = evaluate_in_fork(two, workbench, 1, 2)
     assert os.waitpid(child, 0)[1] == 0
-    assert not Path(options.output_dir, "results.json").exists()
-    assert evaluate(options, workbench)["policies"]["no_search"]["num_missing_predictions"] == 0
-    assert len(lines_of(options)) == 16
+    assert not Path(two.output_dir, "results.json").exists()
+    evaluate(two, workbench)  # alone
+    assert result_files(two) == result_files(options)
 
 
 class Failing:
@@ -193,22 +192,30 @@ def test_a_failed_turn_is_recorded_and_answered_again_when_asked(talks):
     broken = Workbench(model=workbench.model, searcher=source, features=workbench.features)
     policy = evaluate(options, broken)["policies"]["text_query"]
     failed = {id: line["failed"] for id, line in lines_of(options).items() if line["failed"]}
-    assert set(failed) == {"s0-1", "s1-1", "s2-1"}
+    assert set(failed) == {"s0-1", "s1-1"}
     assert all("nobody is there" in reason for reason in failed.values())
-    assert (policy["n"], policy["num_failed"], policy["num_missing_predictions"]) == (16, 3, 0)
-    assert policy["metrics"]["length"]["n"] == 16
-    assert policy["totals"] == {"count": {"missing": 3}}
-    assert policy["finish_reasons"]["failed"] == 3
+    assert (policy["n"], policy["num_failed"], policy["num_missing_predictions"]) == (10, 2, 0)
+    assert policy["metrics"]["length"]["n"] == 10
+    assert policy["totals"] == {"count": {"missing": 2}}
+    assert policy["finish_reasons"]["failed"] == 2
     skipped = evaluate(replace(options, score="only", official_missing=True), broken)
     length = skipped["policies"]["text_query"]["metrics"]["length"]
-    assert (length["n"], length["num_left_out"]) == (13, 3)
-    assert evaluate(options, workbench)["policies"]["text_query"]["num_failed"] == 3
+    assert (length["n"], length["num_left_out"]) == (8, 2)
+    assert evaluate(options, workbench)["policies"]["text_query"]["num_failed"] == 2
     source.words = None
     again = replace(options, retry_failed=True)
     assert evaluate(again, broken)["policies"]["text_query"]["num_failed"] == 0
     fresh = replace(options, output_dir=options.output_dir + "-fresh")
     evaluate(fresh, workbench)
     assert answers_of(options) == answers_of(fresh)  # turns behind the failed ones too
+    results = evaluate(replace(fresh, policy=NO_SEARCH), workbench)
+    first, second = (
+        results["policies"][name]["metrics"]["length"]["value"]
+        for name in ("text_query", "no_search")
+    )
+    compared = results["comparisons"]["text_query"]
+    assert (compared["to"], compared["metrics"]["length"]["n"]) == ("no_search", 10)
+    assert compared["metrics"]["length"]["value"] == pytest.approx(first - second)
 
 
 def test_what_cannot_be_asked_fails_alone(talks, tmp_path):
@@ -217,15 +224,15 @@ def test_what_cannot_be_asked_fails_alone(talks, tmp_path):
     sessions = [
         session("dead", "What is it?", image_url="https://nowhere.example/a.jpg"),
         session("long", "why " * 3000),
-        *(session(f"good{n}", "What is it?") for n in range(5)),
+        *(session(f"good{n}", "What is it?") for n in range(3)),
     ]
     options = of(options, write_sessions(tmp_path / "broken", sessions), TALKS)
     policy = evaluate(options, workbench)["policies"]["no_search"]
     lines = lines_of(options)
-    assert (policy["n"], policy["num_failed"]) == (7, 2)
+    assert (policy["n"], policy["num_failed"]) == (5, 2)
     assert "missing image of example 'dead'" in lines["dead"]["failed"]
     assert "max_length" in lines["long"]["failed"]
-    assert not any(lines[f"good{n}"]["failed"] for n in range(5))
+    assert not any(lines[f"good{n}"]["failed"] for n in range(3))
 
 
 def test_predictions_of_another_run_are_refused_in_one_line(talks):
@@ -241,24 +248,9 @@ def test_predictions_of_another_run_are_refused_in_one_line(talks):
         evaluate(only, workbench)
     assert "\n" not in str(raised.value)
     other.unlink()
-    benchmark = replace(only.benchmark, squash_egocentric=False)
-    with pytest.raises(ValueError, match="holds answers to talks .*egocentric 960x1280"):
+    benchmark = replace(only.benchmark, squash_egocentric=True)
+    with pytest.raises(ValueError, match=r"holds answers to talks .*egocentric 960x1280"):
         evaluate(replace(only, benchmark=benchmark), workbench)
-
-
-def test_policies_are_compared_sample_by_sample(talks):
-    options, workbench = talks
-    evaluate(options, workbench)
-    results = evaluate(replace(options, policy=BY_WORDS), workbench)
-    found = results["comparisons"]["text_query"]
-    first, second = (
-        results["policies"][name]["metrics"]["length"]["value"]
-        for name in ("text_query", "no_search")
-    )
-    assert found["to"] == "no_search"
-    difference = found["metrics"]["length"]
-    assert difference["value"] == pytest.approx(first - second)
-    assert difference["interval"][0] <= difference["value"] <= difference["interval"][1]
 
 
 def wait_for_lines(options, count, child):
@@ -279,12 +271,12 @@ def kill_after(options, workbench, count):
 
 def test_a_kill_loses_and_doubles_nothing(talks):
     options, workbench = talks
-    kill_after(options, workbench, 4)
+    kill_after(options, workbench, 3)
     assert not Path(options.output_dir, "results.json").exists()
     evaluate(options, workbench)
     lines = predictions_of(options).read_text().splitlines()
     assert Counter(json.loads(line)["interaction_id"] for line in lines).most_common(1)[0][1] == 1
-    assert len(lines) == 16
+    assert len(lines) == 10
 
 
 @pytest.mark.slow
