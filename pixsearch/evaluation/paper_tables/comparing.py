@@ -27,8 +27,9 @@ def differences_table(layout: Layout, sources: Sources) -> Table | None:
             cells = [_difference(layout, place, row.key, sources) for place in layout.compared]
             if any(isinstance(cell, Cell) for cell in cells):
                 rows.append(Row(label=f"{layout.reference} less {row.key}", cells=tuple(cells)))
-                verdicts = (_direction(cell) for cell in cells)
-                rows.append(Row(label="as in the paper", cells=tuple(verdicts)))
+                verdicts = tuple(map(_direction, cells))
+                if set(verdicts) != {"-"}:
+                    rows.append(Row(label="as in the paper", cells=verdicts))
     if not rows:
         return None
     compared = [layout.columns[place] for place in layout.compared]

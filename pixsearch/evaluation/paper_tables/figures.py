@@ -122,8 +122,9 @@ def budget_figure(folders: Sequence[ResultFolder]) -> Figure:
             color=COLOURS[place % len(COLOURS)],
             label=folder.benchmark["name"] if len(folders) == 1 else str(folder.path),
         )
-    printed = [paper_score(name, "overall", "accuracy") for name in BUDGETS]
-    axes.plot(range(len(BUDGETS)), printed, "--", color="#6b7686", label="paper, CRAG-MM")
+    if not any(folder.is_plain for folder in folders):  # the paper's are those of its PixSearch
+        printed = [paper_score(name, "overall", "accuracy") for name in BUDGETS]
+        axes.plot(range(len(BUDGETS)), printed, "--", color="#6b7686", label="paper, CRAG-MM")
     axes.set_xticks(range(len(BUDGETS)))
     axes.set(xlabel="searches at most", ylabel="accuracy", ylim=(0, 1))
     axes.legend(frameon=False, fontsize="small")

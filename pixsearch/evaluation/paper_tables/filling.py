@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from pixsearch.evaluation.paper_tables.folders import Figure, ResultFolder
-from pixsearch.evaluation.paper_tables.layouts import ColumnLayout, Layout, RowLayout
+from pixsearch.evaluation.paper_tables.layouts import (
+    FREE_RUNNING,
+    ColumnLayout,
+    Layout,
+    RowLayout,
+)
 from pixsearch.evaluation.paper_tables.model import Cell, Column, Row, Table
 
 NOT_RUN = "not run"
@@ -33,7 +38,7 @@ def assign(
         rows: key of a row → its folders. Keys that the layout has not are rows of their own.
 
     Raises:
-        ValueError: a folder has nothing for the row that it is named for, or a plain model's is
+        ValueError: a folder fills nothing, has nothing for the row that it is named for, or a plain model's is
             named for none.
     """
     for folder in runs:
@@ -56,20 +61,37 @@ def assign(
     for key, folders in rows.items():
         if key not in known:
             found[key] = tuple(_named(key, key, each) for each in folders)
+    _refuse_useless(layout, runs, found)
     return found
 
 
 def _named(key: str, section: str, folder: ResultFolder) -> Source:
-    """The row's own section; `full` or the only one where a folder was named for it."""
-    for name in (section, "full"):
+    """The row's own section; `full`, or the only policy, where a folder was named for it."""
+    for name in (section, "full", FREE_RUNNING):
         if name in folder.sections:
             return Source(folder=folder, section=name)
-    if len(folder.sections) > 1:
+    if len(folder.sections) > 1 or folder.has_modes:
         raise ValueError(
-            f"{key}:{folder.path} has no answers of policy {section}; it has "
-            f"{', '.join(folder.sections)}"
+            f"{key}:{folder.path} has nothing of {section}; it has {', '.join(folder.sections)}"
         )
     return Source(folder=folder, section=next(iter(folder.sections)))
+
+
+def _refuse_useless(layout: Layout, runs: Sequence[ResultFolder], sources: Sources) -> None:
+    """See that each folder fills something, lest a slip looks like what was not run."""
+    used = [source.folder for row in sources.values() for source in row]
+    for folder in [*runs, *used]:
+        if not any(fits(folder, column) for column in layout.columns):
+            identity = folder.benchmark
+            raise ValueError(
+                f"{folder.path} is of {identity['name']} {identity.get('split', '')}, of which "
+                f"table {layout.number} has no column"
+            )
+        if folder not in used:
+            raise ValueError(
+                f"{folder.path} has {', '.join(folder.sections)}, of which table {layout.number} "
+                f"has no row of ours; name one, runs=[ROW:{folder.path}]"
+            )
 
 
 def all_rows(layout: Layout, sources: Sources) -> tuple[RowLayout, ...]:

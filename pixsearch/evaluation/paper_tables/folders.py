@@ -82,6 +82,11 @@ class ResultFolder:
         """Results by policy, or by mode where masks were scored."""
         return self.results.get("policies") or self.results.get("modes") or {}
 
+    @property
+    def has_modes(self) -> bool:
+        """Whether these are results of masks."""
+        return "modes" in self.results
+
     def figure(self, section: str, path: Sequence[str]) -> Figure | None:
         """The figure at `path` within a section; None if it is not there.
 

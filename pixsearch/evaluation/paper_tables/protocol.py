@@ -46,7 +46,10 @@ def _digests(run: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _counts(folder: ResultFolder) -> Iterable[tuple[str, str]]:
     for name, section in folder.sections.items():
-        found = [f"{section[key]} {what}" for key, what in COUNTS.items() if section.get(key)]
+        counted = {**section.get("searches", {}), **section}
+        found = [f"{counted[key]} {what}" for key, what in COUNTS.items() if counted.get(key)]
+        unscored = section.get("overall", {}).get("unscored")
+        found += [f"{100 * unscored:.1f} % unscored"] if unscored else []
         if found:
             yield name, ", ".join(found)
 

@@ -70,7 +70,8 @@ def judged_results(policies: Mapping[str, str], fingerprint: str) -> dict[str, A
                 "n": len(letters),
                 "num_missing_predictions": 0,
                 "num_failed": 2,
-                "overall": _group(judged_samples(letters)),
+                "searches": {"num_failed_searches": 1},
+                "overall": {**_group(judged_samples(letters)), "unscored": 0.25},
                 "egocentric": _group(judged_samples(letters)[::2]),
                 "non_egocentric": _group(judged_samples(letters)[1::2]),
             }

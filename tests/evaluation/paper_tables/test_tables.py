@@ -10,6 +10,7 @@ from pixsearch.evaluation.paper import PAPER, SYSTEMS
 from pixsearch.evaluation.paper_tables import make_table
 from pixsearch.evaluation.paper_tables.comparing import differences_table
 from pixsearch.evaluation.paper_tables.filling import assign, main_table
+from pixsearch.evaluation.paper_tables.folders import ResultFolder
 from pixsearch.evaluation.paper_tables.layouts import LAYOUTS
 from pixsearch.evaluation.paper_tables.make import compose, of_layout
 from pixsearch.evaluation.paper_tables.slices import slices_table
@@ -80,7 +81,7 @@ def test_a_folder_is_named_for_a_row(folder, tmp_path):
     assert row(found, "mine")[1].value == 0.75  # full, where nothing has the row's own name
     assert row(found, "mine")[1].paper is None
     two = crag_mm(tmp_path / "two", {"no_search": FULL, "a": WHOLE})
-    with pytest.raises(ValueError, match="has no answers of policy only_text; it has no_search, a"):
+    with pytest.raises(ValueError, match="has nothing of only_text; it has no_search, a"):
         table("6", [], {"only_text": [two]})
 
 
@@ -175,6 +176,26 @@ def test_masks_of_free_running_answers_are_shown(tmp_path):
     assert row(table("3", runs, {"1to9": [bad]}), "PixSearch, 1:9")[0].value == 0.1
 
 
+def test_a_folder_that_fills_nothing_is_refused(folder, tmp_path):
+    textvqa = answers(tmp_path / "textvqa", "textvqa", {"full": [1]})
+    with pytest.raises(ValueError, match="is of textvqa val, of which table 1 has no column"):
+        table("1", [folder, textvqa])
+    own = crag_mm(tmp_path / "own", {"mine": FULL})
+    with pytest.raises(ValueError, match=r"has mine, of which table 1 has no row of ours; name"):
+        table("1", [own])
+    assert row(table("1", [], {"mine": [own]}), "mine")[1].value == 0.75
+
+
+def test_teacher_forced_masks_are_never_shown(tmp_path):
+    folder = masks(tmp_path / "val", "refcoco", "val", "giou", 0.7)
+    results = json.loads((folder.path / "results.json").read_text())
+    del results["modes"]["free_running"]
+    (folder.path / "results.json").write_text(json.dumps(results))
+    only = ResultFolder.open(folder.path)
+    with pytest.raises(ValueError, match="has nothing of free_running; it has teacher_forced"):
+        table("3", [], {"1to9": [only]})
+
+
 def test_a_column_is_of_one_benchmark(folder, tmp_path):
     other = crag_mm(tmp_path / "other", {"full": FULL}, name="crag_mm_multi")
     asked = r"overall: truthfulness: the runs are of several benchmarks, crag_mm_single public_test"
@@ -198,7 +219,7 @@ def test_the_protocol_says_what_was_made_by_what(folder):
         "crag_mm_single v1, split public_test, 8 samples, files ffffffffffff, "
         "checkpoint cccccccccccc"
     )
-    assert card[f"{folder.path}, full"] == "2 samples failed"
+    assert card[f"{folder.path}, full"] == "2 samples failed, 1 searches failed, 25.0 % unscored"
     assert (card["judge"], card["policy.k"]) == ("rules", "5")
 
 
