@@ -38,8 +38,8 @@ def assign(
         rows: key of a row → its folders. Keys that the layout has not are rows of their own.
 
     Raises:
-        ValueError: a folder fills nothing, has nothing for the row that it is named for, or a plain model's is
-            named for none.
+        ValueError: a folder fills nothing, has nothing for the row that it is named for, or is a
+            plain model's and named for none.
     """
     for folder in runs:
         if folder.is_plain:
