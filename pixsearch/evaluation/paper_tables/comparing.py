@@ -4,15 +4,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from pixsearch.evaluation.metrics.bootstrap import Interval, difference_interval
+from pixsearch.evaluation.metrics.bootstrap import difference_interval
 from pixsearch.evaluation.paper_tables.filling import Source, Sources, all_rows, fits
 from pixsearch.evaluation.paper_tables.folders import interval_of, scene_kind
 from pixsearch.evaluation.paper_tables.layouts import ColumnLayout, Layout
 from pixsearch.evaluation.paper_tables.model import Cell, Column, Row, Table
 from pixsearch.evaluation.sample_scores import ScoredSample
 
-Samples = Mapping[tuple[str, str], tuple[float, str]]
-"""(benchmark, sample id) → its score, a mean over seeds of one benchmark, and its cluster."""
+Samples = Mapping[tuple[str, str], tuple[float | None, str]]
+"""(benchmark, sample id) → its score, a mean over seeds of one benchmark, and its cluster.
+
+The score is None where the metric leaves the sample out.
+"""
 
 
 def differences_table(layout: Layout, sources: Sources) -> Table | None:
@@ -48,14 +51,17 @@ def _difference(layout: Layout, place: int, key: str, sources: Sources) -> Cell 
     if not first or not second:
         return "-"
     names = (layout.reference, key)
-    found = paired_difference(first, second, names=names)
+    pairs = _pairs(first, second, names=names)
+    if not pairs:
+        return "-"
+    found = difference_interval(*zip(*pairs, strict=True))
     printed = [layout.paper.get(name) for name in names]
     both = None if None in printed else printed[0][place] - printed[1][place]
     return Cell(
         value=found.estimate,
         interval=interval_of(found),
         paper=None if both is None else round(both / 100, 6),
-        n=len(first),
+        n=len(pairs),
         is_signed=True,
     )
 
@@ -76,8 +82,10 @@ def _direction(cell: Cell | str) -> str:
     return "yes" if (low > 0) == (cell.paper > 0) else "no"
 
 
-def paired_difference(first: Samples, second: Samples, *, names: tuple[str, str]) -> Interval:
-    """Interval of the difference of two means, the same clusters drawn for both.
+def _pairs(
+    first: Samples, second: Samples, *, names: tuple[str, str]
+) -> list[tuple[float, float, tuple[str, str]]]:
+    """Both scores of each sample that has two, and what is drawn together.
 
     Raises:
         ValueError: they are scores of different samples.
@@ -87,11 +95,11 @@ def paired_difference(first: Samples, second: Samples, *, names: tuple[str, str]
             f"{names[0]} and {names[1]} cannot be compared: {_only(first, second)}, "
             f"{_only(second, first)}; name runs over the same benchmark"
         )
-    return difference_interval(
-        [first[id][0] for id in first],
-        [second[id][0] for id in first],
-        [(id[0], first[id][1]) for id in first],
-    )
+    return [
+        (ours, second[id][0], (id[0], cluster))
+        for id, (ours, cluster) in first.items()
+        if ours is not None and second[id][0] is not None
+    ]
 
 
 def _only(some: Samples, others: Samples) -> str:
@@ -108,12 +116,12 @@ def sample_scores(sources: Sequence[Source], column: ColumnLayout) -> Samples:
         if not fits(source.folder, column):
             continue
         for sample in source.folder.scores(source.section).values():
-            score = sample.scores.get(column.metric)
-            if score is not None and in_group(sample, column.group):
+            if in_group(sample, column.group):
                 key = (source.folder.identity, sample.id)
-                scores[key].append(score)
                 clusters[key] = sample.cluster
-    return {key: (fmean(found), clusters[key]) for key, found in scores.items()}
+                score = sample.scores.get(column.metric)
+                scores[key] += [] if score is None else [score]
+    return {key: (fmean(found) if found else None, clusters[key]) for key, found in scores.items()}
 
 
 def in_group(sample: ScoredSample, group: str) -> bool:

@@ -60,7 +60,7 @@ def draw_losses(folders: Sequence[Path]) -> bytes:
     for folder in folders:
         if not (folder / "metrics.jsonl").exists():
             raise ValueError(f"{folder}: no metrics.jsonl; name the folder of a training run")
-    return as_png(loss_figure({str(folder): folder for folder in folders}))
+    return as_png(loss_figure({"/".join(folder.parts[-2:]): folder for folder in folders}))
 
 
 FIGURES: dict[str, Callable[[Sequence[Path]], bytes]] = {
@@ -88,7 +88,7 @@ def search_figure(behaviours: Mapping[str, Behaviour]) -> Figure:
     most = max((calls for found in behaviours.values() for calls in found.histogram), default=0)
     left.set_xticks(range(most + 1))
     left.set(xlabel="searches", ylabel="share of answers")
-    left.legend(frameon=False, fontsize="small")
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize="small")
     right.set_xticks(range(len(QueryType)), [type.value for type in QueryType])
     right.set(xlabel="type of query", ylabel="searches per answer")
     return figure
@@ -142,7 +142,9 @@ def loss_figure(runs: Mapping[str, Path]) -> Figure:
     for row, (name, folder) in zip(panels, runs.items(), strict=True):
         for axes, loss in zip(row, LOSSES, strict=True):
             _draw_loss(axes, folder, loss)
-            axes.set_title(f"{name}: {loss}", fontsize="small")
+            axes.set_title(loss, fontsize="small")
+        row[0].set_ylabel(name)
+        row[0].legend(frameon=False, fontsize="x-small")
     return figure
 
 
@@ -168,14 +170,12 @@ def as_png(figure: Figure) -> bytes:
 
 
 def _draw_loss(axes: Axes, folder: Path, loss: str) -> None:
-    files = {"training": "metrics.jsonl", "held out": "held_out.jsonl"}
-    for colour, (label, name) in zip(COLOURS, files.items(), strict=False):
+    files = {"training": ("metrics.jsonl", ""), "held out": ("held_out.jsonl", "o")}
+    for colour, (label, (name, marker)) in zip(COLOURS, files.items(), strict=False):
         lines = _read_metrics(folder / name)
         points = thinned([(float(line["step"]), float(line[loss])) for line in lines])
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.2)
-    if axes.lines:
-        axes.legend(frameon=False, fontsize="x-small")
+        steps, values = [step for step, _ in points], [value for _, value in points]
+        axes.plot(steps, values, marker=marker, markersize=3, color=colour, label=label)
 
 
 def _read_metrics(path: Path) -> list[dict[str, Any]]:

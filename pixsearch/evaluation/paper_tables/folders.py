@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class ResultFolder:
 
     path: Path
     results: Mapping[str, Any]
+    _scores: dict[str, dict[str, ScoredSample]] = field(default_factory=dict)  # read once
 
     @classmethod
     def open(cls, path: str | Path) -> "ResultFolder":
@@ -107,7 +108,9 @@ class ResultFolder:
 
     def scores(self, section: str) -> dict[str, ScoredSample]:
         """Of each sample by id; empty where nobody wrote them."""
-        return read_scores(self.path, section)
+        if section not in self._scores:
+            self._scores[section] = read_scores(self.path, section)
+        return self._scores[section]
 
     def query_types(self, policy: str) -> dict[str, tuple[str, ...]]:
         """Types of the searches of each answer by sample id, in order.

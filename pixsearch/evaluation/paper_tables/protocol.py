@@ -33,6 +33,9 @@ def _made_by(folder: ResultFolder) -> str:
     parts = [f"{identity['name']} v{identity.get('version', '?')}"]
     parts += [f"split {identity['split']}"] if "split" in identity else []
     parts += [f"{identity['num_samples']} samples"] if "num_samples" in identity else []
+    parts += [
+        f"{name} {identity[name]}" for name in ("prompt", "preparation") if identity.get(name)
+    ]
     for name, value in (("files", identity.get("fingerprint")), *_digests(folder.run)):
         parts += [f"{name} {value[:12]}"] if isinstance(value, str) else []
     seed = folder.results.get("seed")

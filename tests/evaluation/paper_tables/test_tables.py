@@ -168,6 +168,15 @@ def test_columns_are_filled_by_benchmark(tmp_path):
     assert compared.rows[0].cells[4] == "-"
 
 
+def test_samples_that_a_metric_leaves_out_are_no_pairs(tmp_path):
+    policies = {"full": [1, None, 1, 1], "no_search": [0, 1, None, 1]}
+    oven = answers(tmp_path / "oven", "oven", policies)
+    found = differences("5", [oven]).rows[0].cells[4]
+    assert (found.value, found.n) == (0.5, 2)
+    nothing = answers(tmp_path / "none", "oven", {"full": [1, None], "no_search": [None, 1]})
+    assert differences("5", [nothing]) is None
+
+
 def test_masks_of_free_running_answers_are_shown(tmp_path):
     runs = [masks(tmp_path / split, "refcoco", split, "giou", 0.7) for split in ("val", "testB")]
     cells = row(table("3", runs), "PixSearch, 7:9")
