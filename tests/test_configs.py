@@ -33,6 +33,7 @@ from pixsearch.config import (
     InspectDataOptions,
     JudgeKind,
     JudgingOptions,
+    MakeTableOptions,
     OnError,
     PlanOptions,
     Pooling,
@@ -82,6 +83,7 @@ OPTIONS = {
     "report": ReportOptions,
     "judge": JudgingOptions,
     "pool": PoolOptions,
+    "make_table": MakeTableOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
     "convert_checkpoint": ConvertOptions,
@@ -111,6 +113,8 @@ REQUIRED = {
     "import_corpus": ["reader=wiki6m", "source=somewhere", "knowledge_base=there"],
     "convert_checkpoint": ["source=LISA", "clip=CLIP", "output_dir=converted"],
 }
+TABLES = [name for name in choices("experiment") if name.startswith("table")]
+TRAINED = sorted({*choices("experiment")} - {*TABLES, "miniature_mix"})
 CASES = [
     *[(script, []) for script in OPTIONS],
     *[("train", [f"model={name}"]) for name in choices("model")],
@@ -118,7 +122,9 @@ CASES = [
       for data in choices("data") for stage in choices("stage")],
     *[("train", ["stage=search", f"ratio={name}"]) for name in choices("ratio")],
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
-      for name in choices("experiment") for stage in choices("stage")],
+      for name in TRAINED for stage in choices("stage")],
+    *[("evaluate", [f"experiment={name}"]) for name in TABLES],
+    ("demo", ["experiment=miniature_mix"]),
     *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
     *[("build_index", [f"retrieval/{side}={name}"]) for side in ENCODERS
       for name in choices(f"retrieval/{side}")],
