@@ -28,6 +28,7 @@ from pixsearch.evaluation.mask_answers import ImageQuestion, MaskModel
 from pixsearch.evaluation.mask_benchmark import ComparedSample
 from pixsearch.evaluation.mask_records import MaskAnswer
 from pixsearch.images import SegmenterFrame
+from tests.commands import ROOT
 from tests.datasets.make_fixtures import FIXTURES as COMMITTED
 from tests.plain import write_plain
 from tests.tiny import tiny_model, tiny_model_folder
