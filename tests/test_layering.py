@@ -7,7 +7,7 @@ import pytest
 
 ROWS = [
     {"config", "tokens", "images", "chat_templates", "sidecar", "markup", "memory"},
-    {"chat", "keyed_lines", "line_store", "precision", "queries", "rendering"},
+    {"chat", "line_store", "precision", "queries", "rendering"},
     {"datasets", "model", "retrieval"},
     {"endpoint"},
     {"training", "generation", "trajectories", "miniature"},
