@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
     BenchDataOptions,
+    BenchGenerationOptions,
     BenchIndexOptions,
     BenchRetrievalOptions,
     BenchServerOptions,
@@ -32,6 +33,7 @@ from pixsearch.config import (
     InspectDataOptions,
     JudgeKind,
     JudgingOptions,
+    MakeTableOptions,
     OnError,
     PlanOptions,
     Pooling,
@@ -41,6 +43,7 @@ from pixsearch.config import (
     PretrainOptions,
     ReportOptions,
     ScaleOptions,
+    ServeOptions,
     ServeRetrieverOptions,
     TextSearch,
     TrainOptions,
@@ -62,6 +65,7 @@ OPTIONS = {
     "train": TrainOptions,
     "plan": PlanOptions,
     "inspect_data": InspectDataOptions,
+    "bench_generation": BenchGenerationOptions,
     "bench_training": BenchTrainingOptions,
     "bench_data": BenchDataOptions,
     "bench_retrieval": BenchRetrievalOptions,
@@ -79,9 +83,11 @@ OPTIONS = {
     "report": ReportOptions,
     "judge": JudgingOptions,
     "pool": PoolOptions,
+    "make_table": MakeTableOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
     "convert_checkpoint": ConvertOptions,
+    "serve": ServeOptions,
     "serve_retriever": ServeRetrieverOptions,
     "bench_server": BenchServerOptions,
 }
@@ -107,6 +113,8 @@ REQUIRED = {
     "import_corpus": ["reader=wiki6m", "source=somewhere", "knowledge_base=there"],
     "convert_checkpoint": ["source=LISA", "clip=CLIP", "output_dir=converted"],
 }
+TABLES = [name for name in choices("experiment") if name.startswith("table")]
+TRAINED = sorted({*choices("experiment")} - {*TABLES, "miniature_mix"})
 CASES = [
     *[(script, []) for script in OPTIONS],
     *[("train", [f"model={name}"]) for name in choices("model")],
@@ -114,7 +122,9 @@ CASES = [
       for data in choices("data") for stage in choices("stage")],
     *[("train", ["stage=search", f"ratio={name}"]) for name in choices("ratio")],
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
-      for name in choices("experiment") for stage in choices("stage")],
+      for name in TRAINED for stage in choices("stage")],
+    *[("evaluate", [f"experiment={name}"]) for name in TABLES],
+    ("demo", ["experiment=miniature_mix"]),
     *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
     *[("build_index", [f"retrieval/{side}={name}"]) for side in ENCODERS
       for name in choices(f"retrieval/{side}")],
@@ -149,6 +159,26 @@ def test_the_papers_source():
     assert (text.model, text.dimension) == ("sentence-transformers/all-mpnet-base-v2", 768)
     assert (image.name, image.pooling, image.dimension) == ("dino", Pooling.cls, 1024)
     assert retrieval.text_search is TextSearch.dense
+
+
+QUESTION_BENCHMARKS = {
+    *("aokvqa", "aokvqa_choice", "encyclopedic_vqa", "gqa", "hotpotqa", "infoseek", "musique"),
+    *("nq_open", "okvqa", "oven", "popqa", "textvqa", "textvqa_ocr", "vqav2", "webqa"),
+}
+
+
+def test_questions_but_crag_mms_search_the_papers_wikipedia():
+    paper = composed("build_index", "retrieval=paper").retrieval
+    own = {"encyclopedic_vqa": "data/encyclopedic_vqa/knowledge_base"}
+    for name in sorted(QUESTION_BENCHMARKS):
+        options = composed("evaluate", f"benchmark={name}")
+        assert options.benchmark.name == name
+        assert options.output_dir == f"outputs/evaluation/{name}"
+        assert options.retrieval.knowledge_base == own.get(name, paper.knowledge_base)
+        changes = {"knowledge_base": paper.knowledge_base, "index": paper.index}
+        assert dataclasses.replace(options.retrieval, **changes) == paper
+    chosen = composed("evaluate", "benchmark=oven", "retrieval=wikipedia").retrieval
+    assert chosen.knowledge_base == "data/wikipedia"
 
 
 def test_an_encoder_of_crag_mm_replaces_another_wholly():

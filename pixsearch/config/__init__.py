@@ -4,6 +4,7 @@
 unknown name or a wrong type fails before any model is loaded.
 """
 
+from pixsearch.config.bench_generation import BenchGenerationOptions, BenchSide
 from pixsearch.config.choices import (
     AnswerFormat,
     AnswerSpan,
@@ -11,10 +12,12 @@ from pixsearch.config.choices import (
     Backend,
     BuildStage,
     ChatStyle,
+    CocoStuffClasses,
     Control,
     CragMMProtocol,
     DataAction,
     Decay,
+    EntityLookup,
     ForcedFirst,
     Foundation,
     FromDocument,
@@ -26,6 +29,7 @@ from pixsearch.config.choices import (
     IndexDevice,
     JudgeKind,
     MaskLoss,
+    MaskMode,
     OnEmptyMask,
     OnError,
     OnMissingServer,
@@ -41,10 +45,12 @@ from pixsearch.config.choices import (
     Resampling,
     RetrievalSource,
     SegState,
+    TableFormat,
     TeacherKind,
     TextSearch,
     TrainablePart,
     TrainableTokens,
+    UncoveredPixels,
     WandbMode,
     WhenSilent,
 )
@@ -57,7 +63,11 @@ from pixsearch.config.evaluation import (
     PoolOptions,
     ReportOptions,
 )
-from pixsearch.config.generation import OF_ONE_POLICY, GenerationOptions, PolicyOptions
+from pixsearch.config.generation import (
+    OF_ONE_POLICY,
+    GenerationOptions,
+    PolicyOptions,
+)
 from pixsearch.config.grounding_dino import GroundingDinoOptions
 from pixsearch.config.judging import (
     JudgeEndpointOptions,
@@ -94,7 +104,15 @@ from pixsearch.config.retrieval import (
     RerankerOptions,
     RetrievalOptions,
 )
-from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
+from pixsearch.config.serving import (
+    BenchServerOptions,
+    ChatServerOptions,
+    HttpOptions,
+    ServeOptions,
+    ServeRetrieverOptions,
+    ServerOptions,
+)
+from pixsearch.config.tables import MakeTableOptions
 from pixsearch.config.training import (
     BenchDataOptions,
     BenchTrainingOptions,
@@ -126,9 +144,11 @@ __all__ = [
     "Attention",
     "Backend",
     "BenchDataOptions",
+    "BenchGenerationOptions",
     "BenchIndexOptions",
     "BenchRetrievalOptions",
     "BenchServerOptions",
+    "BenchSide",
     "BenchTrainingOptions",
     "BenchmarkOptions",
     "BuildIndexOptions",
@@ -137,9 +157,11 @@ __all__ = [
     "BuildStage",
     "BuildTrajectoriesOptions",
     "BuildWorldOptions",
+    "ChatServerOptions",
     "ChatStyle",
     "ChunkOptions",
     "ClientOptions",
+    "CocoStuffClasses",
     "Control",
     "ConvertOptions",
     "CragMMOptions",
@@ -151,6 +173,7 @@ __all__ = [
     "DemoOptions",
     "EncoderOptions",
     "EndpointOptions",
+    "EntityLookup",
     "EstimateOptions",
     "EvaluateOptions",
     "ForcedFirst",
@@ -163,6 +186,7 @@ __all__ = [
     "Grounder",
     "GrounderOptions",
     "GroundingDinoOptions",
+    "HttpOptions",
     "ImageFit",
     "ImageSourceOptions",
     "ImageStorage",
@@ -177,7 +201,9 @@ __all__ = [
     "JudgingOptions",
     "LocalJudgeOptions",
     "LossOptions",
+    "MakeTableOptions",
     "MaskLoss",
+    "MaskMode",
     "MiniatureOptions",
     "ModelOptions",
     "OnEmptyMask",
@@ -211,15 +237,18 @@ __all__ = [
     "RunOptions",
     "ScaleOptions",
     "SegState",
+    "ServeOptions",
     "ServeRetrieverOptions",
     "ServerOptions",
     "StageOptions",
+    "TableFormat",
     "TeacherKind",
     "TeacherOptions",
     "TextSearch",
     "TrainOptions",
     "TrainablePart",
     "TrainableTokens",
+    "UncoveredPixels",
     "WandbMode",
     "WhenSilent",
     "from_omegaconf",

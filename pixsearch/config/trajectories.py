@@ -27,7 +27,7 @@ class QuestionSourceOptions:
     """One set of questions: `sources.NAME` to build from, `held_out.NAME` to keep apart."""
 
     # key of pixsearch.datasets.questions.QUESTION_READERS, or miniature; of what is held out also
-    # one of pixsearch.datasets.READERS (refcoco, …), whose images alone are compared
+    # one of pixsearch.datasets.READERS (refcoco, …), whose images and expressions are compared
     reader: str = MISSING
     root: str = MISSING
     split: str = "train"
@@ -102,6 +102,7 @@ class BuildTrajectoriesOptions:
         ]
     )
     num_candidates: int = 5  # responses of which one is chosen
+    repeated_answer_words: int = 4  # a gold of more words need not be repeated; the teacher checks
     max_searches: int = 4  # of a response
     max_text_queries: int = 3  # candidates of one search by text
     without_search_share: float = 0.2  # largest share of answers without a search; 1: keep all
@@ -119,6 +120,7 @@ class BuildTrajectoriesOptions:
     def __post_init__(self) -> None:
         names = ("num_candidates", "max_searches", "max_text_queries")
         check_at_least(1, "build_trajectories", self, names)
+        check_at_least(0, "build_trajectories", self, ("repeated_answer_words",))
         if not 0 <= self.without_search_share <= 1:
             raise ValueError(
                 f"without_search_share={self.without_search_share}: between 0 and 1 is needed"

@@ -128,8 +128,8 @@ def _overlaps(queries: Sequence[AskedQuery], gold: Box, question: AnnotatedQuest
     found = []
     for query in queries:
         rows, columns = query.mask["size"]
-        box = mask_box(decode_rle(query.mask))
-        found.append(box_iou(_relative(box, columns, rows), wanted))
+        left, top, right, bottom = map(float, mask_box(decode_rle(query.mask)))
+        found.append(box_iou(_relative((left, top, right, bottom), columns, rows), wanted))
     return found
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.config import AnswerSpan
-from pixsearch.evaluation.metrics.bootstrap import RESAMPLES, difference_interval
+from pixsearch.evaluation.comparisons import paired_differences
+from pixsearch.evaluation.metrics.bootstrap import RESAMPLES
 from pixsearch.evaluation.question_benchmark import QuestionBenchmark
 from pixsearch.evaluation.sample_scores import (
     ScoredSample,
@@ -147,7 +148,9 @@ def _results(
         "benchmark": benchmark.identity(),
         "protocol": _protocol(benchmark, policies, rules),
         "policies": figures,
-        "comparisons": _comparisons({name: samples[name] for name in comparable_policies(figures)}),
+        "comparisons": paired_differences(
+            {name: samples[name] for name in comparable_policies(figures)}
+        ),
     }
 
 
@@ -224,36 +227,6 @@ def _groups(
         kept = [place for place in places if place in counted]
         groups[name] = group | _verdict_totals(benchmark, policy, kept)
     return groups
-
-
-def _comparisons(samples: Mapping[str, Sequence[ScoredSample]]) -> dict[str, Any]:
-    """Paired differences of each policy to the first, over the samples that both score."""
-    first, *others = samples
-    return {
-        other: {
-            "to": first,
-            "metrics": {
-                metric: _difference(samples[other], samples[first], metric)
-                for metric in (samples[first][0].scores if samples[first] else ())
-            },
-        }
-        for other in others
-    }
-
-
-def _difference(
-    ours: Sequence[ScoredSample], theirs: Sequence[ScoredSample], metric: str
-) -> dict[str, Any]:
-    pairs = [
-        (one.scores[metric], other.scores[metric], one.cluster)
-        for one, other in zip(ours, theirs, strict=True)
-        if one.scores[metric] is not None and other.scores[metric] is not None
-    ]
-    if not pairs:
-        return {"value": None, "interval": None, "n": 0}
-    first, second, clusters = zip(*pairs, strict=True)
-    found = difference_interval(first, second, clusters)
-    return {"value": found.estimate, "interval": [found.low, found.high], "n": len(pairs)}
 
 
 def _protocol(

@@ -201,6 +201,7 @@ class _Asking:
                     self._save(
                         question, conversation, self._prediction(question, finished, seconds)
                     )
+            assert not open_turns, f"the engine has lost {sorted(open_turns)}"
             left = [conversation for conversation in left if conversation.left]
 
     def _requests(

@@ -87,8 +87,8 @@ def build_trajectories(options: BuildTrajectoriesOptions, own: OwnParts | None =
             done = run_stages(Unblocked(questions, blocked), tools, Path(options.output_dir))
             if options.until is not BuildStage.write:
                 return Counts()
-            counts = write(questions, done, options, blocked)
-            counts.leaks = leaks
+            counts = write(questions, done, options, blocked, held_out.phrases())
+            counts.leaks += leaks
             _report(counts, tools)
     return counts
 

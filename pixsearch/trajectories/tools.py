@@ -18,7 +18,7 @@ from pixsearch.trajectories.quarantine import Reason, Unusable
 from pixsearch.trajectories.sources import SourcedQuestion
 from pixsearch.trajectories.teacher.tasks import Task
 
-WITH_IMAGE = frozenset(Task) - {Task.judge}
+WITH_IMAGE = frozenset(Task) - {Task.judge, Task.check}
 Values = dict[BuildStage, dict[str, Any]]
 """What the earlier stages found out about a question."""
 
@@ -85,7 +85,7 @@ def request_of(
 ) -> ChatRequest:
     """A request about a job's question; what is asked, the image and earlier turns are sent.
 
-    Passages are judged without the image: by their words alone.
+    Passages and answers are judged without the image: by their words alone.
     """
     question = job.asked.question
     sent: dict[str, Any] = {"question": question.question, "has_image": job.asked.has_image}

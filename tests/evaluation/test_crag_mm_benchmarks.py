@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from pixsearch.evaluation.benchmarks.crag_mm import EXCLUDED_SESSIONS, is_egocen
 from pixsearch.evaluation.conversations import conversation_figures, count_turns
 from pixsearch.evaluation.gold_boxes import read_gold_boxes, region_figures
 from pixsearch.evaluation.verdicts import JudgeVerdict
+from tests.commands import ROOT
 from tests.evaluation.question_worlds import (
     SIDE,
     judge_by_rule,
@@ -230,3 +234,38 @@ def test_region_queries_are_held_to_gold_boxes(tmp_path):
     boxes.write_text('{"interaction_id": "a", "metadata": {"target_roi_bbox": [5, 5, 5, 9]}}\n')
     with pytest.raises(ValueError, match=r"boxes.jsonl:1: target_roi_bbox .* has no area"):
         read_gold_boxes(boxes)
+
+
+@pytest.mark.slow
+def test_the_script_runs_under_torchrun(opened, tmp_path):
+    options, _ = opened
+    root, retrieval = single(tmp_path), options.retrieval
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    overrides = (
+        "benchmark=crag_mm_single",
+        f"benchmark.root={root}",
+        "benchmark.split=validation",
+        "policy=no_search",
+        f"checkpoint={options.checkpoint}",
+        f"output_dir={tmp_path / 'output'}",
+        "generation.max_new_tokens=6",
+        "generation.answer_tokens=2",
+        "retrieval=miniature",
+        f"retrieval.knowledge_base={retrieval.knowledge_base}",
+        f"retrieval.index={retrieval.index}",
+        "retrieval.text_encoder.dimension=64",
+        f"retrieval.image_encoder.model={retrieval.image_encoder.model}",
+        "retrieval.image_encoder.dimension=24",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, "scripts/evaluate.py", *overrides],
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    parts = sorted((tmp_path / "output" / "predictions").glob("*.jsonl"))
+    assert [len(part.read_text().splitlines()) for part in parts] == [2, 2]
+    assert (done.stdout + done.stderr).count("run scripts/judge.py") == 1

@@ -284,7 +284,7 @@ def test_a_thousand_samples_survive_ten_kills(talks, tmp_path):
     options, workbench = talks
     sessions = [session(f"q{n}", f"What is {n}?", "Why?") for n in range(250)]
     sessions += [session(f"p{n}", f"Who is {n}?") for n in range(500)]
-    generation = GenerationOptions(max_new_tokens=3, answer_tokens=1, batch_size=8)
+    generation = GenerationOptions(max_new_tokens=2, answer_tokens=1, batch_size=32)
     root = write_sessions(tmp_path / "many", sessions)
     options = of(options, root, TALKS, generation=generation, policy=NO_SEARCH)
     for kill in range(10):

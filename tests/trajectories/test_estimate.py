@@ -26,6 +26,7 @@ def test_an_estimate_knows_what_is_done(tmp_path: Path, source: RetrievalOptions
         assert {task: each.requests for task, each in usage.items()} == {
             Task.select: 8,
             **dict.fromkeys((Task.decompose, Task.respond, Task.refine, Task.choose), 4),
+            Task.check: 0,
             Task.assign: 4,
             Task.judge: 8,
         }

@@ -149,7 +149,24 @@ def _bootstrap(
     level: float,
 ) -> Interval:
     """Percentile interval of a statistic of the series' sums over drawn clusters."""
-    cluster_sums = _cluster_sums(series, clusters)
+    return interval_of_sums(_cluster_sums(series, clusters), statistic, seed=seed, level=level)
+
+
+def interval_of_sums(
+    cluster_sums: Float[np.ndarray, "num_clusters num_series"],
+    statistic: Callable[[Sums], Float[np.ndarray, " num_draws"]],
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile interval of a statistic of sums over drawn clusters.
+
+    Args:
+        statistic: draws by row and summed series by column → one value per draw.
+
+    >>> interval_of_sums(np.array([[1.0, 2.0], [1.0, 2.0]]), lambda sums: sums[:, 0] / sums[:, 1])
+    Interval(estimate=0.5, low=0.5, high=0.5)
+    """
     drawn = statistic(_drawn_sums(cluster_sums, seed))
     return _interval(statistic(cluster_sums.sum(axis=0, keepdims=True))[0], drawn, level)
 

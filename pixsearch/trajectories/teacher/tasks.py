@@ -10,6 +10,7 @@ class Task(StrEnum):
     decompose = "decompose"
     respond = "respond"
     refine = "refine"
+    check = "check"
     choose = "choose"
     assign = "assign"
     judge = "judge"
