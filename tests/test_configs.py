@@ -429,7 +429,7 @@ MISTAKES = {
     "build_trajectories teacher.concurrency=0": "teacher.concurrency=0: at least 1",
     "build_trajectories without_search_share=2": "without_search_share=2.0: between 0 and 1",
     "build_trajectories sources.textvqa.split=val": "textvqa: 'val' is not for training",
-    "judge judge=oracle": "endpoint, local, rules",
+    "judge judge=oracle": "judge/oracle",
     "judge judge.endpoint.concurrency=0": "judge.endpoint.concurrency=0: at least 1",
     "infer image=photo.jpg": "checkpoint",
     "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",
