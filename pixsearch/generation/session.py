@@ -106,9 +106,9 @@ class Session:
             self._fail(row, Failure(kind=FailureKind.cancelled, error=error))
 
     def fail_all(self, error: Exception) -> None:
-        """End all rows by an error that is not theirs."""
+        """End all rows by an error that is not theirs, after which nothing is computed."""
         for row in [*self._flight.values(), *self._queue]:
-            self._fail(row, Failure(kind=FailureKind.error, error=error))
+            self._fail(row, Failure(kind=FailureKind.error, error=error), is_clean=True)
 
     @torch.no_grad()
     def round(self) -> None:
@@ -230,10 +230,10 @@ class Session:
                 self._parts.telling.end(row)
                 self._leave(row)
 
-    def _fail(self, row: Row, failure: Failure) -> None:
+    def _fail(self, row: Row, failure: Failure, *, is_clean: bool = False) -> None:
         self._stats.failures += 1
         self._parts.telling.end(row, failure)
-        self._leave(row, is_clean=False)
+        self._leave(row, is_clean=is_clean)
 
     def _leave(self, row: Row, *, is_clean: bool = True) -> None:
         """Take a row out, wherever it is."""
