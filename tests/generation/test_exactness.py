@@ -22,7 +22,7 @@ from tests.generation.scripted import picture
 from tests.tiny import SENTENCES, tiny_model
 
 CERTAIN = 1e-5  # between the two best logits, below which rounding may decide
-FAST, SOME, WHOLE = 8, 40, 200  # trajectories
+FAST, SOME, WHOLE = 5, 40, 200  # trajectories
 WORDS = " ".join(SENTENCES).split()
 POLICY = PolicyOptions(max_searches=3, query_tokens=5, evidence_tokens=40)
 
@@ -147,7 +147,7 @@ def compare(name: str, number: int) -> int:
     runs = [
         (requests, {"batch_size": 7, "search_threads": 3, "search_window_ms": 0.0}),
         (requests[::-1], {"batch_size": 4, "waiting_slots": 3, "longest_wait": 0.02}),
-        (requests[1::2] + requests[::2], {"batch_size": 16, "cache_gib": gib_of(model, 500)}),
+        (requests[1::2] + requests[::2], {"batch_size": 16, "cache_gib": gib_of(model, 300)}),
     ]
     num_flips = 0
     for order, options in runs:
@@ -196,7 +196,7 @@ def test_tokens_of_many_hang_on_the_request_alone(name: str, number: int) -> Non
 def test_a_gpus_way_of_attending_gives_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """All single tokens in one padded call, here on a CPU."""
     model = make_model("qwen2_5_vl")  # its heads share keys
-    requests = random_requests(5)
+    requests = random_requests(3)
     reference = choice(model)
     _, expected = answer(model, requests, reference, batch_size=3)
     monkeypatch.setattr("pixsearch.generation.engine.likes_one_call", lambda _: True)
@@ -209,7 +209,7 @@ def test_a_gpus_way_of_attending_gives_the_same_tokens(monkeypatch: pytest.Monke
 
 def test_what_was_processed_before_a_search_is_not_processed_again() -> None:
     model = make_model("llava")
-    engine, found = answer(model, random_requests(6), choice(model), batch_size=3)
+    engine, found = answer(model, random_requests(4), choice(model), batch_size=3)
     before = 0
     for trajectory in found.values():
         kinds = trajectory.rendered.token_kind
