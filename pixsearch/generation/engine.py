@@ -47,6 +47,7 @@ class Engine(AnyEngine):
         feature_cache: key of an image → its features, kept by the caller and shared among engines;
             by default only the most recent images are kept.
         choose: how the next ids are drawn from the logits.
+        keeps_mask_logits: trajectories hold the logits of their masks.
 
     Raises:
         ValueError: the language model does not look at all that stands before.
@@ -61,6 +62,7 @@ class Engine(AnyEngine):
         *,
         feature_cache: MutableMapping[str, ImageFeatures] | None = None,
         choose: Choose = greedy,
+        keeps_mask_logits: bool = False,
     ) -> None:
         text_config = model.config.backbone.get_text_config()
         check_attention(text_config)
@@ -72,7 +74,8 @@ class Engine(AnyEngine):
         if feature_cache is None:
             feature_cache = RecentFeatures(2 * max(options.batch_size, IMAGES_PER_BATCH))
         self._images = RequestImages(model, feature_cache, self.stats)
-        self._masks = MaskDecoding(model, self.stats)
+        self._keeps_mask_logits = keeps_mask_logits
+        self._masks = MaskDecoding(model, self.stats, keeps_logits=keeps_mask_logits)
         self._spans = SpanTagging(model)
         self._choosing = Choosing(model, self._spans, choose)
         self._forwards = Forwards(model, self.stats)
@@ -161,5 +164,9 @@ class Engine(AnyEngine):
                 stats=self.stats,
                 in_one_call=likes_one_call(self._model.device),
             ),
-            telling=Telling(self._model.renderer, tells_all=tells_all),
+            telling=Telling(
+                self._model.renderer,
+                tells_all=tells_all,
+                with_mask_logits=self._keeps_mask_logits,
+            ),
         )

@@ -134,4 +134,8 @@ def _with_remedy(failed: SearchFailed, policy: PolicyOptions) -> SearchFailed:
     is_retried = policy.on_search_failure is OnSearchFailure.retry
     again = "" if is_retried else "retry asks again, "
     remedy = f"policy.on_search_failure={policy.on_search_failure} ends the run, {again}"
-    return SearchFailed(f"{failed}; {remedy}answer_without goes on", is_temporary=False)
+    return SearchFailed(
+        f"{failed}; {remedy}answer_without goes on",
+        is_temporary=failed.is_temporary,
+        retry_after=failed.retry_after,
+    )

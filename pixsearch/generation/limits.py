@@ -34,9 +34,12 @@ def check_request(request: Request, options: GenerationOptions) -> None:
     """See that a request asks something, and nothing that would take all there is.
 
     Raises:
-        ValueError: the question is empty, question and history are too long, or the image is too
-            large or cannot be read.
+        ValueError: the question is empty, no token may be sampled, question and history are too
+            long, or the image is too large or cannot be read.
     """
+    fewer = request.max_new_tokens
+    if fewer is not None and fewer < 1:
+        raise ValueError(f"request {request.id}: max_new_tokens={fewer} is below 1")
     if not request.question.strip():
         raise ValueError(f"request {request.id}: the question is empty")
     parts = [part for message in request.history for part in message.parts]

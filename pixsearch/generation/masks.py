@@ -15,12 +15,17 @@ from pixsearch.model.mask_feedback import EarlierMasks
 
 
 class MaskDecoding:
-    """Decodes masks of many phrases, of many rows, in one call."""
+    """Decodes masks of many phrases, of many rows, in one call.
 
-    def __init__(self, model: PixSearch, stats: EngineStats) -> None:
+    Args:
+        keeps_logits: the phrases keep the decoder's logits beside their masks.
+    """
+
+    def __init__(self, model: PixSearch, stats: EngineStats, *, keeps_logits: bool = False) -> None:
         self._model = model
         self._stats = stats
         self._has_feedback = model.grounding.feedback is not None
+        self._keeps_logits = keeps_logits or self._has_feedback
 
     def decode(self, phrases: Iterable[GroundedPhrase]) -> set[GroundedPhrase]:
         """Fill in the masks of those phrases that have none yet.
@@ -56,7 +61,7 @@ class MaskDecoding:
         mask_logits = self._model.decode_masks(prompts, maps.to(states.device), earlier)
         self._stats.mask_calls += 1
         self._stats.masks_decoded += len(missing)
-        if self._has_feedback:
+        if self._keeps_logits:
             for phrase, prompt, logits in zip(missing, prompts, mask_logits, strict=True):
                 phrase.prompt, phrase.mask_logits = prompt, logits
         self._to_image(missing, mask_logits)

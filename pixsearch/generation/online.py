@@ -86,6 +86,11 @@ class OnlineEngine:
         """Requests that have not ended."""
         return len(self._listeners)
 
+    @property
+    def error(self) -> Exception | None:
+        """What the engine has died of, if it has."""
+        return self._died_of
+
     def close(self) -> None:
         """Cancel what has not ended, and wait for the thread's end."""
         with self._lock:

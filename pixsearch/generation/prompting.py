@@ -1,5 +1,7 @@
 """From a request to a row: the prompt, its limits, and that it fits."""
 
+import math
+
 from pixsearch.chat import ChatRenderer
 from pixsearch.config import (
     ForcedFirst,
@@ -118,7 +120,7 @@ def _limits(
         max_searches=policy.max_searches,
         query_tokens=policy.query_tokens,
         evidence_tokens=evidence_tokens,
-        max_new_tokens=options.max_new_tokens,
+        max_new_tokens=min(options.max_new_tokens, request.max_new_tokens or math.inf),
         answer_tokens=options.answer_tokens,
         max_length=longest,
     )

@@ -8,8 +8,9 @@ from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from PIL import Image
+from torch import Tensor
 
 from pixsearch.chat import Conversation, Message, Role, Text
 from pixsearch.config import OnEmptyMask, QueryType
@@ -38,6 +39,7 @@ class Request:
         image_id: two requests with the same one show the same pixels, which are encoded once;
             without one the pixels themselves are compared.
         history: earlier turns; an answer among them holds its `answer_text` alone.
+        max_new_tokens: fewer sampled tokens than `generation.max_new_tokens`, for this one alone.
         region_override: control experiments alone; replaces the mask of each region query.
     """
 
@@ -46,6 +48,7 @@ class Request:
     image: Image.Image | None = None
     image_id: str | None = None
     history: tuple[Message, ...] = ()
+    max_new_tokens: int | None = None
     region_override: RegionOverride | None = None
 
     @property
@@ -98,11 +101,14 @@ class GroundedRecord:
         phrase: the words since the `<seg>`, the evidence or the start before it; or those tagged.
         mask: in the image's own pixels.
         position: index in the trajectory's ids of its `<seg>`, or of its last tagged word.
+        mask_logits: the decoder's, on its device, which `segmenter_frame.to_image` enlarges; None
+            unless the engine was told to keep them.
     """
 
     phrase: str
     mask: Mask
     position: int
+    mask_logits: Float[Tensor, "low low"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

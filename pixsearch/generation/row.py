@@ -1,7 +1,7 @@
 """One request in flight: its ids so far, where it stands in the grammar, what it found."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from jaxtyping import Float
@@ -168,15 +168,22 @@ class Row:
         self.searches.append(record)
         self.state = grammar.inject_evidence(self.state, len(evidence_ids))
 
-    def trajectory(self, renderer: ChatRenderer) -> Trajectory:
+    def trajectory(self, renderer: ChatRenderer, *, with_mask_logits: bool = False) -> Trajectory:
         """The finished answer; all its masks are decoded."""
+        grounded = (
+            replace(
+                self.grounded_record(one, renderer),
+                mask_logits=one.mask_logits if with_mask_logits else None,
+            )
+            for one in self.grounded
+        )
         return Trajectory(
             request_id=self.request.id,
             rendered=self.rendered,
             answer_text=renderer.answer_text(self.rendered),
             all_text=renderer.answer_text(self.rendered, after_last_search=False),
             searches=tuple(self.searches),
-            grounded=tuple(self.grounded_record(one, renderer) for one in self.grounded),
+            grounded=tuple(grounded),
             finish_reason=self.finish_reason,
         )
 

@@ -51,11 +51,15 @@ class Telling:
 
     Args:
         tells_all: tell what happens on the way too, not the ends alone.
+        with_mask_logits: trajectories hold the logits of their masks.
     """
 
-    def __init__(self, renderer: ChatRenderer, *, tells_all: bool) -> None:
+    def __init__(
+        self, renderer: ChatRenderer, *, tells_all: bool, with_mask_logits: bool = False
+    ) -> None:
         self._renderer = renderer
         self._tells_all = tells_all
+        self._with_mask_logits = with_mask_logits
         self._special = {*renderer.ids.never_in_text, renderer.ids.end}
         self._texts: dict[Row, GrowingText] = {}
         self._masks: set[GroundedPhrase] = set()
@@ -113,7 +117,7 @@ class Telling:
         trajectory = None
         if failure is None:
             self.masks(row)
-            trajectory = row.trajectory(self._renderer)
+            trajectory = row.trajectory(self._renderer, with_mask_logits=self._with_mask_logits)
         self._texts.pop(row, None)
         self._masks.difference_update(row.grounded)
         self._events.append(
