@@ -21,6 +21,7 @@ from tests.families import family_model
 from tests.generation.scripted import picture
 from tests.tiny import SENTENCES, tiny_model
 
+TOLERANCE = 1e-4  # of the likeliest token's logit, fp32
 CERTAIN = 1e-5  # between the two best logits, below which rounding may decide
 FAST, SOME, WHOLE = 5, 40, 200  # trajectories
 WORDS = " ".join(SENTENCES).split()
@@ -57,37 +58,48 @@ class Library:
         return [Passage(id=str(i), title="", text=text) for i, text in enumerate(texts)]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Greedy:
-    """The likeliest token, with a liking for searches and masks; kept by request and place.
+    """The likeliest token of logits to which noise is added that hangs on request and place alone.
+
+    So a random model writes something else for each request, with searches and masks in it.
 
     Attributes:
-        reference: what another run took; where it was not certain, this one follows it.
+        bias: a liking for searches and masks, in standard deviations of a logit.
+        scale: that deviation.
+        reference: what another run took and how likely it was; where that one or this one was not
+            certain, this one follows it.
         flips: places where this one would have gone another way.
     """
 
     bias: Float[Tensor, " vocabulary"]
-    reference: dict[tuple[str, int], int] = field(default_factory=dict)
+    scale: float
+    reference: dict[tuple[str, int], tuple[int, float]] = field(default_factory=dict)
     uncertain: set[tuple[str, int]] = field(default_factory=set)
-    taken: dict[tuple[str, int], int] = field(default_factory=dict)
+    taken: dict[tuple[str, int], tuple[int, float]] = field(default_factory=dict)
     flips: int = 0
 
     def __call__(
         self, logits: Float[Tensor, "num_rows vocabulary"], rows: Sequence[Row]
     ) -> Int[Tensor, " num_rows"]:
-        best = (logits + self.bias).topk(2, dim=-1)
-        tokens = best.indices[:, 0].tolist()
+        places = [(row.request.id, len(row.rendered)) for row in rows]
+        noise = torch.stack([self.noise(place) for place in places])
+        best = (logits + self.scale * (self.bias + noise)).topk(2, dim=-1)
         gaps = (best.values[:, 0] - best.values[:, 1]).tolist()
-        for index, row in enumerate(rows):
-            place = row.request.id, len(row.rendered)
+        tokens = best.indices[:, 0].tolist()
+        for index, place in enumerate(places):
             if gaps[index] < CERTAIN:
                 self.uncertain.add(place)
-            expected = self.reference.get(place, tokens[index])
+            expected = self.reference.get(place, (tokens[index], 0.0))[0]
             if expected != tokens[index] and place in self.uncertain:
                 self.flips += 1
                 tokens[index] = expected
-            self.taken[place] = tokens[index]
+            self.taken[place] = tokens[index], best.values[index, 0].item()
         return torch.tensor(tokens)
+
+    def noise(self, place: tuple[str, int]) -> Float[Tensor, " vocabulary"]:
+        seeded = torch.Generator().manual_seed(zlib.crc32(repr(place).encode()))
+        return torch.randn(len(self.bias), generator=seeded)
 
 
 def make_model(name: str) -> PixSearch:
@@ -99,12 +111,16 @@ def make_model(name: str) -> PixSearch:
 def choice(model: PixSearch, like: Greedy | None = None) -> Greedy:
     ids = model.config.ids
     width = model.get_input_embeddings().weight.shape[1]
-    bias = torch.zeros(model.next_logits(torch.zeros(1, width)).shape[-1])
+    states = torch.randn(64, width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = model.next_logits(states)
+    bias = torch.zeros(logits.shape[-1])
     liked = [ids.search, ids.seg, ids.region, ids.search_end, ids.end]
-    bias[liked] = torch.tensor([0.25, 0.2, 0.3, 0.3, 0.1])
-    if like is None:
-        return Greedy(bias=bias)
-    return Greedy(bias=bias, reference=like.taken, uncertain=set(like.uncertain))
+    bias[liked] = torch.tensor([2.5, 2.5, 3.0, 3.0, 1.5])
+    chosen = Greedy(bias=bias, scale=logits.std().item())
+    if like is not None:
+        chosen.reference, chosen.uncertain = like.taken, set(like.uncertain)
+    return chosen
 
 
 def answer(
@@ -158,6 +174,8 @@ def compare(name: str, number: int) -> int:
             assert found[request_id].rendered.token_kind == expected.rendered.token_kind
         assert_each_token_once(engine, list(found.values()))
         num_flips += choose.flips
+        for place, (_, logit) in reference.taken.items():
+            assert abs(choose.taken[place][1] - logit) < TOLERANCE
     assert engine.stats.evictions > 0
     assert engine.stats.recomputed_tokens > 0
     assert num_flips <= number / 10
