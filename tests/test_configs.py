@@ -112,7 +112,8 @@ CASES = [
     *[("train", ["stage=search", f"ratio={name}"]) for name in choices("ratio")],
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
       for name in choices("experiment") for stage in choices("stage")],
-    *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
+    *[("build_index", [f"retrieval={name}"])
+      for name in sorted({*choices("retrieval")} - {*choices("benchmark")})],
     *[("build_index", [f"retrieval/{side}={name}"]) for side in ENCODERS
       for name in choices(f"retrieval/{side}")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
