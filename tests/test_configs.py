@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
     BenchDataOptions,
+    BenchGenerationOptions,
     BenchIndexOptions,
     BenchRetrievalOptions,
     BenchServerOptions,
@@ -30,6 +31,9 @@ from pixsearch.config import (
     ImportCorpusOptions,
     InferOptions,
     InspectDataOptions,
+    JudgeKind,
+    JudgingOptions,
+    MakeTableOptions,
     OnError,
     PlanOptions,
     Pooling,
@@ -39,6 +43,7 @@ from pixsearch.config import (
     PretrainOptions,
     ReportOptions,
     ScaleOptions,
+    ServeOptions,
     ServeRetrieverOptions,
     TextSearch,
     TrainOptions,
@@ -60,6 +65,7 @@ OPTIONS = {
     "train": TrainOptions,
     "plan": PlanOptions,
     "inspect_data": InspectDataOptions,
+    "bench_generation": BenchGenerationOptions,
     "bench_training": BenchTrainingOptions,
     "bench_data": BenchDataOptions,
     "bench_retrieval": BenchRetrievalOptions,
@@ -75,10 +81,13 @@ OPTIONS = {
     "build_trajectories": BuildTrajectoriesOptions,
     "build_miniature_trajectories": BuildMiniatureTrajectoriesOptions,
     "report": ReportOptions,
+    "judge": JudgingOptions,
     "pool": PoolOptions,
+    "make_table": MakeTableOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
     "convert_checkpoint": ConvertOptions,
+    "serve": ServeOptions,
     "serve_retriever": ServeRetrieverOptions,
     "bench_server": BenchServerOptions,
 }
@@ -104,6 +113,8 @@ REQUIRED = {
     "import_corpus": ["reader=wiki6m", "source=somewhere", "knowledge_base=there"],
     "convert_checkpoint": ["source=LISA", "clip=CLIP", "output_dir=converted"],
 }
+TABLES = [name for name in choices("experiment") if name.startswith("table")]
+TRAINED = sorted({*choices("experiment")} - {*TABLES, "miniature_mix"})
 CASES = [
     *[(script, []) for script in OPTIONS],
     *[("train", [f"model={name}"]) for name in choices("model")],
@@ -111,13 +122,17 @@ CASES = [
       for data in choices("data") for stage in choices("stage")],
     *[("train", ["stage=search", f"ratio={name}"]) for name in choices("ratio")],
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
-      for name in choices("experiment") for stage in choices("stage")],
+      for name in TRAINED for stage in choices("stage")],
+    *[("evaluate", [f"experiment={name}"]) for name in TABLES],
+    ("demo", ["experiment=miniature_mix"]),
     *[("build_index", [f"retrieval={name}"])
       for name in sorted({*choices("retrieval")} - {*choices("benchmark")})],
     *[("build_index", [f"retrieval/{side}={name}"]) for side in ENCODERS
       for name in choices(f"retrieval/{side}")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
     ("report", ["benchmark=miniature"]),
+    *[("judge", [f"judge={name}"]) for name in choices("judge")],
+    ("judge", ["benchmark=miniature", "judge@second_judge=rules"]),
     *[("evaluate", [f"policy={name}"]) for name in choices("policy")],
     *[("build_trajectories", [f"building={name}"]) for name in choices("building")],
     *[("demo", [f"preset={name}"]) for name in choices("preset")],
@@ -415,6 +430,8 @@ MISTAKES = {
     "build_trajectories teacher.concurrency=0": "teacher.concurrency=0: at least 1",
     "build_trajectories without_search_share=2": "without_search_share=2.0: between 0 and 1",
     "build_trajectories sources.textvqa.split=val": "textvqa: 'val' is not for training",
+    "judge judge=oracle": "endpoint, local, rules",
+    "judge judge.endpoint.concurrency=0": "judge.endpoint.concurrency=0: at least 1",
     "infer image=photo.jpg": "checkpoint",
     "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",
     "infer checkpoint=x question=why image=a/object_b.jpg": "image=a/object_b.jpg: there is no",
@@ -456,6 +473,14 @@ def test_the_papers_questions_are_built_from_and_none_that_is_evaluated():
     for name, source in options.held_out.items():
         with pytest.raises(ValueError, match="is not for training"):
             check_training_splits({name: source})
+
+
+def test_a_second_judge_is_another_choice_of_the_same_group():
+    changed = "second_judge.local.model=x"
+    options = composed("judge", "judge=rules", "judge@second_judge=local", changed)
+    assert (options.judge.kind, options.second_judge.kind) == (JudgeKind.rules, JudgeKind.local)
+    assert options.second_judge.local.model == "x"
+    assert composed("judge").second_judge is None
 
 
 def test_a_prepared_source_is_a_knowledge_base_of_its_name():
