@@ -125,7 +125,8 @@ CASES = [
       for name in TRAINED for stage in choices("stage")],
     *[("evaluate", [f"experiment={name}"]) for name in TABLES],
     ("demo", ["experiment=miniature_mix"]),
-    *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
+    *[("build_index", [f"retrieval={name}"])
+      for name in sorted({*choices("retrieval")} - {*choices("benchmark")})],
     *[("build_index", [f"retrieval/{side}={name}"]) for side in ENCODERS
       for name in choices(f"retrieval/{side}")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
