@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pixsearch.key_table import KeyTable
+
 logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
@@ -38,28 +40,33 @@ class LineStore:
         if path.exists():
             with _locked(path):
                 drop_cut_line(path)
-        self.done = {line[id_field] for line in read_lines(path, id_field=id_field)}
+        self.done = _ids(path, id_field)
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line; when this returns, a kill of the process cannot lose it."""
         assert line[self._id_field] not in self.done
         with _locked(self.path) as file:
             file.write(json.dumps(line).encode() + b"\n")
-        self.done.add(line[self._id_field])
+        self.done.put(line[self._id_field])
 
     def drop(self, is_dropped: Callable[[dict[str, Any]], bool]) -> None:
         """Take lines out, so that what they are about is done again."""
         if not self.path.exists():
             return
         with _locked(self.path):
-            lines = list(read_lines(self.path, id_field=self._id_field))
-            kept = [line for line in lines if not is_dropped(line)]
-            if len(kept) == len(lines):
+            lines = read_lines(self.path, id_field=self._id_field)
+            aside, num_dropped = self.path.with_suffix(".partial"), 0
+            with aside.open("w", encoding="utf-8") as file:
+                for line in lines:
+                    if is_dropped(line):
+                        num_dropped += 1
+                    else:
+                        file.write(f"{json.dumps(line)}\n")
+            if not num_dropped:
+                aside.unlink()
                 return
-            aside = self.path.with_suffix(".partial")
-            aside.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
             aside.replace(self.path)
-            self.done = {line[self._id_field] for line in kept}
+        self.done = _ids(self.path, self._id_field)
 
 
 @contextmanager
@@ -113,7 +120,7 @@ def read_lines(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
     """
     if not path.exists():
         return
-    seen: set[str] = set()
+    seen = KeyTable()
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
@@ -122,7 +129,7 @@ def read_lines(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
             record = _parse(line, where, id_field)
             if record[id_field] in seen:
                 raise ValueError(f"{where}: {record[id_field]!r} occurs twice; remove one line")
-            seen.add(record[id_field])
+            seen.put(record[id_field])
             yield record
 
 
@@ -133,6 +140,13 @@ def digest(value: Any) -> str:
     True
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _ids(path: Path, id_field: str) -> KeyTable:
+    ids = KeyTable()
+    for line in read_lines(path, id_field=id_field):
+        ids.put(line[id_field])
+    return ids
 
 
 @contextmanager
@@ -156,7 +170,8 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
 def _parse(line: bytes, where: str, id_field: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-        record[id_field]
+        if not isinstance(record[id_field], str):
+            raise TypeError(f"its {id_field} is no text")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{where}: no line with {id_field!r} ({error!r}); remove the line"

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
     BenchDataOptions,
+    BenchGenerationOptions,
     BenchIndexOptions,
     BenchRetrievalOptions,
     BenchServerOptions,
@@ -30,6 +31,8 @@ from pixsearch.config import (
     ImportCorpusOptions,
     InferOptions,
     InspectDataOptions,
+    JudgeKind,
+    JudgingOptions,
     MakeTableOptions,
     OnError,
     PlanOptions,
@@ -40,6 +43,7 @@ from pixsearch.config import (
     PretrainOptions,
     ReportOptions,
     ScaleOptions,
+    ServeOptions,
     ServeRetrieverOptions,
     TextSearch,
     TrainOptions,
@@ -61,6 +65,7 @@ OPTIONS = {
     "train": TrainOptions,
     "plan": PlanOptions,
     "inspect_data": InspectDataOptions,
+    "bench_generation": BenchGenerationOptions,
     "bench_training": BenchTrainingOptions,
     "bench_data": BenchDataOptions,
     "bench_retrieval": BenchRetrievalOptions,
@@ -76,11 +81,13 @@ OPTIONS = {
     "build_trajectories": BuildTrajectoriesOptions,
     "build_miniature_trajectories": BuildMiniatureTrajectoriesOptions,
     "report": ReportOptions,
+    "judge": JudgingOptions,
     "pool": PoolOptions,
     "make_table": MakeTableOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
     "convert_checkpoint": ConvertOptions,
+    "serve": ServeOptions,
     "serve_retriever": ServeRetrieverOptions,
     "bench_server": BenchServerOptions,
 }
@@ -123,6 +130,8 @@ CASES = [
       for name in choices(f"retrieval/{side}")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
     ("report", ["benchmark=miniature"]),
+    *[("judge", [f"judge={name}"]) for name in choices("judge")],
+    ("judge", ["benchmark=miniature", "judge@second_judge=rules"]),
     *[("evaluate", [f"policy={name}"]) for name in choices("policy")],
     *[("build_trajectories", [f"building={name}"]) for name in choices("building")],
     *[("demo", [f"preset={name}"]) for name in choices("preset")],
@@ -150,6 +159,26 @@ def test_the_papers_source():
     assert (text.model, text.dimension) == ("sentence-transformers/all-mpnet-base-v2", 768)
     assert (image.name, image.pooling, image.dimension) == ("dino", Pooling.cls, 1024)
     assert retrieval.text_search is TextSearch.dense
+
+
+QUESTION_BENCHMARKS = {
+    *("aokvqa", "aokvqa_choice", "encyclopedic_vqa", "gqa", "hotpotqa", "infoseek", "musique"),
+    *("nq_open", "okvqa", "oven", "popqa", "textvqa", "textvqa_ocr", "vqav2", "webqa"),
+}
+
+
+def test_questions_but_crag_mms_search_the_papers_wikipedia():
+    paper = composed("build_index", "retrieval=paper").retrieval
+    own = {"encyclopedic_vqa": "data/encyclopedic_vqa/knowledge_base"}
+    for name in sorted(QUESTION_BENCHMARKS):
+        options = composed("evaluate", f"benchmark={name}")
+        assert options.benchmark.name == name
+        assert options.output_dir == f"outputs/evaluation/{name}"
+        assert options.retrieval.knowledge_base == own.get(name, paper.knowledge_base)
+        changes = {"knowledge_base": paper.knowledge_base, "index": paper.index}
+        assert dataclasses.replace(options.retrieval, **changes) == paper
+    chosen = composed("evaluate", "benchmark=oven", "retrieval=wikipedia").retrieval
+    assert chosen.knowledge_base == "data/wikipedia"
 
 
 def test_an_encoder_of_crag_mm_replaces_another_wholly():
@@ -400,6 +429,8 @@ MISTAKES = {
     "build_trajectories teacher.concurrency=0": "teacher.concurrency=0: at least 1",
     "build_trajectories without_search_share=2": "without_search_share=2.0: between 0 and 1",
     "build_trajectories sources.textvqa.split=val": "textvqa: 'val' is not for training",
+    "judge judge=oracle": "endpoint, local, rules",
+    "judge judge.endpoint.concurrency=0": "judge.endpoint.concurrency=0: at least 1",
     "infer image=photo.jpg": "checkpoint",
     "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",
     "infer checkpoint=x question=why image=a/object_b.jpg": "image=a/object_b.jpg: there is no",
@@ -441,6 +472,14 @@ def test_the_papers_questions_are_built_from_and_none_that_is_evaluated():
     for name, source in options.held_out.items():
         with pytest.raises(ValueError, match="is not for training"):
             check_training_splits({name: source})
+
+
+def test_a_second_judge_is_another_choice_of_the_same_group():
+    changed = "second_judge.local.model=x"
+    options = composed("judge", "judge=rules", "judge@second_judge=local", changed)
+    assert (options.judge.kind, options.second_judge.kind) == (JudgeKind.rules, JudgeKind.local)
+    assert options.second_judge.local.model == "x"
+    assert composed("judge").second_judge is None
 
 
 def test_a_prepared_source_is_a_knowledge_base_of_its_name():

@@ -4,6 +4,7 @@
 unknown name or a wrong type fails before any model is loaded.
 """
 
+from pixsearch.config.bench_generation import BenchGenerationOptions, BenchSide
 from pixsearch.config.choices import (
     AnswerFormat,
     AnswerSpan,
@@ -11,10 +12,12 @@ from pixsearch.config.choices import (
     Backend,
     BuildStage,
     ChatStyle,
+    CocoStuffClasses,
     Control,
     CragMMProtocol,
     DataAction,
     Decay,
+    EntityLookup,
     ForcedFirst,
     Foundation,
     FromDocument,
@@ -24,7 +27,9 @@ from pixsearch.config.choices import (
     ImageFit,
     ImageStorage,
     IndexDevice,
+    JudgeKind,
     MaskLoss,
+    MaskMode,
     OnEmptyMask,
     OnError,
     OnMissingServer,
@@ -45,10 +50,12 @@ from pixsearch.config.choices import (
     TextSearch,
     TrainablePart,
     TrainableTokens,
+    UncoveredPixels,
     WandbMode,
     WhenSilent,
 )
 from pixsearch.config.composing import from_omegaconf, to_dict
+from pixsearch.config.endpoint import EndpointOptions
 from pixsearch.config.evaluation import (
     BenchmarkOptions,
     EvaluateOptions,
@@ -56,8 +63,18 @@ from pixsearch.config.evaluation import (
     PoolOptions,
     ReportOptions,
 )
-from pixsearch.config.generation import OF_ONE_POLICY, GenerationOptions, PolicyOptions
+from pixsearch.config.generation import (
+    OF_ONE_POLICY,
+    GenerationOptions,
+    PolicyOptions,
+)
 from pixsearch.config.grounding_dino import GroundingDinoOptions
+from pixsearch.config.judging import (
+    JudgeEndpointOptions,
+    JudgeOptions,
+    JudgingOptions,
+    LocalJudgeOptions,
+)
 from pixsearch.config.knowledge import (
     BenchIndexOptions,
     BenchRetrievalOptions,
@@ -87,7 +104,14 @@ from pixsearch.config.retrieval import (
     RerankerOptions,
     RetrievalOptions,
 )
-from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
+from pixsearch.config.serving import (
+    BenchServerOptions,
+    ChatServerOptions,
+    HttpOptions,
+    ServeOptions,
+    ServeRetrieverOptions,
+    ServerOptions,
+)
 from pixsearch.config.tables import MakeTableOptions
 from pixsearch.config.training import (
     BenchDataOptions,
@@ -120,9 +144,11 @@ __all__ = [
     "Attention",
     "Backend",
     "BenchDataOptions",
+    "BenchGenerationOptions",
     "BenchIndexOptions",
     "BenchRetrievalOptions",
     "BenchServerOptions",
+    "BenchSide",
     "BenchTrainingOptions",
     "BenchmarkOptions",
     "BuildIndexOptions",
@@ -131,9 +157,11 @@ __all__ = [
     "BuildStage",
     "BuildTrajectoriesOptions",
     "BuildWorldOptions",
+    "ChatServerOptions",
     "ChatStyle",
     "ChunkOptions",
     "ClientOptions",
+    "CocoStuffClasses",
     "Control",
     "ConvertOptions",
     "CragMMOptions",
@@ -144,6 +172,8 @@ __all__ = [
     "Decay",
     "DemoOptions",
     "EncoderOptions",
+    "EndpointOptions",
+    "EntityLookup",
     "EstimateOptions",
     "EvaluateOptions",
     "ForcedFirst",
@@ -156,6 +186,7 @@ __all__ = [
     "Grounder",
     "GrounderOptions",
     "GroundingDinoOptions",
+    "HttpOptions",
     "ImageFit",
     "ImageSourceOptions",
     "ImageStorage",
@@ -164,9 +195,15 @@ __all__ = [
     "InferOptions",
     "InspectDataOptions",
     "InspectOptions",
+    "JudgeEndpointOptions",
+    "JudgeKind",
+    "JudgeOptions",
+    "JudgingOptions",
+    "LocalJudgeOptions",
     "LossOptions",
     "MakeTableOptions",
     "MaskLoss",
+    "MaskMode",
     "MiniatureOptions",
     "ModelOptions",
     "OnEmptyMask",
@@ -200,6 +237,7 @@ __all__ = [
     "RunOptions",
     "ScaleOptions",
     "SegState",
+    "ServeOptions",
     "ServeRetrieverOptions",
     "ServerOptions",
     "StageOptions",
@@ -210,6 +248,7 @@ __all__ = [
     "TrainOptions",
     "TrainablePart",
     "TrainableTokens",
+    "UncoveredPixels",
     "WandbMode",
     "WhenSilent",
     "from_omegaconf",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pixsearch.config.checks import check_at_least
+from pixsearch.config.checks import check_at_least, check_positive
 from pixsearch.config.choices import (
     Control,
     ForcedFirst,
@@ -44,10 +44,23 @@ class GenerationOptions:
 
     max_new_tokens: int = 128  # sampled tokens per answer, evidence not counted
     answer_tokens: int = 32  # kept back for the forced final answer
-    batch_size: int = 32  # rows decoded together
+    batch_size: int = 32  # rows computed together
+    waiting_slots: int = 8  # more rows that keep their place while they wait for the retriever
+    cache_gib: float | None = None  # of keys and values; null: what the rows need
+    search_threads: int = 1  # calls to the retriever at a time; a local one takes no more than one
+    search_window_ms: float = 5.0  # in which rows that search are gathered for one call
+    search_timeout_seconds: float = 300.0  # of one search, retries included
     max_length: int | None = None  # of all tokens; null: 2048 beside the image's (limits.py)
     instruction: str = ""  # plain models alone: said behind the question, e.g. how short to answer
+    max_question_characters: int = 100_000  # of question and history
+    max_image_megapixels: float = 64.0
+    max_passage_characters: int = 1_000_000  # of one that is found; a longer one is none
 
     def __post_init__(self) -> None:
-        names = ("max_new_tokens", "answer_tokens", "batch_size", "max_length")
+        names = ("max_new_tokens", "answer_tokens", "batch_size", "max_length", "search_threads")
         check_at_least(1, "generation", self, names)
+        check_at_least(0, "generation", self, ("waiting_slots", "search_window_ms"))
+        names = ("max_question_characters", "max_passage_characters")
+        check_at_least(1, "generation", self, names)
+        names = ("search_timeout_seconds", "max_image_megapixels", "cache_gib")
+        check_positive("generation", self, names)

@@ -38,7 +38,8 @@ class PartedLines:
 
     @property
     def done(self) -> set[str]:
-        return set().union(*(store.done for store in self._stores))
+        """Ids of all lines of this moment."""
+        return {line[self._id_field] for line in self.lines()}
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line; when this returns, a kill of the process cannot lose it."""

@@ -3,8 +3,9 @@
 - OUTPUT/predictions/POLICY.jsonl: answers, gone on with after a kill;
 - OUTPUT/results.json: scores, a pure function of the saved answers and the gold.
 
-A benchmark of annotated questions is run by `question_runner`; the miniature's, which has scenes
-to segment (OUTPUT/segmentation/scenes.jsonl) and gold trajectories, here.
+A benchmark of annotated questions is run by `question_runner`, one of masks by `mask_runner`; the
+miniature's, which has scenes to segment (OUTPUT/segmentation/scenes.jsonl) and gold trajectories,
+here.
 """
 
 import logging
@@ -21,6 +22,8 @@ from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.benchmarks import open_benchmark
 from pixsearch.evaluation.controls import RegionControl, ShuffledSearch, region_control
 from pixsearch.evaluation.gold import Sample
+from pixsearch.evaluation.mask_benchmark import MaskBenchmark
+from pixsearch.evaluation.mask_runner import run_masks
 from pixsearch.evaluation.prediction import Prediction, failed_prediction, make_prediction
 from pixsearch.evaluation.processes import Place, one_run, place_in_run
 from pixsearch.evaluation.question_benchmark import QuestionBenchmark
@@ -64,6 +67,8 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
         return workbench or Workbench.open(options)
 
     with one_run(Path(options.output_dir), place):
+        if isinstance(benchmark, MaskBenchmark):
+            return run_masks(options, benchmark, place, workbench)
         if isinstance(benchmark, QuestionBenchmark):
             return run_questions(options, benchmark, open_workbench, place)
         return _run_miniature(options, benchmark, open_workbench, place)

@@ -16,7 +16,8 @@ from pixsearch.line_store import read_lines, read_manifest
 VERDICTS = "verdicts"  # folder of POLICY.jsonl
 SECOND = ".second"  # behind a policy's name: of the second judge
 
-EXACT, UNKNOWN = "exact", "unknown"  # `by` where no judge was asked
+EXACT, UNKNOWN, EMPTY = "exact", "unknown", "empty"  # `by` where no judge was asked
+SETTLED = frozenset({EXACT, UNKNOWN, EMPTY})
 
 
 class JudgeVerdict(StrEnum):
@@ -31,7 +32,7 @@ class JudgedAnswer:
     """One line.
 
     Attributes:
-        by: `EXACT`, `UNKNOWN`, or the judge's name.
+        by: one of `SETTLED`, or the judge's name.
         reason: in the judge's words, or why there is no verdict.
         answer: `answer_key` of the text that was judged; another answer needs another verdict.
     """

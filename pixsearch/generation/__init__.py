@@ -1,6 +1,7 @@
 """Generation with search in the middle of an answer."""
 
-from pixsearch.generation.engine import Choose, Engine, greedy
+from pixsearch.generation.choosing import Choose, greedy
+from pixsearch.generation.engine import Engine
 from pixsearch.generation.events import (
     Cancelled,
     Event,

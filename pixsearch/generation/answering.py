@@ -1,7 +1,8 @@
 """What every engine offers, be it PixSearch's own or a plain model's."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 
 from pixsearch.generation.events import Event, Finished
 from pixsearch.generation.records import EngineStats, Request, Trajectory
@@ -17,7 +18,7 @@ class AnyEngine(ABC):
     stats: EngineStats
 
     @abstractmethod
-    def stream(self, requests: Iterable[Request]) -> Iterator[Event]:
+    def stream(self, requests: Iterable[Request]) -> Generator[Event, None, None]:
         """Answer all requests and tell what happens to each; the last is its `Finished`.
 
         Requests are drawn when there is room for them.
@@ -27,7 +28,7 @@ class AnyEngine(ABC):
                 that is not finished, or its prompt does not fit.
         """
 
-    def finished(self, requests: Iterable[Request]) -> Iterator[Finished]:
+    def finished(self, requests: Iterable[Request]) -> Generator[Finished, None, None]:
         """`stream` without what happens on the way: one event per request, in any order."""
         for event in self.stream(requests):
             if isinstance(event, Finished):
@@ -46,10 +47,11 @@ class AnyEngine(ABC):
         """
         check_requests(requests)
         found = {}
-        for finished in self.finished(requests):
-            found[finished.request_id] = finished.result()
-            if progress is not None:
-                progress()
+        with closing(self.finished(requests)) as ends:  # also if one is a failure
+            for end in ends:
+                found[end.request_id] = end.result()
+                if progress is not None:
+                    progress()
         return [found[request.id] for request in requests]
 
 

@@ -32,6 +32,15 @@ class Failure:
         return str(self.error)
 
 
+def not_finite(request_id: str, what: str) -> Failure:
+    """Something of a request holds a NaN or an infinity; `what` is "its logits are", for one."""
+    error = FloatingPointError(
+        f"request {request_id}: {what} not finite: load the model in another dtype, or copy its "
+        "checkpoint anew"
+    )
+    return Failure(kind=FailureKind.not_finite, error=error)
+
+
 class Cancelled(Exception):
     """A request was cancelled before its answer was finished."""
 

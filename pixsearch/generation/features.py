@@ -55,7 +55,8 @@ class RequestImages:
             if other.image is not None and other.feature_key not in self._cache:
                 images.setdefault(other.feature_key, other.image)
         encoded = self._model.encode_image(list(images.values()))
-        self._stats.images_encoded += len(images)
+        self._stats.vision_encodes += len(images)
+        self._stats.segmenter_encodes += len(images)
         for index, key in enumerate(images):
             self._cache[key] = encoded.index([index])
         return encoded.index([0])

@@ -25,8 +25,9 @@ from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation import Workbench, evaluate, open_benchmark, runner
 from pixsearch.evaluation import workbench as workbenches
 from pixsearch.evaluation.checkpoints import model_digest
+from pixsearch.evaluation.mask_answers import MaskModel
 from pixsearch.evaluation.report import write_report
-from pixsearch.evaluation.segmentation import teacher_forced_masks
+from pixsearch.evaluation.segmentation import asked_of_scene
 from pixsearch.evaluation.tables import policy_table
 from pixsearch.generation.infer import infer
 from pixsearch.model import PixSearch
@@ -227,8 +228,9 @@ def test_teacher_forced_masks_have_the_images_size(own):
     model = PixSearch.from_pretrained(own.checkpoint).eval()
     scene = open_benchmark(own.benchmark).scenes[0]
     features = {}
-    masks = teacher_forced_masks(model, scene, features)
-    assert masks.shape == (3, SIDE, SIDE)
+    masks = MaskModel(model=model, options=own.generation, features=features)
+    forced = masks.teacher_forced(asked_of_scene(scene)).masks
+    assert [mask.shape for mask in forced] == [(SIDE, SIDE)] * 3
     assert "scene1" in features
 
 

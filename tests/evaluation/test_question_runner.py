@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pixsearch.config import ForcedFirst, GenerationOptions, PolicyOptions
+from pixsearch.config import Control, ForcedFirst, GenerationOptions, PolicyOptions
 from pixsearch.evaluation import Workbench, benchmarks, evaluate, question_runner
 from pixsearch.evaluation.benchmarks import crag_mm
 from pixsearch.evaluation.parted_lines import part_paths, read_parts
@@ -238,6 +238,9 @@ def test_what_cannot_be_asked_fails_alone(talks, tmp_path):
 def test_predictions_of_another_run_are_refused_in_one_line(talks):
     options, workbench = talks
     evaluate(options, workbench)
+    control = PolicyOptions(name="gold_region", control=Control.gold_region)
+    with pytest.raises(ValueError, match="only the miniature knows the gold"):
+        evaluate(replace(options, policy=control), workbench)
     other = predictions_of(options).with_name("full.jsonl")
     other.write_text(predictions_of(options).read_text())
     manifest = json.loads(predictions_of(options).with_suffix(".manifest.json").read_text())
@@ -284,7 +287,7 @@ def test_a_thousand_samples_survive_ten_kills(talks, tmp_path):
     options, workbench = talks
     sessions = [session(f"q{n}", f"What is {n}?", "Why?") for n in range(250)]
     sessions += [session(f"p{n}", f"Who is {n}?") for n in range(500)]
-    generation = GenerationOptions(max_new_tokens=3, answer_tokens=1, batch_size=8)
+    generation = GenerationOptions(max_new_tokens=2, answer_tokens=1, batch_size=32)
     root = write_sessions(tmp_path / "many", sessions)
     options = of(options, root, TALKS, generation=generation, policy=NO_SEARCH)
     for kill in range(10):

@@ -28,7 +28,7 @@ from pixsearch.config import (
 from pixsearch.datasets.crag_mm import split_files
 from pixsearch.datasets.files import fingerprint
 from pixsearch.datasets.questions import AnnotatedQuestion, crag_mm
-from pixsearch.evaluation.chosen import ChosenQuestions
+from pixsearch.evaluation.chosen import ChosenQuestions, unchanged
 from pixsearch.evaluation.conversations import conversation_figures, count_turns
 from pixsearch.evaluation.crag_mm_official import write_official
 from pixsearch.evaluation.gold_boxes import read_gold_boxes, region_figures
@@ -122,7 +122,7 @@ def _load(options: BenchmarkOptions, task: _Task) -> QuestionBenchmark:
         for place, question in enumerate(every)
         if question.session_id not in EXCLUDED_SESSIONS
     ]
-    change = _squashed if options.squash_egocentric else as_it_stands
+    change = _squashed if options.squash_egocentric else unchanged
     cutting = _cutting(options.tokenizer)
     return QuestionBenchmark(
         name=task.name,
@@ -153,10 +153,6 @@ GROUPS: Mapping[str, Callable[[AnnotatedQuestion], bool]] = {
     "egocentric": is_egocentric,
     "non_egocentric": lambda question: not is_egocentric(question),
 }
-
-
-def as_it_stands(question: AnnotatedQuestion) -> AnnotatedQuestion:
-    return question
 
 
 def _squashed(question: AnnotatedQuestion) -> AnnotatedQuestion:

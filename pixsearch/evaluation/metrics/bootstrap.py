@@ -95,6 +95,41 @@ def mean_intervals(
     ]
 
 
+def kappa_interval(
+    first: Sequence[Hashable],
+    second: Sequence[Hashable],
+    clusters: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval | None:
+    """Interval of Cohen's kappa of two series of labels; None where kappa is not defined.
+
+    Draws that hold one label alone, of which there is no kappa, are left out.
+
+    >>> kappa_interval(["a", "b", "b"], ["a", "b", "b"], [1, 2, 3])
+    Interval(estimate=1.0, low=1.0, high=1.0)
+    """
+    labels = list(dict.fromkeys([*first, *second]))
+    equal = [float(one == other) for one, other in zip(first, second, strict=True)]
+    ours = [[float(each == label) for each in first] for label in labels]
+    theirs = [[float(each == label) for each in second] for label in labels]
+    cluster_sums = _cluster_sums([[1.0] * len(equal), equal, *ours, *theirs], clusters)
+    drawn = _kappas(_drawn_sums(cluster_sums, seed))
+    estimate = _kappas(cluster_sums.sum(axis=0, keepdims=True))[0]
+    return None if np.isnan(estimate) else _interval(estimate, drawn[~np.isnan(drawn)], level)
+
+
+def _kappas(sums: Sums) -> Float[np.ndarray, " num_draws"]:
+    """Of counts, equal labels, and either series' count of each label; NaN where undefined."""
+    counts, equal = sums[:, 0].astype(float), sums[:, 1]
+    ours, theirs = np.split(sums[:, 2:], 2, axis=1)
+    expected = (ours * theirs).sum(axis=1) / counts
+    undefined = np.full(len(sums), np.nan)
+    chance = counts - expected
+    return np.divide(equal - expected, chance, out=undefined, where=chance > 0)
+
+
 def _means(sums: Sums) -> Float[np.ndarray, "num_draws num_means"]:
     """Of the first half of the series over the second; NaN where the second is 0."""
     values, counts = np.split(sums, 2, axis=1)
@@ -114,7 +149,24 @@ def _bootstrap(
     level: float,
 ) -> Interval:
     """Percentile interval of a statistic of the series' sums over drawn clusters."""
-    cluster_sums = _cluster_sums(series, clusters)
+    return interval_of_sums(_cluster_sums(series, clusters), statistic, seed=seed, level=level)
+
+
+def interval_of_sums(
+    cluster_sums: Float[np.ndarray, "num_clusters num_series"],
+    statistic: Callable[[Sums], Float[np.ndarray, " num_draws"]],
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile interval of a statistic of sums over drawn clusters.
+
+    Args:
+        statistic: draws by row and summed series by column → one value per draw.
+
+    >>> interval_of_sums(np.array([[1.0, 2.0], [1.0, 2.0]]), lambda sums: sums[:, 0] / sums[:, 1])
+    Interval(estimate=0.5, low=0.5, high=0.5)
+    """
     drawn = statistic(_drawn_sums(cluster_sums, seed))
     return _interval(statistic(cluster_sums.sum(axis=0, keepdims=True))[0], drawn, level)
 

@@ -1,6 +1,6 @@
 """The engine of a plain model: a forced search or none, then transformers' own `generate`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -92,7 +92,7 @@ class PlainEngine(AnyEngine):
         self._policy = policy
         self._options = options
 
-    def stream(self, requests: Iterable[Request]) -> Iterator[Event]:
+    def stream(self, requests: Iterable[Request]) -> Generator[Event, None, None]:
         """Answer all requests, which are drawn at once; nothing is told on the way."""
         drawn = list(requests)
         check_requests(drawn)
@@ -154,7 +154,7 @@ class PlainEngine(AnyEngine):
             return_tensors="pt",
             processor_kwargs={"padding": True, "padding_side": "left"},
         )
-        self.stats.images_encoded += sum(prompt.request.image is not None for prompt in prompts)
+        self.stats.vision_encodes += sum(prompt.request.image is not None for prompt in prompts)
         return inputs.to(self._plain.model.device, self._plain.model.dtype)
 
     def _rows(
@@ -206,7 +206,8 @@ class PlainEngine(AnyEngine):
         )
         new = sequences[:, inputs["input_ids"].shape[1] :].tolist()
         self.stats.prefill_forwards += 1
-        self.stats.decode_forwards += len(new[0]) - 1
+        self.stats.decode_steps += len(new[0]) - 1
+        self.stats.forwards += len(new[0])
         return [self._cut(ids, row.limit) for ids, row in zip(new, rows, strict=True)]
 
     def _cut(self, ids: list[int], limit: int) -> list[int]:
