@@ -43,6 +43,7 @@ from pixsearch.config.choices import (
     Resampling,
     RetrievalSource,
     SegState,
+    TableFormat,
     TeacherKind,
     TextSearch,
     TrainablePart,
@@ -109,6 +110,7 @@ from pixsearch.config.serving import (
     ServeRetrieverOptions,
     ServerOptions,
 )
+from pixsearch.config.tables import MakeTableOptions
 from pixsearch.config.training import (
     BenchDataOptions,
     BenchTrainingOptions,
@@ -197,6 +199,7 @@ __all__ = [
     "JudgingOptions",
     "LocalJudgeOptions",
     "LossOptions",
+    "MakeTableOptions",
     "MaskLoss",
     "MaskMode",
     "MiniatureOptions",
@@ -236,6 +239,7 @@ __all__ = [
     "ServeRetrieverOptions",
     "ServerOptions",
     "StageOptions",
+    "TableFormat",
     "TeacherKind",
     "TeacherOptions",
     "TextSearch",

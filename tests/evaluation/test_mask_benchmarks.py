@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +28,14 @@ from pixsearch.evaluation.mask_answers import ImageQuestion, MaskModel
 from pixsearch.evaluation.mask_benchmark import ComparedSample
 from pixsearch.evaluation.mask_records import MaskAnswer
 from pixsearch.images import SegmenterFrame
+from tests.commands import ROOT
+from tests.datasets.make_fixtures import FIXTURES as COMMITTED
 from tests.plain import write_plain
 from tests.tiny import tiny_model, tiny_model_folder
 
-ROOT = Path(__file__).parents[2]
-FIXTURES = ROOT / "tests" / "datasets" / "fixtures"
+COPY = tempfile.TemporaryDirectory()  # readers put their indexes beside the files
+FIXTURES = Path(COPY.name) / "fixtures"
+shutil.copytree(COMMITTED, FIXTURES)
 FOLDERS = {
     "refcoco": ("refer_seg/refcoco", "train", 3),
     "grefcoco": ("refer_seg/grefcoco", "val", 4),
