@@ -13,10 +13,8 @@ from pixsearch.config.choices import (
     BuildStage,
     ChatStyle,
     Control,
-    CragMMProtocol,
     DataAction,
     Decay,
-    EntityLookup,
     ForcedFirst,
     Foundation,
     FromDocument,
@@ -26,7 +24,6 @@ from pixsearch.config.choices import (
     ImageFit,
     ImageStorage,
     IndexDevice,
-    JudgeKind,
     MaskLoss,
     OnEmptyMask,
     OnError,
@@ -60,6 +57,14 @@ from pixsearch.config.evaluation import (
     PoolOptions,
     ReportOptions,
 )
+from pixsearch.config.evaluation_choices import (
+    CocoStuffClasses,
+    CragMMProtocol,
+    EntityLookup,
+    JudgeKind,
+    MaskMode,
+    UncoveredPixels,
+)
 from pixsearch.config.generation import (
     OF_ONE_POLICY,
     GenerationOptions,
@@ -83,7 +88,6 @@ from pixsearch.config.knowledge import (
     PrepareKnowledgeOptions,
     ScaleOptions,
 )
-from pixsearch.config.mask_choices import CocoStuffClasses, MaskMode, UncoveredPixels
 from pixsearch.config.miniature import (
     BuildMiniatureTrajectoriesOptions,
     BuildWorldOptions,

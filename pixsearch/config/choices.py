@@ -185,33 +185,11 @@ class Control(StrEnum):
     shuffled_passages = "shuffled_passages"  # what another whole image found, none in common
 
 
-class CragMMProtocol(StrEnum):
-    """Which of CRAG-MM's two official scorers is followed."""
-
-    kit = "kit"  # the KDD Cup's starter kit: turns after two failures count as missing everywhere
-    paper = "paper"  # facebookresearch/CRAG-MM: they do so in the conversation score alone
-
-
-class JudgeKind(StrEnum):
-    """Who gives verdicts on answers (pixsearch/evaluation/judging/)."""
-
-    endpoint = "endpoint"  # an OpenAI-compatible server
-    local = "local"  # a causal language model of transformers on this machine
-    rules = "rules"  # normalised exact match, offline
-
-
 class AnswerSpan(StrEnum):
     """Which generated text is scored."""
 
     after_last_search = "after_last_search"
     all_generated = "all_generated"
-
-
-class EntityLookup(StrEnum):
-    """How OVEN's scorer makes an entity's id of an answer."""
-
-    exact_title = "exact_title"  # the title itself, but for case and white space
-    bm25 = "bm25"  # the same; or else the title that shares most words with it
 
 
 class Precision(StrEnum):

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from pixsearch.config.checks import check_at_least
-from pixsearch.config.choices import (
-    AnswerSpan,
+from pixsearch.config.choices import AnswerSpan
+from pixsearch.config.evaluation_choices import (
+    CocoStuffClasses,
     CragMMProtocol,
     EntityLookup,
+    MaskMode,
+    UncoveredPixels,
 )
 from pixsearch.config.generation import GenerationOptions, PolicyOptions
-from pixsearch.config.mask_choices import CocoStuffClasses, MaskMode, UncoveredPixels
 from pixsearch.config.paths import PathOptions
 from pixsearch.config.retrieval import RetrievalOptions
 
