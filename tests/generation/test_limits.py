@@ -3,10 +3,12 @@
 import pytest
 
 from pixsearch.config import GenerationOptions, PolicyOptions
+from pixsearch.generation import Engine
 from pixsearch.generation.limits import TEXT_TOKENS
 from pixsearch.generation.prompting import open_row
 from pixsearch.generation.records import Request
 from pixsearch.generation.row import Row
+from pixsearch.model import PixSearch
 from tests.families import family_model
 from tests.model.examples import picture
 
@@ -43,3 +45,10 @@ def test_a_row_knows_how_long_it_may_grow() -> None:
 def test_what_does_not_fit_names_the_limit_that_was_derived() -> None:
     with pytest.raises(ValueError, match=r"request 1: .* generation.max_length=200; raise it"):
         row(GenerationOptions(), has_image=True, num_positions=200)
+
+
+def test_a_row_that_may_outgrow_the_cache_is_refused(model: PixSearch) -> None:
+    options = GenerationOptions(cache_gib=1e-5)  # 20 tokens of 512 bytes
+    engine = Engine(model, lambda queries: [], PolicyOptions(), options)
+    with pytest.raises(ValueError, match=r"request 1 may take \d+ tokens, .*cache_gib=1e-05 hol"):
+        engine.open(Request(id="1", question="What is it?"))
