@@ -33,6 +33,7 @@ from pixsearch.config import (
     InspectDataOptions,
     JudgeKind,
     JudgingOptions,
+    MakeTableOptions,
     OnError,
     PlanOptions,
     Pooling,
@@ -82,6 +83,7 @@ OPTIONS = {
     "report": ReportOptions,
     "judge": JudgingOptions,
     "pool": PoolOptions,
+    "make_table": MakeTableOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
     "convert_checkpoint": ConvertOptions,
@@ -111,6 +113,8 @@ REQUIRED = {
     "import_corpus": ["reader=wiki6m", "source=somewhere", "knowledge_base=there"],
     "convert_checkpoint": ["source=LISA", "clip=CLIP", "output_dir=converted"],
 }
+TABLES = [name for name in choices("experiment") if name.startswith("table")]
+TRAINED = sorted({*choices("experiment")} - {*TABLES, "miniature_mix"})
 CASES = [
     *[(script, []) for script in OPTIONS],
     *[("train", [f"model={name}"]) for name in choices("model")],
@@ -118,8 +122,11 @@ CASES = [
       for data in choices("data") for stage in choices("stage")],
     *[("train", ["stage=search", f"ratio={name}"]) for name in choices("ratio")],
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
-      for name in choices("experiment") for stage in choices("stage")],
-    *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
+      for name in TRAINED for stage in choices("stage")],
+    *[("evaluate", [f"experiment={name}"]) for name in TABLES],
+    ("demo", ["experiment=miniature_mix"]),
+    *[("build_index", [f"retrieval={name}"])
+      for name in sorted({*choices("retrieval")} - {*choices("benchmark")})],
     *[("build_index", [f"retrieval/{side}={name}"]) for side in ENCODERS
       for name in choices(f"retrieval/{side}")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
@@ -423,7 +430,7 @@ MISTAKES = {
     "build_trajectories teacher.concurrency=0": "teacher.concurrency=0: at least 1",
     "build_trajectories without_search_share=2": "without_search_share=2.0: between 0 and 1",
     "build_trajectories sources.textvqa.split=val": "textvqa: 'val' is not for training",
-    "judge judge=oracle": "endpoint, local, rules",
+    "judge judge=oracle": "judge/oracle",
     "judge judge.endpoint.concurrency=0": "judge.endpoint.concurrency=0: at least 1",
     "infer image=photo.jpg": "checkpoint",
     "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",

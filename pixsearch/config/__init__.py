@@ -45,6 +45,7 @@ from pixsearch.config.choices import (
     Resampling,
     RetrievalSource,
     SegState,
+    TableFormat,
     TeacherKind,
     TextSearch,
     TrainablePart,
@@ -111,6 +112,7 @@ from pixsearch.config.serving import (
     ServeRetrieverOptions,
     ServerOptions,
 )
+from pixsearch.config.tables import MakeTableOptions
 from pixsearch.config.training import (
     BenchDataOptions,
     BenchTrainingOptions,
@@ -199,6 +201,7 @@ __all__ = [
     "JudgingOptions",
     "LocalJudgeOptions",
     "LossOptions",
+    "MakeTableOptions",
     "MaskLoss",
     "MaskMode",
     "MiniatureOptions",
@@ -238,6 +241,7 @@ __all__ = [
     "ServeRetrieverOptions",
     "ServerOptions",
     "StageOptions",
+    "TableFormat",
     "TeacherKind",
     "TeacherOptions",
     "TextSearch",

@@ -58,6 +58,8 @@ class EvaluateOptions:
     retry_failed: bool = False  # answer samples that failed before once more
     official_missing: bool = False  # leave samples without an answer out, as some scripts do
     seed: int | None = None  # of the control experiments; null: the benchmark's own
+    # keeps the images' features: needed to share those of more than 1024 images among policies
+    feature_store: str | None = None
     paths: PathOptions = field(default_factory=PathOptions)
 
 

@@ -236,6 +236,7 @@ class _Asking:
                 question=self.benchmark.prompt(question),
                 image=image,
                 image_id=question.image_id,
+                search_question=question.question,
                 history=tuple(conversation.history),
             )
 

@@ -15,6 +15,7 @@ from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.evaluation.metrics.bootstrap import mean_intervals
 from pixsearch.evaluation.question_benchmark import QuestionBenchmark
 from pixsearch.evaluation.verdicts import JudgeVerdict
+from pixsearch.line_store import read_lines
 
 SCORES = "scores"  # folder of POLICY.jsonl
 
@@ -126,6 +127,31 @@ def write_scores(output_dir: Path, policy: str, samples: Sequence[ScoredSample])
     aside = path.with_suffix(".partial")
     aside.write_text("".join(f"{json.dumps(asdict(sample))}\n" for sample in samples))
     aside.replace(path)
+
+
+def read_scores(output_dir: Path, policy: str) -> dict[str, ScoredSample]:
+    """A policy's file by sample id, in its order; empty where there is none.
+
+    Raises:
+        ValueError: a line is broken or an id occurs twice; names the file.
+    """
+    path = output_dir / SCORES / f"{policy}.jsonl"
+    return {line["id"]: _read(line, path) for line in read_lines(path, id_field="id")}
+
+
+def _read(line: Mapping[str, Any], path: Path) -> ScoredSample:
+    try:
+        return ScoredSample(
+            id=line["id"],
+            cluster=line["cluster"],
+            slices=line["slices"],
+            scores={
+                name: None if score is None else float(score)
+                for name, score in line["scores"].items()
+            },
+        )
+    except KeyError as error:
+        raise ValueError(f"{path}: {line['id']!r} has no {error}; score again") from error
 
 
 def _score(score: float | None, is_answered: bool) -> float | None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pixsearch.config import EvaluateOptions, to_dict
@@ -9,6 +10,7 @@ from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.checkpoints import model_digest
 from pixsearch.evaluation.processes import take_device
 from pixsearch.evaluation.question_benchmark import QuestionBenchmark
+from pixsearch.evaluation.stored_features import StoredFeatures
 from pixsearch.generation.baseline import PlainModel
 from pixsearch.generation.features import RecentFeatures
 from pixsearch.generation.opening import open_model
@@ -18,7 +20,7 @@ from pixsearch.model.pixsearch import PixSearch
 from pixsearch.retrieval.info import KnowledgeSource, SourceInfo
 from pixsearch.retrieval.opening import open_searcher
 
-SHARED_IMAGES = 1024  # whose features are kept for the next policy; at SAM-H's size about 6 GB
+SHARED_IMAGES = 1024  # whose features stay in memory; at SAM-H's size about 6 GB
 
 AnyBenchmark = Benchmark | QuestionBenchmark
 
@@ -37,13 +39,24 @@ class Workbench:
     def open(cls, options: EvaluateOptions) -> "Workbench":
         """Load checkpoint and index; they stay loaded for the next policy of a multirun."""
         parts = [to_dict(options.retrieval), to_dict(options.benchmark)]  # names of its images
+        parts.append({"feature_store": options.feature_store})
         key = digest([model_digest(options.checkpoint), *parts])
         if key not in _opened:
             _opened.clear()
             take_device()
             model = open_model(options.checkpoint)
-            _opened[key] = cls(model=model, searcher=open_searcher(options.retrieval))
+            searcher = open_searcher(options.retrieval)
+            _opened[key] = cls(model=model, searcher=searcher, features=_features(options, model))
         return _opened[key]
+
+
+def _features(options: EvaluateOptions, model: PixSearch | PlainModel) -> dict[str, ImageFeatures]:
+    """In memory, and on disk where the options name a place."""
+    if options.feature_store is None or isinstance(model, PlainModel):
+        return RecentFeatures(SHARED_IMAGES)
+    names = digest([model_digest(options.checkpoint), to_dict(options.benchmark)])
+    folder = Path(options.feature_store) / names[:20]
+    return StoredFeatures(SHARED_IMAGES, folder=folder, device=model.device)
 
 
 _opened: dict[str, Workbench] = {}  # at most one, by content of checkpoint and options

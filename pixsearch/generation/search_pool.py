@@ -164,10 +164,12 @@ class SearchPool:
     def _work(self, worker: _Worker) -> None:
         while asked := self._take_gathered(worker):
             found = self._find([one.query for one in asked], worker.until)
+            now = time.monotonic()
             with self._changed:
                 for one, result in zip(asked, found, strict=True):
-                    if one in worker.asked:  # neither late nor forgotten
-                        self._answered.append(Answered(ticket=one.ticket, found=result))
+                    if one in worker.asked:  # neither given up nor forgotten
+                        in_time = result if now < one.until else None
+                        self._answered.append(Answered(ticket=one.ticket, found=in_time))
                 worker.asked, worker.until = [], math.inf
             self._wake()
             if worker.given_up:

@@ -56,7 +56,8 @@ class Session:
         self, parts: Parts, options: GenerationOptions, stats: EngineStats, wake: threading.Event
     ) -> None:
         self._parts = parts
-        self._options = options
+        self._num_seats = options.batch_size
+        self._num_slots = options.batch_size + options.waiting_slots
         self._stats = stats
         self._wake = wake
         self._queue: deque[Row] = deque()
@@ -82,7 +83,7 @@ class Session:
     @property
     def wants_more(self) -> bool:
         """Whether rows that are added now enter soon, or have images to be encoded with others."""
-        return len(self._queue) < max(IMAGES_PER_BATCH, self._options.batch_size)
+        return len(self._queue) < max(IMAGES_PER_BATCH, self._num_seats)
 
     def add(self, row: Row) -> None:
         """Queue a row.
@@ -105,9 +106,9 @@ class Session:
             self._fail(row, Failure(kind=FailureKind.cancelled, error=error))
 
     def fail_all(self, error: Exception) -> None:
-        """End all rows by an error that is not theirs."""
+        """End all rows by an error that is not theirs, after which nothing is computed."""
         for row in [*self._flight.values(), *self._queue]:
-            self._fail(row, Failure(kind=FailureKind.error, error=error))
+            self._fail(row, Failure(kind=FailureKind.error, error=error), is_clean=True)
 
     @torch.no_grad()
     def round(self) -> None:
@@ -153,9 +154,8 @@ class Session:
 
     def _enter(self) -> None:
         """Let rows in while they will be computed, or can at least ask what they begin with."""
-        most = self._options.batch_size + self._options.waiting_slots
         entered = []
-        while self._queue and len(self._flight) < most and self._num_active < self._num_seats:
+        while self._queue and self._has_place:
             row = self._queue.popleft()
             row.entered = self._num_entered
             self._num_entered += 1
@@ -165,15 +165,13 @@ class Session:
                 self._ready.append(row)
         for index, row in enumerate(entered):
             self._encode(row, [*entered[index + 1 :], *self._queue])
-        self._ask([row for row in entered if row.awaits_evidence])
+        alive = [row for row in entered if row.request.id in self._flight]
+        self._ask([row for row in alive if row.awaits_evidence])
 
     @property
-    def _num_seats(self) -> int:
-        return self._options.batch_size
-
-    @property
-    def _num_active(self) -> int:
-        return len(self._ready) + len(self._seated)
+    def _has_place(self) -> bool:
+        is_seat_free = len(self._ready) + len(self._seated) < self._num_seats
+        return is_seat_free and len(self._flight) < self._num_slots
 
     def _encode(self, row: Row, upcoming: Sequence[Row]) -> None:
         try:
@@ -232,10 +230,10 @@ class Session:
                 self._parts.telling.end(row)
                 self._leave(row)
 
-    def _fail(self, row: Row, failure: Failure) -> None:
+    def _fail(self, row: Row, failure: Failure, *, is_clean: bool = False) -> None:
         self._stats.failures += 1
         self._parts.telling.end(row, failure)
-        self._leave(row, is_clean=False)
+        self._leave(row, is_clean=is_clean)
 
     def _leave(self, row: Row, *, is_clean: bool = True) -> None:
         """Take a row out, wherever it is."""

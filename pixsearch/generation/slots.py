@@ -10,8 +10,6 @@ from pixsearch.generation.cache import SlotCache
 from pixsearch.generation.records import EngineStats
 from pixsearch.generation.row import Row
 
-WIDTH_STEP = 64  # cells by which slots grow where the budget does not allow their full width
-
 
 def tokens_within(gib: float, config: PreTrainedConfig, dtype: torch.dtype) -> int:
     """Tokens whose keys and values take so much memory.
@@ -125,10 +123,8 @@ class Slots:
         width = max(row.longest for row in rows)
         if self._budget is None:
             return num_slots, max(width, self.cache.width)
-        needed = _longest(rows)
         num_slots = max(len(rows), min(num_slots, self._budget // width))
-        stepped = -(-needed // WIDTH_STEP) * WIDTH_STEP
-        return num_slots, max(needed, min(width, max(stepped, self._budget // num_slots)))
+        return num_slots, min(width, self._budget // num_slots)
 
 
 def _longest(rows: Iterable[Row]) -> int:

@@ -24,6 +24,15 @@ def to_overrides(name: str, options: Any, *, but: Collection[str] = ()) -> list[
     return [line for field in kept for line in _leaves(f"{name}.{field}", getattr(options, field))]
 
 
+def override(key: str, value: Any) -> str:
+    """One value.
+
+    >>> override("checkpoint", "my models/final")
+    "checkpoint='my models/final'"
+    """
+    return f"{key}={_written(value)}"
+
+
 def _leaves(key: str, value: Any) -> Iterator[str]:
     if is_dataclass(value):
         yield from to_overrides(key, value)
@@ -31,7 +40,7 @@ def _leaves(key: str, value: Any) -> Iterator[str]:
         for inner, item in value.items():
             yield from _leaves(f"++{key.removeprefix('++')}.{inner}", item)
     else:
-        yield f"{key}={_written(value)}"
+        yield override(key, value)
 
 
 def _written(value: Any) -> str:

@@ -23,6 +23,7 @@ from pixsearch.datasets.crag_mm import CragMMQuestion
 from pixsearch.datasets.crag_mm_writer import CragMMSession, write_crag_mm
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation import Workbench, evaluate, open_benchmark, runner
+from pixsearch.evaluation import workbench as workbenches
 from pixsearch.evaluation.checkpoints import model_digest
 from pixsearch.evaluation.mask_answers import MaskModel
 from pixsearch.evaluation.report import write_report
@@ -197,7 +198,7 @@ def test_region_controls_run(own, control):
 
 
 def test_policies_share_the_model_and_the_encoded_images(own, monkeypatch):
-    monkeypatch.setattr(runner, "_opened", {})
+    monkeypatch.setattr(workbenches, "_opened", {})
     encoded, encode = [], PixSearch.encode_image
 
     def counting(model, images):
@@ -211,6 +212,16 @@ def test_policies_share_the_model_and_the_encoded_images(own, monkeypatch):
     evaluate(replace(own, policy=PolicyOptions(name="no_search", allow=[])))
     assert Workbench.open(own) is workbench
     assert len(encoded) == num_images > 0
+
+
+def test_stored_features_spare_another_run_the_encoders(own, tmp_path, monkeypatch):
+    stored = replace(own, feature_store=str(tmp_path / "features"))
+    monkeypatch.setattr(workbenches, "_opened", {})
+    first = evaluate(stored)
+    workbenches._opened.clear()
+    monkeypatch.setattr(PixSearch, "encode_image", lambda *_: pytest.fail("was encoded"))
+    again = evaluate(replace(stored, output_dir=str(tmp_path / "again")))
+    assert again["policies"] == first["policies"]
 
 
 def test_teacher_forced_masks_have_the_images_size(own):

@@ -21,8 +21,9 @@ from tests.families import family_model
 from tests.generation.scripted import picture
 from tests.tiny import SENTENCES, tiny_model
 
+TOLERANCE = 1e-4  # of the likeliest token's logit, fp32
 CERTAIN = 1e-5  # between the two best logits, below which rounding may decide
-FAST, WHOLE = 8, 200  # trajectories
+FAST, SOME, WHOLE = 5, 40, 200  # trajectories
 WORDS = " ".join(SENTENCES).split()
 POLICY = PolicyOptions(max_searches=3, query_tokens=5, evidence_tokens=40)
 
@@ -57,37 +58,48 @@ class Library:
         return [Passage(id=str(i), title="", text=text) for i, text in enumerate(texts)]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Greedy:
-    """The likeliest token, with a liking for searches and masks; kept by request and place.
+    """The likeliest token of logits to which noise is added that hangs on request and place alone.
+
+    So a random model writes something else for each request, with searches and masks in it.
 
     Attributes:
-        reference: what another run took; where it was not certain, this one follows it.
+        bias: a liking for searches and masks, in standard deviations of a logit.
+        scale: that deviation.
+        reference: what another run took and how likely it was; where that one or this one was not
+            certain, this one follows it.
         flips: places where this one would have gone another way.
     """
 
     bias: Float[Tensor, " vocabulary"]
-    reference: dict[tuple[str, int], int] = field(default_factory=dict)
+    scale: float
+    reference: dict[tuple[str, int], tuple[int, float]] = field(default_factory=dict)
     uncertain: set[tuple[str, int]] = field(default_factory=set)
-    taken: dict[tuple[str, int], int] = field(default_factory=dict)
+    taken: dict[tuple[str, int], tuple[int, float]] = field(default_factory=dict)
     flips: int = 0
 
     def __call__(
         self, logits: Float[Tensor, "num_rows vocabulary"], rows: Sequence[Row]
     ) -> Int[Tensor, " num_rows"]:
-        best = (logits + self.bias).topk(2, dim=-1)
-        tokens = best.indices[:, 0].tolist()
+        places = [(row.request.id, len(row.rendered)) for row in rows]
+        noise = torch.stack([self.noise(place) for place in places])
+        best = (logits + self.scale * (self.bias + noise)).topk(2, dim=-1)
         gaps = (best.values[:, 0] - best.values[:, 1]).tolist()
-        for index, row in enumerate(rows):
-            place = row.request.id, len(row.rendered)
+        tokens = best.indices[:, 0].tolist()
+        for index, place in enumerate(places):
             if gaps[index] < CERTAIN:
                 self.uncertain.add(place)
-            expected = self.reference.get(place, tokens[index])
+            expected = self.reference.get(place, (tokens[index], 0.0))[0]
             if expected != tokens[index] and place in self.uncertain:
                 self.flips += 1
                 tokens[index] = expected
-            self.taken[place] = tokens[index]
+            self.taken[place] = tokens[index], best.values[index, 0].item()
         return torch.tensor(tokens)
+
+    def noise(self, place: tuple[str, int]) -> Float[Tensor, " vocabulary"]:
+        seeded = torch.Generator().manual_seed(zlib.crc32(repr(place).encode()))
+        return torch.randn(len(self.bias), generator=seeded)
 
 
 def make_model(name: str) -> PixSearch:
@@ -99,12 +111,16 @@ def make_model(name: str) -> PixSearch:
 def choice(model: PixSearch, like: Greedy | None = None) -> Greedy:
     ids = model.config.ids
     width = model.get_input_embeddings().weight.shape[1]
-    bias = torch.zeros(model.next_logits(torch.zeros(1, width)).shape[-1])
+    states = torch.randn(64, width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = model.next_logits(states)
+    bias = torch.zeros(logits.shape[-1])
     liked = [ids.search, ids.seg, ids.region, ids.search_end, ids.end]
-    bias[liked] = torch.tensor([0.25, 0.2, 0.3, 0.3, 0.1])
-    if like is None:
-        return Greedy(bias=bias)
-    return Greedy(bias=bias, reference=like.taken, uncertain=set(like.uncertain))
+    bias[liked] = torch.tensor([2.5, 2.5, 3.0, 3.0, 1.5])
+    chosen = Greedy(bias=bias, scale=logits.std().item())
+    if like is not None:
+        chosen.reference, chosen.uncertain = like.taken, set(like.uncertain)
+    return chosen
 
 
 def answer(
@@ -135,7 +151,8 @@ def assert_each_token_once(engine: Engine, trajectories: Sequence[Trajectory]) -
         assert processed[kind] == total - unread
 
 
-def compare(name: str, number: int) -> None:
+def compare(name: str, number: int) -> int:
+    """Answer requests alone, then in other company; the number of flips."""
     model = make_model(name)
     requests = random_requests(number)
     reference = choice(model)
@@ -146,7 +163,7 @@ def compare(name: str, number: int) -> None:
     runs = [
         (requests, {"batch_size": 7, "search_threads": 3, "search_window_ms": 0.0}),
         (requests[::-1], {"batch_size": 4, "waiting_slots": 3, "longest_wait": 0.02}),
-        (requests[1::2] + requests[::2], {"batch_size": 16, "cache_gib": gib_of(model, 500)}),
+        (requests[1::2] + requests[::2], {"batch_size": 16, "cache_gib": gib_of(model, 300)}),
     ]
     num_flips = 0
     for order, options in runs:
@@ -157,9 +174,12 @@ def compare(name: str, number: int) -> None:
             assert found[request_id].rendered.token_kind == expected.rendered.token_kind
         assert_each_token_once(engine, list(found.values()))
         num_flips += choose.flips
+        for place, (_, logit) in reference.taken.items():
+            assert abs(choose.taken[place][1] - logit) < TOLERANCE
     assert engine.stats.evictions > 0
     assert engine.stats.recomputed_tokens > 0
     assert num_flips <= number / 10
+    return num_flips
 
 
 def gib_of(model: PixSearch, num_tokens: int) -> float:
@@ -177,15 +197,24 @@ def test_tokens_hang_on_the_request_alone() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "qwen3_vl", "internvl", "span"])
-def test_tokens_of_many_hang_on_the_request_alone(name: str) -> None:
-    compare(name, WHOLE)
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("llava", WHOLE),
+        ("qwen2_5_vl", WHOLE),
+        ("internvl", WHOLE),
+        ("qwen3_vl", SOME),
+        ("span", SOME),
+    ],
+)
+def test_tokens_of_many_hang_on_the_request_alone(name: str, number: int) -> None:
+    compare(name, number)
 
 
 def test_a_gpus_way_of_attending_gives_the_same_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """All single tokens in one padded call, here on a CPU."""
     model = make_model("qwen2_5_vl")  # its heads share keys
-    requests = random_requests(5)
+    requests = random_requests(3)
     reference = choice(model)
     _, expected = answer(model, requests, reference, batch_size=3)
     monkeypatch.setattr("pixsearch.generation.engine.likes_one_call", lambda _: True)
@@ -198,7 +227,7 @@ def test_a_gpus_way_of_attending_gives_the_same_tokens(monkeypatch: pytest.Monke
 
 def test_what_was_processed_before_a_search_is_not_processed_again() -> None:
     model = make_model("llava")
-    engine, found = answer(model, random_requests(6), choice(model), batch_size=3)
+    engine, found = answer(model, random_requests(4), choice(model), batch_size=3)
     before = 0
     for trajectory in found.values():
         kinds = trajectory.rendered.token_kind

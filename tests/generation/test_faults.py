@@ -32,7 +32,7 @@ from pixsearch.model import ImageFeatures, PixSearch
 from pixsearch.queries import Passage, Query, SearchFailed
 from tests.generation.scripted import ids_of, picture
 
-FAST = 30  # requests
+FAST = 16  # requests
 TIMEOUT, LONG = 0.3, 60.0  # seconds of a search
 MAX_GROWTH = 64 * 2**20  # bytes of the second half of the requests
 

@@ -42,7 +42,7 @@ HOSTILE = st.lists(
     max_size=10,
 ).map("".join)
 OFTEN = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -94,7 +94,7 @@ def test_questions_and_history_yield_the_templates_tokens_alone(
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(hostile=HOSTILE)
 def test_evidence_cannot_open_a_search_or_raise_the_budget(model: PixSearch, hostile: str) -> None:
