@@ -45,7 +45,6 @@ from pixsearch.config.choices import (
     Resampling,
     RetrievalSource,
     SegState,
-    TableFormat,
     TeacherKind,
     TextSearch,
     TrainablePart,
@@ -112,7 +111,7 @@ from pixsearch.config.serving import (
     ServeRetrieverOptions,
     ServerOptions,
 )
-from pixsearch.config.tables import MakeTableOptions
+from pixsearch.config.tables import MakeTableOptions, TableFormat
 from pixsearch.config.training import (
     BenchDataOptions,
     BenchTrainingOptions,
