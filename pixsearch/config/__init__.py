@@ -40,7 +40,6 @@ from pixsearch.config.choices import (
     Resampling,
     RetrievalSource,
     SegState,
-    TableFormat,
     TeacherKind,
     TextSearch,
     TrainablePart,
@@ -114,7 +113,7 @@ from pixsearch.config.serving import (
     ServeRetrieverOptions,
     ServerOptions,
 )
-from pixsearch.config.tables import MakeTableOptions
+from pixsearch.config.tables import MakeTableOptions, TableFormat
 from pixsearch.config.training import (
     BenchDataOptions,
     BenchTrainingOptions,

@@ -301,14 +301,6 @@ class BuildStage(StrEnum):
     write = "write"  # trajectories, quarantine, counts
 
 
-class TableFormat(StrEnum):
-    """How a table is written."""
-
-    markdown = "markdown"
-    latex = "latex"
-    html = "html"
-
-
 class TeacherKind(StrEnum):
     """Who answers the requests of the stages."""
 
