@@ -125,7 +125,8 @@ CASES = [
       for name in TRAINED for stage in choices("stage")],
     *[("evaluate", [f"experiment={name}"]) for name in TABLES],
     ("demo", ["experiment=miniature_mix"]),
-    *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
+    *[("build_index", [f"retrieval={name}"])
+      for name in sorted({*choices("retrieval")} - {*choices("benchmark")})],
     *[("build_index", [f"retrieval/{side}={name}"]) for side in ENCODERS
       for name in choices(f"retrieval/{side}")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
@@ -429,7 +430,7 @@ MISTAKES = {
     "build_trajectories teacher.concurrency=0": "teacher.concurrency=0: at least 1",
     "build_trajectories without_search_share=2": "without_search_share=2.0: between 0 and 1",
     "build_trajectories sources.textvqa.split=val": "textvqa: 'val' is not for training",
-    "judge judge=oracle": "endpoint, local, rules",
+    "judge judge=oracle": "judge/oracle",
     "judge judge.endpoint.concurrency=0": "judge.endpoint.concurrency=0: at least 1",
     "infer image=photo.jpg": "checkpoint",
     "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",

@@ -7,7 +7,7 @@ import pytest
 
 ROWS = [
     {"config", "tokens", "images", "chat_templates", "sidecar", "key_table", "markup", "memory"},
-    {"chat", "keyed_lines", "line_store", "precision", "queries", "rendering", "web"},
+    {"chat", "line_store", "precision", "queries", "rendering", "web"},
     {"datasets", "model", "retrieval"},
     {"endpoint"},
     {"training", "generation", "trajectories", "miniature"},

@@ -12,12 +12,9 @@ from pixsearch.config.choices import (
     Backend,
     BuildStage,
     ChatStyle,
-    CocoStuffClasses,
     Control,
-    CragMMProtocol,
     DataAction,
     Decay,
-    EntityLookup,
     ForcedFirst,
     Foundation,
     FromDocument,
@@ -27,9 +24,7 @@ from pixsearch.config.choices import (
     ImageFit,
     ImageStorage,
     IndexDevice,
-    JudgeKind,
     MaskLoss,
-    MaskMode,
     OnEmptyMask,
     OnError,
     OnMissingServer,
@@ -45,12 +40,10 @@ from pixsearch.config.choices import (
     Resampling,
     RetrievalSource,
     SegState,
-    TableFormat,
     TeacherKind,
     TextSearch,
     TrainablePart,
     TrainableTokens,
-    UncoveredPixels,
     WandbMode,
     WhenSilent,
 )
@@ -62,6 +55,14 @@ from pixsearch.config.evaluation import (
     InferOptions,
     PoolOptions,
     ReportOptions,
+)
+from pixsearch.config.evaluation_choices import (
+    CocoStuffClasses,
+    CragMMProtocol,
+    EntityLookup,
+    JudgeKind,
+    MaskMode,
+    UncoveredPixels,
 )
 from pixsearch.config.generation import (
     OF_ONE_POLICY,
@@ -112,7 +113,7 @@ from pixsearch.config.serving import (
     ServeRetrieverOptions,
     ServerOptions,
 )
-from pixsearch.config.tables import MakeTableOptions
+from pixsearch.config.tables import MakeTableOptions, TableFormat
 from pixsearch.config.training import (
     BenchDataOptions,
     BenchTrainingOptions,

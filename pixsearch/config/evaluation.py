@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from pixsearch.config.checks import check_at_least
-from pixsearch.config.choices import (
-    AnswerSpan,
+from pixsearch.config.choices import AnswerSpan
+from pixsearch.config.evaluation_choices import (
     CocoStuffClasses,
     CragMMProtocol,
     EntityLookup,

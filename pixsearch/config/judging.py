@@ -5,9 +5,9 @@ from functools import partial
 from typing import ClassVar
 
 from pixsearch.config.checks import check_at_least
-from pixsearch.config.choices import JudgeKind
 from pixsearch.config.endpoint import EndpointOptions, patient_client
 from pixsearch.config.evaluation import EvaluateOptions
+from pixsearch.config.evaluation_choices import JudgeKind
 from pixsearch.config.retrieval import ClientOptions
 
 

@@ -1,9 +1,17 @@
 """Options of the paper's tables and figures."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from pixsearch.config.choices import TableFormat
 from pixsearch.config.paths import PathOptions
+
+
+class TableFormat(StrEnum):
+    """How a table is written."""
+
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
 
 
 @dataclass

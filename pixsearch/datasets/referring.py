@@ -79,8 +79,8 @@ def _objects(path: Path, ref: Record) -> list[Any]:
     named = ref.get("ann_id")
     if not isinstance(named, list) or not named:
         raise ValueError(
-            f"{path}: reference {ref.get('ref_id')}: its ann_id is {named!r}, not a list of ids ([-1] if "
-            "nothing is meant); fetch the file again"
+            f"{path}: reference {ref.get('ref_id')}: its ann_id is {named!r}, not a list of ids "
+            "([-1] if nothing is meant); fetch the file again"
         )
     return [each for each in named if each != _NOTHING]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixsearch.keyed_lines import KeyedLines
+from pixsearch.endpoint.keyed_lines import KeyedLines
 
 
 @dataclass(frozen=True, kw_only=True)

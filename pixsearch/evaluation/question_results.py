@@ -64,11 +64,11 @@ def write_question_results(
 ) -> dict[str, Any]:
     """Score a folder; write results.json, scores/ and official/, and return the results.
 
-    Policies whose answers a judge has not seen yet are left out and named in a line of the log.
+    Policies whose answers a judge has not seen yet are left out and named in a line of the log; if
+    that is all of them, there is no results.json.
 
     Raises:
-        ValueError: no predictions, those of another run or benchmark, verdicts on others, or no
-            policy that can be scored.
+        ValueError: no predictions, those of another run or benchmark, or verdicts on others.
     """
     rules = Rules(span=span, official_missing=official_missing)
     policies = []
@@ -77,6 +77,7 @@ def write_question_results(
         if policy is not None:
             policies.append(policy)
     if not policies:
+        (output_dir / RESULTS).unlink(missing_ok=True)  # of answers that have changed since
         return {"benchmark": benchmark.identity(), "policies": {}}
     samples = {one.saved.policy: _scores(benchmark, one, rules) for one in policies}
     results = finite(_results(benchmark, policies, samples, rules))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from pixsearch.chat import Message, Role, Text
-from pixsearch.config import EvaluateOptions, to_dict
+from pixsearch.config import Control, EvaluateOptions, PolicyOptions, to_dict
 from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.evaluation.answering import ChunkLimits, answers, in_chunks_of_images
 from pixsearch.evaluation.parted_lines import PartedLines
@@ -26,7 +26,7 @@ from pixsearch.generation.answering import AnyEngine
 from pixsearch.generation.events import Finished
 from pixsearch.generation.opening import open_engine
 from pixsearch.generation.records import Request
-from pixsearch.queries import refuse_control, search_under
+from pixsearch.queries import search_under
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,10 @@ def run_questions(
     Returns:
         The results; None where other processes are still at work or a judge has yet to be asked.
     """
-    refuse_control(options.policy)
-    benchmark.check(options)
     output_dir = Path(options.output_dir)
     if options.score == "after":
+        _refuse_control(options.policy)
+        benchmark.check(options)
         store = _generate(options, benchmark, open_workbench(), place)
         with preparing(output_dir):
             num_left = len(benchmark.by_id.keys() - {_id(line) for line in store.lines()})
@@ -58,6 +58,19 @@ def run_questions(
             return _score(options, benchmark)
     with preparing(output_dir):
         return _score(options, benchmark)
+
+
+def _refuse_control(policy: PolicyOptions) -> None:
+    """See that a policy is no control experiment, which needs gold regions.
+
+    Raises:
+        ValueError: it is.
+    """
+    if policy.control is not Control.none:
+        raise ValueError(
+            f"policy.control={policy.control}: only the miniature knows the gold that control "
+            "experiments need; set benchmark=miniature or another policy"
+        )
 
 
 def _score(options: EvaluateOptions, benchmark: QuestionBenchmark) -> dict[str, Any] | None:
@@ -223,6 +236,7 @@ class _Asking:
                 question=self.benchmark.prompt(question),
                 image=image,
                 image_id=question.image_id,
+                search_question=question.question,
                 history=tuple(conversation.history),
             )
 

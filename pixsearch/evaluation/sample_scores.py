@@ -91,9 +91,9 @@ def verdict_scores(
 
 def mean_figures(samples: Sequence[ScoredSample]) -> dict[str, dict[str, Any]]:
     """Mean, 95 % interval and denominator of each metric; None where nothing is scored."""
-    if not samples:
+    names = list(samples[0].scores) if samples else []
+    if not names:
         return {}
-    names = list(samples[0].scores)
     series = [[sample.scores[name] for sample in samples] for name in names]
     intervals = mean_intervals(series, [sample.cluster for sample in samples])
     figures = {}

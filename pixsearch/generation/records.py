@@ -38,6 +38,8 @@ class Request:
         id: unique among the requests of a call.
         image_id: two requests with the same one show the same pixels, which are encoded once;
             without one the pixels themselves are compared.
+        search_question: what searches go by, where `question` puts further words around it; the
+            question unless told.
         history: earlier turns; an answer among them holds its `answer_text` alone.
         max_new_tokens: fewer sampled tokens than `generation.max_new_tokens`, for this one alone.
         region_override: control experiments alone; replaces the mask of each region query.
@@ -47,9 +49,15 @@ class Request:
     question: str
     image: Image.Image | None = None
     image_id: str | None = None
+    search_question: str | None = None
     history: tuple[Message, ...] = ()
     max_new_tokens: int | None = None
     region_override: RegionOverride | None = None
+
+    @property
+    def asked(self) -> str:
+        """What searches go by."""
+        return self.question if self.search_question is None else self.search_question
 
     @property
     def conversation(self) -> Conversation:

@@ -161,15 +161,15 @@ class Searching:
         if query_type is QueryType.region:
             return self._region_query(row, record)
         if query_type is QueryType.image:
-            query = Query.of_image(row.request.image, question=row.request.question)
+            query = Query.of_image(row.request.image, question=row.request.asked)
             return _Asked(record=record, query=query)
-        text = row.request.question if record.forced else self._words(row.payload_ids)
+        text = row.request.asked if record.forced else self._words(row.payload_ids)
         return _Asked(record=replace(record, text=text), query=Query.of_text(text))
 
     def _region_query(self, row: Row, record: SearchRecord) -> _Asked:
         """A query by the mask of the last grounded phrase, or by a control's in its place."""
         image, mask = row.request.image, row.grounded[-1].mask
-        question = row.request.question
+        question = row.request.asked
         if row.request.region_override is not None:
             mask = row.request.region_override(row.num_region_searches, mask)
         if mask.any():

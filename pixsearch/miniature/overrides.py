@@ -16,9 +16,9 @@ def to_overrides(name: str, options: Any, *, but: Collection[str] = ()) -> list[
     Args:
         but: fields of the top level that are left out.
 
-    >>> from pixsearch.config import BenchmarkOptions
-    >>> to_overrides("benchmark", BenchmarkOptions(name="a", root="my data"), but=["split"])
-    ['benchmark.name=a', "benchmark.root='my data'", 'benchmark.limit=null']
+    >>> from pixsearch.config import PathOptions
+    >>> to_overrides("paths", PathOptions(data="my data"), but=["outputs", "miniature"])
+    ["paths.data='my data'", 'paths.foundation=assets/miniature']
     """
     kept = [field.name for field in fields(options) if field.name not in but]
     return [line for field in kept for line in _leaves(f"{name}.{field}", getattr(options, field))]

@@ -191,8 +191,11 @@ def test_what_the_official_loader_leaves_out_and_squashes(tmp_path):
     assert len(benchmark_at(root, limit=1).questions) == 1
 
 
-def test_task_one_bars_words_and_splits_keep_to_their_indexes(tmp_path):
+def test_task_one_bars_words_and_splits_keep_to_their_indexes(opened, tmp_path):
     root = single(tmp_path)
+    scored = of(opened[0], root, "crag_mm_single_image", score="only", policy=PolicyOptions())
+    with pytest.raises(ValueError, match="has no predictions"):  # its policy does not matter
+        evaluate(scored)
     image_only = benchmark_at(root, "crag_mm_single_image")
     options = EvaluateOptions(benchmark=BenchmarkOptions(name="x", root="y"))
     with pytest.raises(ValueError, match=r"policy=full: crag_mm_single_image \(task 1\) allows no"):

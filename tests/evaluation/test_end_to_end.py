@@ -235,7 +235,7 @@ def test_teacher_forced_masks_have_the_images_size(own):
 
 
 def test_an_unknown_benchmark_is_named(own):
-    with pytest.raises(ValueError, match="no benchmark 'x'; there are: crag_mm_miniature"):
+    with pytest.raises(ValueError, match=r"no benchmark 'x'; there are: .*crag_mm_miniature"):
         evaluate(replace(own, benchmark=replace(own.benchmark, name="x")))
 
 

@@ -1,5 +1,6 @@
 import os
 import re
+import time
 
 import pytest
 
@@ -48,21 +49,38 @@ def test_a_line_may_be_taken_out_of_anothers_file_while_that_is_written(path):
     assert [line["id"] for line in read_parts(path, id_field="id")] == ["c"]
 
 
-def test_lines_are_not_lost_while_another_process_takes_some_out(path):
-    """One appends 300 lines, the other takes every third out again and again."""
+def test_a_line_is_not_lost_that_comes_while_others_are_taken_out(path):
     writer = open_lines(path, TWO[1])
-    writer.append({"id": "0"})
+    for name in "bc":
+        writer.append({"id": name})
+    readable, writable = os.pipe()
 
-    def write():
-        for number in range(1, 300):
-            writer.append({"id": str(number)})
+    def append_when_told():
+        os.read(readable, 1)
+        writer.append({"id": "d"})
 
-    child = forked(write)
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        open_lines(path).drop(lambda line: int(line["id"]) % 3 == 2)
-    open_lines(path).drop(lambda line: int(line["id"]) % 3 == 2)
-    found = [int(line["id"]) for line in read_parts(path, id_field="id")]
-    assert found == [number for number in range(300) if number % 3 != 2]
+    child = forked(append_when_told)
+    told = []
+
+    def is_dropped(line):
+        """Lines are being read, so the file will be written anew: a line may not come now."""
+        if not told:
+            told.append(os.write(writable, b"!"))
+            wait_in_vain(child)
+        return line["id"] == "b"
+
+    open_lines(path).drop(is_dropped)
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(readable)
+    os.close(writable)
+    assert [line["id"] for line in read_parts(path, id_field="id")] == ["c", "d"]
+
+
+def wait_in_vain(child):
+    """Give a process time to end, which it does not while it waits for a lock."""
+    for _ in range(20):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "it did not wait for the lock"
+        time.sleep(0.01)
 
 
 def test_a_line_in_two_files_is_refused(path):

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pixsearch.config import BenchmarkOptions, EntityLookup
+from pixsearch.config import BenchmarkOptions, EntityLookup, ForcedFirst, PolicyOptions
 from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.datasets.questions.question import OfficialFields
+from pixsearch.evaluation import Workbench, evaluate
 from pixsearch.evaluation.benchmarks import BENCHMARKS
 from pixsearch.evaluation.question_benchmark import QuestionBenchmark
+from pixsearch.evaluation.sample_scores import mean_figures, metric_scores, slice_figures
 from tests.datasets.questions.make_fixtures import FIXTURES
+from tests.evaluation.question_worlds import tiny_options
 
 SPLITS = {
     "aokvqa": "train",
@@ -338,6 +341,44 @@ def test_encyclopedic_vqa_parts_one_hop_from_two() -> None:
     }
     nothing = asked(answers=("the",), labels=(("question_type", "templated"),))
     assert benchmark.metrics["em"](nothing, "the") is None
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_its_figures_are_computed_and_can_be_written(name: str, names: Path) -> None:
+    benchmark = opened(name, **({"entity_names": str(names)} if name == "oven" else {}))
+    questions = benchmark.questions
+    answers = {question.id: perfect(name, question) for question in list(questions)[1:]}
+    samples = metric_scores(benchmark, answers, official_missing=False)
+    figures = mean_figures(samples)
+    assert figures.keys() == benchmark.metrics.keys()
+    assert all(figure["n"] == len(questions) for figure in figures.values())
+    assert slice_figures(samples).keys() == dict(questions[0].labels).keys()
+    given = [answers.get(question.id) for question in questions]
+    totals = {metric: total(questions, given) for metric, total in benchmark.totals.items()}
+    assert json.loads(json.dumps(totals)) == totals
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory):
+    options = tiny_options(tmp_path_factory.mktemp("bench"))
+    return options, Workbench.open(options)
+
+
+@pytest.mark.slow
+def test_a_tiny_model_is_evaluated_on_oven(bench, names: Path, tmp_path: Path) -> None:
+    """Its answers are nonsense; what is searched with are the questions, without words around."""
+    options, workbench = bench
+    benchmark = BenchmarkOptions(
+        name="oven", root=str(FIXTURES / "oven"), split="val", entity_names=str(names)
+    )
+    policy = PolicyOptions(name="text_query", allow=[], forced_first=ForcedFirst.text_query)
+    changes = {"benchmark": benchmark, "policy": policy, "output_dir": str(tmp_path)}
+    results = evaluate(dataclasses.replace(options, **changes), workbench)["policies"]["text_query"]
+    assert results["metrics"].keys() == {"em", "f1"}
+    assert results["totals"]["oven"]["entity"]["seen"]["n"] == 1
+    lines = (tmp_path / "predictions" / "text_query.jsonl").read_text().splitlines()
+    asked = {query["text"] for line in lines for query in json.loads(line).get("queries", ())}
+    assert asked == {"what is the model of this aircraft?"}
 
 
 def test_a_set_without_a_question(tmp_path: Path) -> None:

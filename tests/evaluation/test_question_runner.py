@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pixsearch.config import ForcedFirst, GenerationOptions, PolicyOptions
+from pixsearch.config import Control, ForcedFirst, GenerationOptions, PolicyOptions
 from pixsearch.evaluation import Workbench, benchmarks, evaluate, question_runner
 from pixsearch.evaluation.benchmarks import crag_mm
 from pixsearch.evaluation.parted_lines import part_paths, read_parts
@@ -238,6 +238,9 @@ def test_what_cannot_be_asked_fails_alone(talks, tmp_path):
 def test_predictions_of_another_run_are_refused_in_one_line(talks):
     options, workbench = talks
     evaluate(options, workbench)
+    control = PolicyOptions(name="gold_region", control=Control.gold_region)
+    with pytest.raises(ValueError, match="only the miniature knows the gold"):
+        evaluate(replace(options, policy=control), workbench)
     other = predictions_of(options).with_name("full.jsonl")
     other.write_text(predictions_of(options).read_text())
     manifest = json.loads(predictions_of(options).with_suffix(".manifest.json").read_text())

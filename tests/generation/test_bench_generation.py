@@ -92,6 +92,7 @@ def test_arithmetic_by_hand(trajectories: list[ForcedTrajectory]) -> None:
     assert barrier_wait([one] * 5, batch_size=2, delay=0.5) == 3 * 1 * 0.5
 
 
+@pytest.mark.slow
 def test_figures_stand_beside_their_theory(tmp_path: Path) -> None:
     sides = [BenchSide.restart, BenchSide.no_cache, BenchSide.slow]
     result = compare(replace(TINY, sides=sides, output=str(tmp_path / "generation.json")))

@@ -103,7 +103,7 @@ class LocalJudge:
         except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(
-                f"judge.local.model={self.name}: cannot be loaded: {reason}"
+                f"judge.local.model={self.name}: it cannot be loaded: {reason}"
             ) from error
 
     def _rule(self, cases: Sequence[Case]) -> list[Ruling]:

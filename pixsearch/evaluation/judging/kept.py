@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixsearch.endpoint.chat import file_name
+from pixsearch.endpoint.keyed_lines import KeyedLines
 from pixsearch.evaluation.judging.cases import Case
 from pixsearch.evaluation.judging.judge import Judge, Ruling
 from pixsearch.evaluation.verdicts import JudgeVerdict
-from pixsearch.keyed_lines import KeyedLines
 from pixsearch.line_store import digest, one_writer
 
 logger = logging.getLogger(__name__)

@@ -116,10 +116,8 @@ def multiple_choice_score(answer: str, choices: Sequence[str], correct: int) -> 
 def chosen(answer: str, choices: Sequence[str]) -> str:
     """The choice that an answer names, by its words or by its letter; else the answer itself.
 
-    >>> chosen("B. bus", ["car", "bus"]), chosen("Car.", ["car", "bus"]), chosen("b", ["car", "bus"])
-    ('bus', 'car', 'b')
-    >>> chosen("(A)", ["car", "bus"]), chosen("A car", ["bus", "a car"]), chosen("C", ["car"])
-    ('car', 'a car', 'C')
+    >>> [chosen(answer, ["car", "bus"]) for answer in ("B. bus", "(A)", "Car.", "b", "C", "A bus")]
+    ['bus', 'car', 'car', 'b', 'C', 'A bus']
     """
     plain = caseless(answer).strip()
     by_words = [choice for choice in choices if caseless(choice).strip() == plain]

@@ -115,7 +115,7 @@ def _search_directions(kinds: Mapping[str, Behaviour]) -> list[Direction]:
         ),
         Direction(
             statement="most answers about egocentric images search 3 or 4 times",
-            ours=f"{cluttered.usual} times" if cluttered else "-",
+            ours=str(cluttered.usual) if cluttered else "-",
             paper="3 or 4 times",
             holds=cluttered.usual in (3, 4) if cluttered else None,
         ),

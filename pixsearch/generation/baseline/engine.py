@@ -128,9 +128,7 @@ class PlainEngine(AnyEngine):
             return [None] * len(requests)
         by_text = query_type is QueryType.text
         queries = [
-            Query.of_text(one.question)
-            if by_text
-            else Query.of_image(one.image, question=one.question)
+            Query.of_text(one.asked) if by_text else Query.of_image(one.image, question=one.asked)
             for one in requests
         ]
         return [
