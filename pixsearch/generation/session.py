@@ -22,7 +22,7 @@ from pixsearch.generation.slots import Slots
 from pixsearch.generation.spans import SpanTagging
 from pixsearch.generation.telling import Telling
 
-FORWARD_TOKENS = 16_384  # of one forward, from which on no further row joins it
+FORWARD_TOKENS = 16_384  # of one forward, from which on no further prompt or evidence joins it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +44,8 @@ class Session:
 
     A row waits in a queue; enters when fewer than `batch_size` rows want to be computed; is
     computed, with a slot and one of `batch_size` seats; leaves its seat, not its slot, while its
-    search is on its way; and ends. Rows whose evidence is there get a free seat before new ones.
+    search is on its way; and ends. Seats go to the rows that entered first, as slots do, so that
+    the oldest always goes on.
 
     Not for several threads.
 
@@ -62,8 +63,7 @@ class Session:
         self._wake = wake
         self._queue: deque[Row] = deque()
         self._flight: dict[str, Row] = {}  # entered, by the id of its request
-        self._ready: deque[Row] = deque()  # want a seat
-        self._seated: list[Row] = []
+        self._active: list[Row] = []  # of those the ones that wait for no search
         self._num_entered = 0
 
     @property
@@ -121,9 +121,7 @@ class Session:
         """
         self._take_evidence()
         self._enter()
-        self._take_seats()
-        rows = self._parts.slots.place(self._seated)
-        self._stand_up(rows)
+        rows = self._parts.slots.place(self._take_seats())
         if not rows:
             self._await_evidence()
             return
@@ -150,7 +148,7 @@ class Session:
                 self._fail(row, taken)
             else:
                 self._parts.telling.evidence(row, taken)
-                self._ready.append(row)
+                self._active.append(row)
 
     def _enter(self) -> None:
         """Let rows in while they will be computed, or can at least ask what they begin with."""
@@ -162,7 +160,7 @@ class Session:
             self._flight[row.request.id] = row
             entered.append(row)
             if not row.awaits_evidence:
-                self._ready.append(row)
+                self._active.append(row)
         for index, row in enumerate(entered):
             self._encode(row, [*entered[index + 1 :], *self._queue])
         alive = [row for row in entered if row.request.id in self._flight]
@@ -170,7 +168,7 @@ class Session:
 
     @property
     def _has_place(self) -> bool:
-        is_seat_free = len(self._ready) + len(self._seated) < self._num_seats
+        is_seat_free = len(self._active) < self._num_seats
         return is_seat_free and len(self._flight) < self._num_slots
 
     def _encode(self, row: Row, upcoming: Sequence[Row]) -> None:
@@ -181,24 +179,24 @@ class Session:
         except (OSError, ValueError) as error:  # an image that its processor does not take
             self._fail(row, Failure(kind=FailureKind.error, error=error))
 
-    def _take_seats(self) -> None:
-        tokens = sum(row.num_pending for row in self._seated)
-        while self._ready and len(self._seated) < self._num_seats and tokens < FORWARD_TOKENS:
-            row = self._ready.popleft()
-            tokens += row.num_pending
-            self._seated.append(row)
-
-    def _stand_up(self, placed: Sequence[Row]) -> None:
-        """Rows for which the cache has no room wait in front of all others."""
-        without = [row for row in self._seated if row not in placed]
-        self._seated = list(placed)
-        self._ready.extendleft(reversed(without))
+    def _take_seats(self) -> list[Row]:
+        """The rows of this round, if the cache has room for them."""
+        self._active.sort(key=lambda row: row.entered)
+        seated: list[Row] = []
+        tokens = 0
+        for row in self._active:
+            if len(seated) == self._num_seats:
+                break
+            if row.num_pending == 1 or tokens < FORWARD_TOKENS:
+                seated.append(row)
+                tokens += row.num_pending
+        return seated
 
     def _await_evidence(self) -> None:
         """Sleep until a search has come back or is late; nobody else can ask before."""
-        pool = self._parts.searching.pool
         if not self._flight:
             return
+        pool = self._parts.searching.pool
         pool.hurry()
         start = time.monotonic()
         until = pool.next_timeout
@@ -210,8 +208,8 @@ class Session:
         if not rows:
             return
         for row, asked in self._parts.searching.ask(rows).items():
-            if row in self._seated:
-                self._seated.remove(row)
+            if row in self._active:
+                self._active.remove(row)
             if isinstance(asked, SearchRecord):
                 self._parts.telling.search(row, asked)
             else:
@@ -240,7 +238,7 @@ class Session:
         self._parts.searching.forget(row)
         self._parts.slots.release(row, is_clean=is_clean)
         self._flight.pop(row.request.id, None)
-        for held in (self._queue, self._ready, self._seated):
+        for held in (self._queue, self._active):
             if row in held:
                 held.remove(row)
         row.forget()

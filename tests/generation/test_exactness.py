@@ -163,7 +163,10 @@ def compare(name: str, number: int) -> int:
     runs = [
         (requests, {"batch_size": 7, "search_threads": 3, "search_window_ms": 0.0}),
         (requests[::-1], {"batch_size": 4, "waiting_slots": 3, "longest_wait": 0.02}),
-        (requests[1::2] + requests[::2], {"batch_size": 16, "cache_gib": gib_of(model, 300)}),
+        (
+            requests[1::2] + requests[::2],
+            {"batch_size": 3, "waiting_slots": 6, "cache_gib": gib_of(model, 300)},
+        ),
     ]
     num_flips = 0
     for order, options in runs:
