@@ -48,6 +48,7 @@ from pixsearch.config.choices import (
     WhenSilent,
 )
 from pixsearch.config.composing import from_omegaconf, to_dict
+from pixsearch.config.crag_mm_agent import CragMMAgentOptions
 from pixsearch.config.evaluation import (
     BenchmarkOptions,
     EvaluateOptions,
@@ -134,6 +135,7 @@ __all__ = [
     "ClientOptions",
     "Control",
     "ConvertOptions",
+    "CragMMAgentOptions",
     "CragMMOptions",
     "CragMMProtocol",
     "DataAction",
