@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from pixsearch.config import (
     BenchDataOptions,
+    BenchGenerationOptions,
     BenchIndexOptions,
     BenchRetrievalOptions,
     BenchServerOptions,
@@ -60,6 +61,7 @@ OPTIONS = {
     "train": TrainOptions,
     "plan": PlanOptions,
     "inspect_data": InspectDataOptions,
+    "bench_generation": BenchGenerationOptions,
     "bench_training": BenchTrainingOptions,
     "bench_data": BenchDataOptions,
     "bench_retrieval": BenchRetrievalOptions,

@@ -56,7 +56,13 @@ from pixsearch.config.evaluation import (
     PoolOptions,
     ReportOptions,
 )
-from pixsearch.config.generation import OF_ONE_POLICY, GenerationOptions, PolicyOptions
+from pixsearch.config.generation import (
+    OF_ONE_POLICY,
+    BenchGenerationOptions,
+    BenchSide,
+    GenerationOptions,
+    PolicyOptions,
+)
 from pixsearch.config.grounding_dino import GroundingDinoOptions
 from pixsearch.config.knowledge import (
     BenchIndexOptions,
@@ -119,9 +125,11 @@ __all__ = [
     "Attention",
     "Backend",
     "BenchDataOptions",
+    "BenchGenerationOptions",
     "BenchIndexOptions",
     "BenchRetrievalOptions",
     "BenchServerOptions",
+    "BenchSide",
     "BenchTrainingOptions",
     "BenchmarkOptions",
     "BuildIndexOptions",

@@ -5,39 +5,22 @@ TFLOP an image (`scripts/plan.py`); here all parts are smaller in about the same
 `proportions` measures.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    CLIPImageProcessor,
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    PreTrainedTokenizerFast,
-    SamConfig,
-    SamImageProcessor,
-    SamMaskDecoderConfig,
-    SamPromptEncoderConfig,
-    SamVisionConfig,
-)
 
 from pixsearch.chat import Conversation, Message, Role, Text
 from pixsearch.chat_templates import TEMPLATES
 from pixsearch.config import BenchTrainingOptions, ChatStyle, ImageFit, ModelOptions, TrainablePart
 from pixsearch.datasets.example import Example
 from pixsearch.datasets.templates import ANSWERS, QUESTIONS, ask, reply
-from pixsearch.model.composing import composite_config
+from pixsearch.model.drawn import DrawnSizes, draw_model
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.trainable import set_trainable
-from pixsearch.tokens import add_special_tokens, find_token_ids
 
-IMAGE_TOKEN = "<image>"
 VOCABULARY = 2000
-TOWER_SIDE, PATCH = 224, 14  # 256 patches, as PLUM's CLIP
+TOWER_SIDE = 224  # 256 patches, as PLUM's CLIP
 KINDS = ("cup", "box", "lamp", "chair", "table", "bottle", "plant", "clock", "book", "shoe")
 COLOURS = ("red", "blue", "green", "yellow", "white", "black", "grey", "brown")
 TRAINED = [
@@ -50,24 +33,20 @@ TRAINED = [
 
 def build_model(options: BenchTrainingOptions) -> PixSearch:
     """A LLaVA with LoRA and a SAM, of random weights, ready to train."""
-    torch.manual_seed(options.seed)
-    tokenizer = _tokenizer()
-    backbone = _backbone(options, tokenizer)
-    add_special_tokens(tokenizer)
-    config = composite_config(
-        ModelOptions(image_fit=ImageFit.crop, lora_rank=8, lora_dropout=0.0),
-        backbone=backbone,
-        segmenter=_segmenter(options),
-        token_ids=find_token_ids(tokenizer, image_token_id=backbone.image_token_id),
-        template=TEMPLATES[ChatStyle.llava_v1],
-        vision=CLIPImageProcessor(),
-        pixels=SamImageProcessor(),
+    sizes = DrawnSizes(
+        vocabulary=VOCABULARY,
+        width=options.width,
+        layers=options.layers,
+        tower_width=options.tower_width,
+        tower_layers=options.tower_layers,
+        tower_side=TOWER_SIDE,
+        segmenter_width=options.segmenter_width,
+        segmenter_layers=options.segmenter_layers,
+        segmenter_side=options.segmenter_side,
     )
-    model = PixSearch(config, tokenizer=tokenizer)
-    with torch.no_grad():
-        for rows in model.new_rows.parameters():
-            rows.normal_(std=0.02)
-    model.grounding.draw(state_size=1.0)
+    composed = ModelOptions(image_fit=ImageFit.crop, lora_rank=8, lora_dropout=0.0)
+    words = (*QUESTIONS, *ANSWERS, *KINDS, *COLOURS, TEMPLATES[ChatStyle.llava_v1].system)
+    model = draw_model(sizes, composed, words=words, seed=options.seed)
     set_trainable(model, TRAINED)
     return model.train()
 
@@ -114,81 +93,4 @@ def _example(image: int, place: int, options: BenchTrainingOptions) -> Example:
         image_id=str(image),
         load_image=_Picture(seed=image, **size).image,
         load_masks=_Picture(seed=1000 * image + place, **size).masks,
-    )
-
-
-def _tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE, trained on the words of the benchmark itself."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=["<pad>", "</s>", IMAGE_TOKEN],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    words: Sequence[str] = (
-        *QUESTIONS,
-        *ANSWERS,
-        *KINDS,
-        *COLOURS,
-        TEMPLATES[ChatStyle.llava_v1].system,
-    )
-    tokenizer.train_from_iterator(words, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
-
-
-def _backbone(options: BenchTrainingOptions, tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
-    return LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=options.tower_width,
-            intermediate_size=4 * options.tower_width,
-            num_hidden_layers=options.tower_layers,
-            num_attention_heads=options.tower_width // 32,
-            image_size=TOWER_SIDE,
-            patch_size=PATCH,
-        ),
-        text_config=LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=options.width,
-            intermediate_size=options.width * 27 // 10,
-            num_hidden_layers=options.layers,
-            num_attention_heads=options.width // 64,
-            num_key_value_heads=options.width // 64,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=None,
-        ),
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
-        image_seq_length=(TOWER_SIDE // PATCH) ** 2,
-    )
-
-
-def _segmenter(options: BenchTrainingOptions) -> SamConfig:
-    channels = 64
-    side = options.segmenter_side
-    return SamConfig(
-        vision_config=SamVisionConfig(
-            hidden_size=options.segmenter_width,
-            output_channels=channels,
-            num_hidden_layers=options.segmenter_layers,
-            num_attention_heads=options.segmenter_width // 64,
-            image_size=side,
-            patch_size=16,
-            window_size=14,
-            global_attn_indexes=[options.segmenter_layers - 1],
-            num_pos_feats=channels // 2,
-            mlp_dim=4 * options.segmenter_width,
-        ),
-        prompt_encoder_config=SamPromptEncoderConfig(
-            hidden_size=channels, image_size=side, patch_size=16
-        ),
-        mask_decoder_config=SamMaskDecoderConfig(
-            hidden_size=channels,
-            mlp_dim=256,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            iou_head_hidden_dim=channels,
-        ),
     )
