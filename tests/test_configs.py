@@ -25,6 +25,7 @@ from pixsearch.config import (
     Control,
     ConvertOptions,
     DemoOptions,
+    DownloadOptions,
     EncoderOptions,
     EvaluateOptions,
     ForcedFirst,
@@ -42,6 +43,7 @@ from pixsearch.config import (
     ScaleOptions,
     ServeRetrieverOptions,
     TextSearch,
+    TrainDetectorOptions,
     TrainOptions,
     from_omegaconf,
 )
@@ -80,6 +82,8 @@ OPTIONS = {
     "pool": PoolOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
+    "train_detector": TrainDetectorOptions,
+    "download": DownloadOptions,
     "convert_checkpoint": ConvertOptions,
     "serve_retriever": ServeRetrieverOptions,
     "bench_server": BenchServerOptions,
@@ -314,8 +318,8 @@ def test_there_are_all_policies():
     expected += [f"{kind}_{type}" for kind in ("no", "only") for type in TYPES]
     expected += [f"budget_{count}" for count in (1, 2, 3, 4)]
     expected += [control for control in Control if control != Control.none]
-    assert choices("policy") == sorted(expected)
-    assert sorted(composed("demo").policies) == sorted(expected)
+    assert choices("policy") == sorted([*expected, "pipeline"])
+    assert sorted(composed("demo").policies) == sorted(expected)  # its detector trains apart
 
 
 @pytest.mark.parametrize("name", choices("policy"))

@@ -15,6 +15,7 @@ from pixsearch.config.choices import (
     CragMMProtocol,
     DataAction,
     Decay,
+    DetectorKind,
     ForcedFirst,
     Foundation,
     FromDocument,
@@ -49,6 +50,8 @@ from pixsearch.config.choices import (
 )
 from pixsearch.config.composing import from_omegaconf, to_dict
 from pixsearch.config.crag_mm_agent import CragMMAgentOptions
+from pixsearch.config.detector import DetectorOptions
+from pixsearch.config.download import DownloadOptions
 from pixsearch.config.evaluation import (
     BenchmarkOptions,
     EvaluateOptions,
@@ -81,6 +84,7 @@ from pixsearch.config.miniature import (
     DemoOptions,
     MiniatureOptions,
     PretrainOptions,
+    TrainDetectorOptions,
 )
 from pixsearch.config.model import ConvertOptions, ModelOptions
 from pixsearch.config.paths import PathOptions
@@ -151,6 +155,9 @@ __all__ = [
     "DatasetOptions",
     "Decay",
     "DemoOptions",
+    "DetectorKind",
+    "DetectorOptions",
+    "DownloadOptions",
     "EncoderOptions",
     "EstimateOptions",
     "EvaluateOptions",
@@ -213,6 +220,7 @@ __all__ = [
     "TeacherKind",
     "TeacherOptions",
     "TextSearch",
+    "TrainDetectorOptions",
     "TrainOptions",
     "TrainablePart",
     "TrainableTokens",

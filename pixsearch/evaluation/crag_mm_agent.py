@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from pixsearch.chat import Message, Role, Text
 from pixsearch.config import CragMMAgentOptions
+from pixsearch.evaluation.failing_alone import answer_each
 from pixsearch.evaluation.metrics.crag_mm import cut_answer
 from pixsearch.generation import Engine, Request
 from pixsearch.generation.deadline import ChooseByDeadline, Deadline, SearchByDeadline
@@ -19,9 +20,6 @@ from pixsearch.retrieval.crag_mm.given_pipeline import Pipeline, PipelineSearche
 from pixsearch.retrieval.opening import open_searcher
 
 logger = logging.getLogger(__name__)
-
-# of one turn: what is asked does not fit, an image is broken, memory ran out, a logit is no number
-FAILURES = (ValueError, OSError, RuntimeError, FloatingPointError)
 
 Turn = dict[str, Any]
 """The kit's `{"role": "user" or "assistant", "content": words}`."""
@@ -113,16 +111,15 @@ class CragMMAgent:
         )
 
     def _answers(self, requests: Sequence[Request]) -> list[str]:
-        """All together; each alone where one of them makes the others fail."""
-        try:
-            found = self._engine.generate(requests)
-        except FAILURES as error:
-            if len(requests) > 1:
-                return [answer for request in requests for answer in self._answers([request])]
-            logger.error("answered by %r: %s", self._options.unknown, error)
-            self.num_failed += len(requests)
-            return [self._options.unknown] * len(requests)
-        return [self._cut(trajectory.answer_text) for trajectory in found]
+        answers = []
+        for found in answer_each(self._engine, requests):
+            if isinstance(found, Exception):
+                logger.error("answered by %r: %s", self._options.unknown, found)
+                self.num_failed += 1
+                answers.append(self._options.unknown)
+            else:
+                answers.append(self._cut(found.answer_text))
+        return answers
 
     def _cut(self, answer: str) -> str:
         """An answer as the kit scores it; never empty, which the kit takes for an error."""

@@ -25,7 +25,7 @@ PAPER: dict[str, tuple[Percent, Percent, Percent]] = {
 }
 
 CONTROLS = ("gold_region", "random_region", "other_region", "shuffled_passages")
-POLICY_ORDER = (*PAPER, *CONTROLS)
+POLICY_ORDER = (*PAPER, "pipeline", *CONTROLS)
 
 
 def paper_score(policy: str, group: str, score: str) -> float | None:

@@ -20,6 +20,7 @@ from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.benchmarks import open_benchmark
 from pixsearch.evaluation.checkpoints import model_digest
 from pixsearch.evaluation.controls import RegionControl, ShuffledSearch, region_control
+from pixsearch.evaluation.detected_regions import with_region
 from pixsearch.evaluation.gold import Sample
 from pixsearch.evaluation.prediction import make_prediction
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, SCENES, write_results
@@ -181,7 +182,10 @@ def _answers(
 ) -> Iterator[dict[str, Any]]:
     by_id = {sample.id: sample for sample in samples}
     start = time.monotonic()
-    for trajectory in engine.stream([_request(sample, controls[sample.id]) for sample in samples]):
+    requests = [
+        with_region(_request(sample, controls[sample.id]), options.policy) for sample in samples
+    ]
+    for trajectory in engine.stream(requests):
         control = controls[trajectory.request_id]
         prediction = make_prediction(
             by_id[trajectory.request_id],

@@ -20,6 +20,9 @@ Mask = Bool[np.ndarray, "height width"]
 RegionOverride = Callable[[int, Mask], Mask]
 """(number of region searches earlier in the answer, predicted mask) -> the mask to search with."""
 
+FindRegion = Callable[[], Mask]
+"""-> the mask of `policy.forced_first=region`, in the image's own pixels; empty: nothing found."""
+
 
 class FinishReason(StrEnum):
     """Why an answer ended."""
@@ -38,6 +41,7 @@ class Request:
         image_id: two requests with the same one show the same pixels, which are encoded once;
             without one the pixels themselves are compared.
         history: earlier turns; an answer among them holds its `answer_text` alone.
+        find_region: of a forced first search by region; called when it is asked.
         region_override: control experiments alone; replaces the mask of each region query.
     """
 
@@ -46,7 +50,21 @@ class Request:
     image: Image.Image | None = None
     image_id: str | None = None
     history: tuple[Message, ...] = ()
+    find_region: FindRegion | None = None
     region_override: RegionOverride | None = None
+
+    def found_region(self) -> Mask:
+        """The mask of the forced first search.
+
+        Raises:
+            ValueError: the request brings none.
+        """
+        if self.find_region is None:
+            raise ValueError(
+                f"request {self.id}: policy.forced_first=region, but nothing finds one here; "
+                "use scripts/evaluate.py, or give the request `find_region`"
+            )
+        return self.find_region()
 
     @property
     def conversation(self) -> Conversation:

@@ -1,23 +1,16 @@
 """From rows that closed a search to rows that hold the evidence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pixsearch.chat import ChatRenderer
-from pixsearch.config import OnEmptyMask, PolicyOptions, QueryType
+from pixsearch.config import PolicyOptions, QueryType
 from pixsearch.generation.failures import Found, SearchUnderFailure
 from pixsearch.generation.masks import MaskDecoding
 from pixsearch.generation.records import EngineStats, SearchRecord
+from pixsearch.generation.region_query import Asked, ask_region
 from pixsearch.generation.row import Row
 from pixsearch.queries import Query, Search
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Asked:
-    """One row's search on its way; `query` is None if the policy skips it."""
-
-    record: SearchRecord
-    query: Query | None
 
 
 class Searching:
@@ -50,7 +43,7 @@ class Searching:
             SearchFailed: a search failed, unless `policy.on_search_failure=answer_without`.
         """
         by_region = [row for row in rows if self._type_of(row) is QueryType.region]
-        self._masks.decode(row.grounded[-1] for row in by_region)
+        self._masks.decode(row.grounded[-1] for row in by_region if not row.is_forced_search)
         asked = [self._ask(row) for row in rows]
         found = self._search.find([one.query for one in asked if one.query is not None])
         for row, one in zip(rows, asked, strict=True):
@@ -76,36 +69,26 @@ class Searching:
         }
         return symbols.get(first, QueryType.text)
 
-    def _ask(self, row: Row) -> _Asked:
+    def _ask(self, row: Row) -> Asked:
         query_type = self._type_of(row)
         record = SearchRecord(type=query_type, forced=row.is_forced_search, step=row.state.sampled)
         if query_type is QueryType.region:
             return self._ask_region(row, record)
         if query_type is QueryType.image:
             query = Query.of_image(row.request.image, question=row.request.question)
-            return _Asked(record=record, query=query)
+            return Asked(record=record, query=query)
         text = row.request.question if record.forced else self._words(row.payload_ids)
-        return _Asked(record=replace(record, text=text), query=Query.of_text(text))
+        return Asked(record=replace(record, text=text), query=Query.of_text(text))
 
-    def _ask_region(self, row: Row, record: SearchRecord) -> _Asked:
-        """A query by the mask of the last grounded phrase, or by a control's in its place."""
-        image, mask = row.request.image, row.grounded[-1].mask
-        question = row.request.question
-        if row.request.region_override is not None:
-            mask = row.request.region_override(row.num_region_searches, mask)
-        if mask.any():
-            query = Query.of_region(image, mask, question=question)
-            return _Asked(record=replace(record, mask=mask), query=query)
-        action = self._policy.on_empty_mask
-        self._stats.empty_masks += 1
-        if action is OnEmptyMask.error:
-            raise ValueError(
-                f"request {row.request.id}: region search {row.num_region_searches + 1} has an "
-                "empty mask; set policy.on_empty_mask to whole_image or skip to go on"
-            )
-        whole = Query.of_image(image, question=question)
-        query = whole if action is OnEmptyMask.whole_image else None
-        return _Asked(record=replace(record, mask=mask, empty_mask_action=action), query=query)
+    def _ask_region(self, row: Row, record: SearchRecord) -> Asked:
+        """A query by the mask of the last grounded phrase, by the request's own region where it is
+        forced, or by a control's in its place."""
+        request = row.request
+        mask = request.found_region() if record.forced else row.grounded[-1].mask
+        if request.region_override is not None:
+            mask = request.region_override(row.num_region_searches, mask)
+        self._stats.empty_masks += not mask.any()
+        return ask_region(request, mask, record, self._policy, place=row.num_region_searches)
 
     def _words(self, ids: list[int]) -> str:
         return self._renderer.tokenizer.decode(ids, skip_special_tokens=True).strip()

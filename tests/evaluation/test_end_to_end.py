@@ -12,10 +12,12 @@ from PIL import Image
 from pixsearch.config import (
     BenchmarkOptions,
     Control,
+    DetectorOptions,
     EncoderOptions,
     EvaluateOptions,
     ForcedFirst,
     GenerationOptions,
+    GroundingDinoOptions,
     InferOptions,
     PolicyOptions,
     RetrievalOptions,
@@ -37,6 +39,7 @@ from tests.evaluation.worlds import SIDE, box
 from tests.plain import write_plain
 from tests.retrieval.conftest import tiny_clip, write_world
 from tests.tiny import tiny_model_folder
+from tests.trajectories.dino import write_detector, write_sam
 
 QUESTIONS = {"a": "Who made this?", "b": "What is it?", "c": "How many lamps are there?"}
 
@@ -343,3 +346,53 @@ def test_a_table_is_made_again_from_recorded_searches(own, tmp_path):
     (predictions, results), (others, same) = files(recorded), files(again)
     assert without_time(predictions) == without_time(others)
     assert read(results) == read(same)
+
+
+def test_a_run_is_replayed_bit_for_bit_when_the_index_is_gone(own, tmp_path):
+    recording = str(tmp_path / "searches.jsonl")
+    text_query = PolicyOptions(name="text_query", allow=[], forced_first=ForcedFirst.text_query)
+    for policy in (own.policy, text_query):
+        recorded = replace(
+            own,
+            policy=policy,
+            output_dir=str(tmp_path / "recorded"),
+            retrieval=replace(own.retrieval, recording=recording),
+        )
+        evaluate(recorded)
+        replayed = replace(
+            recorded,
+            output_dir=str(tmp_path / "replayed"),
+            retrieval=replace(
+                recorded.retrieval,
+                source=RetrievalSource.replay,
+                index=str(tmp_path / "gone"),
+                knowledge_base=str(tmp_path / "gone"),
+            ),
+        )
+        evaluate(replayed)
+        first, again = files(recorded), files(replayed)
+        assert without_time(again[0]) == without_time(first[0])
+        assert all(query["scores"] for line in without_time(first[0]) for query in line["queries"])
+    assert read(again[1]) == read(first[1])
+
+
+def test_the_pipeline_baseline_is_one_more_policy(own, plain, tmp_path):
+    dino = GroundingDinoOptions(
+        detector=str(write_detector(tmp_path / "detector")),
+        segmenter=str(write_sam(tmp_path / "segmenter")),
+        box_threshold=0.01,
+        text_threshold=0.01,
+    )
+    pipeline = PolicyOptions(
+        name="pipeline",
+        allow=[],
+        max_searches=1,
+        forced_first=ForcedFirst.region,
+        detector=DetectorOptions(grounding_dino=dino),
+    )
+    for each in (own, replace(plain, output_dir=str(tmp_path / "plain"))):
+        results = evaluate(replace(each, policy=pipeline))
+        scores = results["policies"]["pipeline"]
+        assert scores["overall"]["n"] == 3
+        assert scores["calls_per_sample"]["egocentric"]["region"] == 1
+        assert scores["calls_per_sample"]["none"]["all"] == 0
