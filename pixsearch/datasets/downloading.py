@@ -4,6 +4,7 @@ import hashlib
 import logging
 import shlex
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -117,8 +118,8 @@ def fetch_file(source: WebFile, path: Path) -> None:
 
 def _is_whole(error: Exception) -> bool:
     """Whether a server says that there is nothing behind what is there."""
-    response = getattr(error, "response", None)
-    return response is not None and response.status_code == httpx.codes.RANGE_NOT_SATISFIABLE
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 
 
 def _check_hash(source: WebFile, path: Path) -> None:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 HELD_OUT = 0.1  # of the images, from the last
 IMAGES_PER_BATCH = 32
-PHRASES_PER_STEP = 256
+PHRASES_PER_STEP = 64
 LEARNING_RATE = 3e-3
 LEAST_COUNT = 3  # of a word, for it to be known
 

@@ -348,34 +348,6 @@ def test_a_table_is_made_again_from_recorded_searches(own, tmp_path):
     assert read(results) == read(same)
 
 
-def test_a_run_is_replayed_bit_for_bit_when_the_index_is_gone(own, tmp_path):
-    recording = str(tmp_path / "searches.jsonl")
-    text_query = PolicyOptions(name="text_query", allow=[], forced_first=ForcedFirst.text_query)
-    for policy in (own.policy, text_query):
-        recorded = replace(
-            own,
-            policy=policy,
-            output_dir=str(tmp_path / "recorded"),
-            retrieval=replace(own.retrieval, recording=recording),
-        )
-        evaluate(recorded)
-        replayed = replace(
-            recorded,
-            output_dir=str(tmp_path / "replayed"),
-            retrieval=replace(
-                recorded.retrieval,
-                source=RetrievalSource.replay,
-                index=str(tmp_path / "gone"),
-                knowledge_base=str(tmp_path / "gone"),
-            ),
-        )
-        evaluate(replayed)
-        first, again = files(recorded), files(replayed)
-        assert without_time(again[0]) == without_time(first[0])
-        assert all(query["scores"] for line in without_time(first[0]) for query in line["queries"])
-    assert read(again[1]) == read(first[1])
-
-
 def test_the_pipeline_baseline_is_one_more_policy(own, plain, tmp_path):
     dino = GroundingDinoOptions(
         detector=str(write_detector(tmp_path / "detector")),

@@ -47,7 +47,9 @@ def test_answers_stand_in_order_cut_and_traced_whatever_fails(harness, tmp_path)
     ]
     assert harness.answers(questions) == ["It is Osmeth.", "", "", "It is Osmeth."]
     assert harness.num_failed == 2
-    lines = [json.loads(line) for line in (tmp_path / "run" / "trace.jsonl").open()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "trace.jsonl").read_text().splitlines()
+    ]
     assert [line["id"] for line in lines] == ["t/1", "t/3", "t/4", "t/5"]
     assert lines[0]["searches"][0]["text"] == "cup"
     assert "2 images" in lines[1]["failed"]

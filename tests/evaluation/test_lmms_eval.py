@@ -129,6 +129,6 @@ def test_its_command_runs_a_task_with_our_engine(tmp_path):
     assert scores["any_words,none"] == 1.0, scores
     (samples,) = (tmp_path / "results").rglob("*_samples_toy_search.jsonl")
     assert len(samples.read_text().splitlines()) == 3
-    lines = [json.loads(line) for line in trace.open()]
+    lines = [json.loads(line) for line in trace.read_text().splitlines()]
     assert [len(line["searches"]) for line in lines] == [1, 1, 0]
     assert all(line["failed"] is None for line in lines)

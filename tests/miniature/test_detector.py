@@ -30,13 +30,13 @@ def test_it_finds_what_words_name_far_above_chance(tmp_path):
     world = MiniatureOptions(
         root=str(tmp_path / "world"),
         seed=6,
-        num_train_scenes=150,
+        num_train_scenes=100,
         num_eval_scenes=4,
         num_entities=120,
     )
     build_world(world)
     options = TrainDetectorOptions(
-        miniature=world, output_dir=str(tmp_path / "detector"), steps=150, num_images=150
+        miniature=world, output_dir=str(tmp_path / "detector"), steps=150, num_images=100
     )
     measured = train_detector(options)
     assert measured["n"] >= 20
