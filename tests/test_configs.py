@@ -25,6 +25,7 @@ from pixsearch.config import (
     Control,
     ConvertOptions,
     DemoOptions,
+    DetectorKind,
     DownloadOptions,
     EncoderOptions,
     EvaluateOptions,
@@ -347,6 +348,13 @@ def test_policies_of_budgets():
 def test_policies_that_force_the_first_query(name):
     assert policy(name).forced_first == ForcedFirst(name)
     assert policy(name).allow == []
+
+
+def test_the_pipeline_looks_for_the_detector_where_it_was_trained():
+    options = composed("evaluate", "policy=pipeline", "policy.detector.kind=miniature").policy
+    assert (options.allow, options.forced_first) == ([], ForcedFirst.region)
+    assert options.detector.kind == DetectorKind.miniature
+    assert options.detector.folder == composed("train_detector").output_dir
 
 
 @pytest.mark.parametrize("control", [control for control in Control if control != Control.none])

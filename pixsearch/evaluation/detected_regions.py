@@ -13,7 +13,7 @@ from pixsearch.miniature.detector import MiniatureDetector
 from pixsearch.trajectories.grounder import PhraseGrounder
 from pixsearch.trajectories.grounding_dino import GroundingDino
 
-LONGEST_PHRASE = 64  # words of a question, from the first; detectors read few
+LONGEST_PHRASE = 40  # words of a question, from the first; detectors read few
 
 _opened: dict[str, PhraseGrounder] = {}  # at most one, by its options
 

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
+from yaml import YAMLError
 
 from pixsearch.config import AnswerSpan, EvaluateOptions, from_omegaconf
 from pixsearch.evaluation.detected_regions import with_region
@@ -147,7 +148,7 @@ def read_options(path: str, overrides: dict[str, Any]) -> EvaluateOptions:
     try:
         given = OmegaConf.from_dotlist([f"{name}={value}" for name, value in overrides.items()])
         composed = OmegaConf.merge(OmegaConf.load(path), given)
-    except (OmegaConfBaseException, ValueError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError) as error:
         raise ValueError(f"options={path}: {str(error).splitlines()[0]}") from error
     return from_omegaconf(EvaluateOptions, composed)
 

@@ -7,6 +7,10 @@ from pixsearch.generation.records import Mask, Request, SearchRecord
 from pixsearch.queries import Query
 
 
+class EmptyMask(ValueError):
+    """The mask of a region search is empty, and the policy says that this is an error."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Asked:
     """A search on its way; `query` is None if the policy skips it."""
@@ -25,7 +29,8 @@ def ask_region(
         place: number of region searches earlier in the answer.
 
     Raises:
-        ValueError: an empty mask under `policy.on_empty_mask=error`, or one of another size.
+        EmptyMask: an empty mask under `policy.on_empty_mask=error`.
+        ValueError: the mask has another size than the image.
     """
     image, question = request.image, request.question
     assert image is not None
@@ -34,7 +39,7 @@ def ask_region(
         return Asked(record=replace(record, mask=mask), query=query)
     action = policy.on_empty_mask
     if action is OnEmptyMask.error:
-        raise ValueError(
+        raise EmptyMask(
             f"request {request.id}: region search {place + 1} has an empty mask; set "
             "policy.on_empty_mask to whole_image or skip to go on"
         )

@@ -15,7 +15,11 @@ FILE = """
 checkpoint: mine
 output_dir: out
 benchmark: {name: textvqa, root: data/textvqa}
-retrieval: {knowledge_base: kb, index: idx}
+retrieval:
+  knowledge_base: kb
+  index: idx
+  text_encoder: {name: hashed_ngrams, dimension: 64}
+  image_encoder: {name: clip, dimension: 24}
 policy: {name: full, max_searches: 3}
 """
 
