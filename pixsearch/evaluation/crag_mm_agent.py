@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -9,7 +10,8 @@ from tokenizers import Tokenizer
 
 from pixsearch.chat import Message, Role, Text
 from pixsearch.config import CragMMAgentOptions
-from pixsearch.evaluation.failing_alone import answer_each
+from pixsearch.evaluation.detected_regions import with_region
+from pixsearch.evaluation.failing_alone import MakeRequest, answer_each
 from pixsearch.evaluation.metrics.crag_mm import cut_answer
 from pixsearch.generation import Engine, Request
 from pixsearch.generation.deadline import ChooseByDeadline, Deadline, SearchByDeadline
@@ -93,26 +95,28 @@ class CragMMAgent:
             search_seconds=seconds * self._options.search_share,
             answer_seconds=seconds * self._options.answer_share,
         )
-        turns = zip(queries, images, message_histories, strict=True)
-        return self._answers([self._request(n, *turn) for n, turn in enumerate(turns)])
+        histories = [[_message(turn) for turn in history] for history in message_histories]
+        turns = zip(queries, images, histories, strict=True)
+        return self._answers([partial(self._request, n, *turn) for n, turn in enumerate(turns)])
 
     def _request(
-        self, number: int, query: str, image: Image.Image | None, history: Sequence[Turn]
+        self, number: int, query: str, image: Image.Image | None, history: Sequence[Message]
     ) -> Request:
-        return Request(
+        request = Request(
             id=f"turn {number}",
             question=query,
             image=None if image is None else image.convert("RGB"),
             history=recent_turns(
-                [_message(turn) for turn in history],
+                history,
                 num_tokens=lambda words: len(self._model.renderer.plain_ids(words)),
                 max_tokens=self._options.history_tokens,
             ),
         )
+        return with_region(request, self._options.policy)
 
-    def _answers(self, requests: Sequence[Request]) -> list[str]:
+    def _answers(self, makers: Sequence[MakeRequest]) -> list[str]:
         answers = []
-        for found in answer_each(self._engine, requests):
+        for found in answer_each(self._engine, makers):
             if isinstance(found, Exception):
                 logger.error("answered by %r: %s", self._options.unknown, found)
                 self.num_failed += 1

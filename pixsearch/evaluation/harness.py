@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,12 @@ class Harness:
 
     def answers(self, questions: Sequence[HarnessQuestion]) -> list[str]:
         """One answer per question, empty where there is none."""
-        requests = {one.id: self._request(one) for one in questions if len(one.images) < 2}
-        found = dict(zip(requests, answer_each(self._engine, list(requests.values())), strict=True))
-        return [self._take(one, found.get(one.id, _too_many(one))) for one in questions]
+        found = answer_each(self._engine, [partial(self._request, one) for one in questions])
+        return [self._take(*pair) for pair in zip(questions, found, strict=True)]
 
     def _request(self, question: HarnessQuestion) -> Request:
+        if len(question.images) > 1:
+            raise ValueError(f"{len(question.images)} images; a question about one is answered")
         image = question.images[0].convert("RGB") if question.images else None
         request = Request(id=question.id, question=question.words, image=image)
         return with_region(request, self._options.policy)
@@ -161,7 +163,3 @@ def cut_before(answer: str, until: Sequence[str]) -> str:
     """
     ends = [answer.find(text) for text in until if text and text in answer]
     return answer[: min(ends, default=len(answer))].strip()
-
-
-def _too_many(question: HarnessQuestion) -> Exception:
-    return ValueError(f"{len(question.images)} images; one at most is answered about")

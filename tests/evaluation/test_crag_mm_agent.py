@@ -118,6 +118,17 @@ def test_a_turn_that_fails_is_answered_and_the_others_too(agent):
     assert answers[0] == agent.batch_generate_response(["What is this?"], [picture(1)], [[]])[0]
 
 
+def test_a_broken_image_is_the_failure_of_its_turn_alone(agent, tmp_path):
+    picture(1).save(tmp_path / "whole.png")
+    content = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
+    failed = agent.num_failed
+    with Image.open(tmp_path / "cut.png") as broken:  # decoded when it is looked at
+        answers = agent.batch_generate_response(["What?"] * 2, [picture(1), broken], [[], []])
+    assert answers[1] == "I don't know."
+    assert agent.num_failed == failed + 1
+
+
 def test_answers_are_cut_to_75_tokens(options):
     agent = CragMMAgent(Source(), options)
     tokenizer = agent._answer_tokenizer
