@@ -52,13 +52,17 @@ class Harness:
     Args:
         engine: by which they are answered.
         trace: JSON lines are appended: each question's answer, searches and failure.
+        source: names what is searched.
 
     Attributes:
         num_failed: questions without an answer because of an error.
     """
 
-    def __init__(self, engine: AnyEngine, options: EvaluateOptions, trace: Path | None) -> None:
+    def __init__(
+        self, engine: AnyEngine, options: EvaluateOptions, *, trace: Path | None, source: str
+    ) -> None:
         self.num_failed = 0
+        self.source = source
         self._engine = engine
         self._options = options
         self._trace = trace
@@ -68,26 +72,29 @@ class Harness:
         """Load checkpoint and index.
 
         Args:
-            source: what is to be searched, as the log names it; another index is refused. A harness
-                that keeps answers knows a model by its arguments alone, not by the index behind it.
+            source: what is to be searched, as the attribute names it; another index is refused. A
+                harness that keeps answers knows a model by its arguments, not by the index.
 
         Raises:
-            ValueError: checkpoint, index or source do not fit, or the policy is a control.
+            ValueError: checkpoint, index or source do not fit, the policy is a control, or the
+                trace is there already.
         """
         refuse_control(options.policy)
+        if trace is not None and os.path.exists(trace):
+            raise ValueError(f"trace={trace} holds another run's answers; name a new file")
         check_options(options.checkpoint, options.policy, options.generation)
         searcher = open_searcher(options.retrieval)
         found = f"index-{digest(searcher.info().to_json())[:16]}"
         if source not in (None, found):
             raise ValueError(f"source={source}: what is searched now is {found}, another index")
-        logger.info("what is searched: source=%s", found)
         engine = open_engine(
             open_model(options.checkpoint),
             search_under(options.policy, searcher),
             options.policy,
             options.generation,
         )
-        return cls(engine, options, None if trace is None else Path(trace))
+        path = None if trace is None else Path(trace)
+        return cls(engine, options, trace=path, source=found)
 
     @property
     def batch_size(self) -> int:

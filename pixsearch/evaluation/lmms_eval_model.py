@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from lmms_eval.api.instance import Instance
 from lmms_eval.api.model import lmms
+from loguru import logger
 
 from pixsearch.evaluation.harness import Harness, HarnessQuestion, read_options
 from pixsearch.evaluation.segmentation import in_chunks
@@ -47,7 +48,8 @@ class PixSearchLmm(lmms):
         if str(batch_size or 1) != "1":
             overrides["generation.batch_size"] = batch_size
         read = read_options(options, overrides)
-        self._harness = Harness.open(read, source=source and str(source), trace=trace)
+        self._harness = Harness.open(read, source=source, trace=trace)
+        logger.info("pixsearch searches source={}", self._harness.source)
 
     def generate_until(self, requests: Sequence[Instance]) -> list[str]:
         """The answer to each request, in their order."""

@@ -39,7 +39,8 @@ def harness(shared_model, tmp_path):
         GenerationOptions(max_new_tokens=80, answer_tokens=4, batch_size=2),
         choose=Scripted(scripts),
     )
-    return Harness(engine, OPTIONS, tmp_path / "run" / "trace.jsonl")
+    trace = tmp_path / "run" / "trace.jsonl"
+    return Harness(engine, OPTIONS, trace=trace, source="index-0")
 
 
 def test_answers_stand_in_order_cut_and_traced_whatever_fails(harness, tmp_path):
@@ -60,6 +61,12 @@ def test_answers_stand_in_order_cut_and_traced_whatever_fails(harness, tmp_path)
     assert "question is empty" in lines[2]["failed"]
     harness.answers([question("t/2")])
     assert len((tmp_path / "run" / "trace.jsonl").read_text().splitlines()) == 5
+
+
+def test_a_trace_of_another_run_is_not_gone_on_with(tmp_path):
+    (tmp_path / "trace.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match="holds another run's answers; name a new file"):
+        Harness.open(OPTIONS, source=None, trace=str(tmp_path / "trace.jsonl"))
 
 
 def test_options_are_those_of_evaluate_with_overrides(tmp_path):

@@ -124,6 +124,7 @@ def test_its_command_runs_a_task_with_our_engine(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "pixsearch searches source=index-" in done.stdout + done.stderr
     (results,) = (tmp_path / "results").rglob("*_results.json")
     scores = json.loads(results.read_text())["results"]["toy_search"]
     assert scores["any_words,none"] == 1.0, scores
