@@ -1,4 +1,4 @@
-"""The model `pixsearch` of lmms-eval (extra `lmms_eval`): docs/evaluation.md, "lmms-eval"."""
+"""The model `pixsearch` of lmms-eval (extra `lmms-eval`): docs/evaluation.md, "lmms-eval"."""
 
 import os
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 Its own environment (its pins are not ours):
 
-    python -m venv ENV && ENV/bin/pip install -e '.[cpu,dev,lmms_eval]'
+    python -m venv ENV && ENV/bin/pip install -e '.[cpu,dev,lmms-eval]'
     ENV/bin/python -m pytest tests/evaluation/test_lmms_eval.py
 """
 
@@ -41,7 +41,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         importlib.util.find_spec("lmms_eval") is None,
-        reason="lmms-eval is not installed: pip install -e '.[cpu,dev,lmms_eval]'",
+        reason="lmms-eval is not installed: pip install -e '.[cpu,dev,lmms-eval]'",
     ),
 ]
 ROOT = Path(__file__).parents[2]
