@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from pixsearch.key_table import KeyTable
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +23,8 @@ class LineStore:
     """Lines of one kind, each with an id, that are kept from run to run.
 
     `NAME.manifest.json` beside `NAME.jsonl` names all that decides the lines. Lines made
-    by anything else are never gone on with: the file is set aside in `superseded/`.
+    by anything else are never gone on with: the file is set aside in `superseded/`. A file is
+    locked while it is changed, so that another process may take lines out of it too.
 
     Args:
         id_field: the field of a line that identifies it.
@@ -34,26 +37,36 @@ class LineStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         _set_aside_misfits(path, manifest)
         write_json(manifest_path(path), manifest)
-        drop_cut_line(path)
-        self.done = {line[id_field] for line in read_lines(path, id_field=id_field)}
+        if path.exists():
+            with _locked(path):
+                drop_cut_line(path)
+        self.done = _ids(path, id_field)
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line; when this returns, a kill of the process cannot lose it."""
         assert line[self._id_field] not in self.done
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        self.done.add(line[self._id_field])
+        with _locked(self.path) as file:
+            file.write(json.dumps(line).encode() + b"\n")
+        self.done.put(line[self._id_field])
 
     def drop(self, is_dropped: Callable[[dict[str, Any]], bool]) -> None:
         """Take lines out, so that what they are about is done again."""
-        lines = list(read_lines(self.path, id_field=self._id_field))
-        kept = [line for line in lines if not is_dropped(line)]
-        if len(kept) == len(lines):
+        if not self.path.exists():
             return
-        aside = self.path.with_suffix(".partial")
-        aside.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
-        aside.replace(self.path)
-        self.done = {line[self._id_field] for line in kept}
+        with _locked(self.path):
+            lines = read_lines(self.path, id_field=self._id_field)
+            aside, num_dropped = self.path.with_suffix(".partial"), 0
+            with aside.open("w", encoding="utf-8") as file:
+                for line in lines:
+                    if is_dropped(line):
+                        num_dropped += 1
+                    else:
+                        file.write(f"{json.dumps(line)}\n")
+            if not num_dropped:
+                aside.unlink()
+                return
+            aside.replace(self.path)
+        self.done = _ids(self.path, self._id_field)
 
 
 @contextmanager
@@ -64,7 +77,7 @@ def one_writer(folder: Path) -> Iterator[None]:
         ValueError: another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
+    with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -107,7 +120,7 @@ def read_lines(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
     """
     if not path.exists():
         return
-    seen: set[str] = set()
+    seen = KeyTable()
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
@@ -116,7 +129,7 @@ def read_lines(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
             record = _parse(line, where, id_field)
             if record[id_field] in seen:
                 raise ValueError(f"{where}: {record[id_field]!r} occurs twice; remove one line")
-            seen.add(record[id_field])
+            seen.put(record[id_field])
             yield record
 
 
@@ -129,10 +142,36 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def _ids(path: Path, id_field: str) -> KeyTable:
+    ids = KeyTable()
+    for line in read_lines(path, id_field=id_field):
+        ids.put(line[id_field])
+    return ids
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """A file to append to, which no other process appends to or writes anew meanwhile."""
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(path, file):  # else it was written anew while we waited for the lock
+                yield file
+                return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
 def _parse(line: bytes, where: str, id_field: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-        record[id_field]
+        if not isinstance(record[id_field], str):
+            raise TypeError(f"its {id_field} is no text")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{where}: no line with {id_field!r} ({error!r}); remove the line"

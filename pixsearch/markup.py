@@ -54,6 +54,15 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def drawing(png: bytes, description: str) -> str:
+    """A PNG in the page itself."""
+    content = base64.b64encode(png).decode("ascii")
+    return (
+        f'<figure><img alt="{escape(description)}" style="max-width: 100%" '
+        f'src="data:image/png;base64,{content}"></figure>'
+    )
+
+
 def picture(image: Image.Image, description: str, css_class: str = "") -> str:
     """An image in the page itself, as JPEG."""
     buffer = BytesIO()

@@ -12,7 +12,7 @@ def main(composed: DictConfig) -> None:
     """Import late, so that a misspelt option is told before torch is loaded."""
     with one_line_errors(BenchServerOptions):
         options = from_omegaconf(BenchServerOptions, composed)
-        from pixsearch.retrieval.server import check_installed
+        from pixsearch.web import check_installed
 
         check_installed()
         from pixsearch.retrieval.server.bench import measure

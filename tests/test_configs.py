@@ -33,6 +33,9 @@ from pixsearch.config import (
     ImportCorpusOptions,
     InferOptions,
     InspectDataOptions,
+    JudgeKind,
+    JudgingOptions,
+    MakeTableOptions,
     OnError,
     PlanOptions,
     Pooling,
@@ -42,6 +45,7 @@ from pixsearch.config import (
     PretrainOptions,
     ReportOptions,
     ScaleOptions,
+    ServeOptions,
     ServeRetrieverOptions,
     TextSearch,
     TrainDetectorOptions,
@@ -80,12 +84,15 @@ OPTIONS = {
     "build_trajectories": BuildTrajectoriesOptions,
     "build_miniature_trajectories": BuildMiniatureTrajectoriesOptions,
     "report": ReportOptions,
+    "judge": JudgingOptions,
     "pool": PoolOptions,
+    "make_table": MakeTableOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
     "train_detector": TrainDetectorOptions,
     "download": DownloadOptions,
     "convert_checkpoint": ConvertOptions,
+    "serve": ServeOptions,
     "serve_retriever": ServeRetrieverOptions,
     "bench_server": BenchServerOptions,
 }
@@ -111,6 +118,8 @@ REQUIRED = {
     "import_corpus": ["reader=wiki6m", "source=somewhere", "knowledge_base=there"],
     "convert_checkpoint": ["source=LISA", "clip=CLIP", "output_dir=converted"],
 }
+TABLES = [name for name in choices("experiment") if name.startswith("table")]
+TRAINED = sorted({*choices("experiment")} - {*TABLES, "miniature_mix"})
 CASES = [
     *[(script, []) for script in OPTIONS],
     *[("train", [f"model={name}"]) for name in choices("model")],
@@ -118,12 +127,17 @@ CASES = [
       for data in choices("data") for stage in choices("stage")],
     *[("train", ["stage=search", f"ratio={name}"]) for name in choices("ratio")],
     *[(script, [f"experiment={name}", f"stage={stage}"]) for script in ("train", "plan")
-      for name in choices("experiment") for stage in choices("stage")],
-    *[("build_index", [f"retrieval={name}"]) for name in choices("retrieval")],
+      for name in TRAINED for stage in choices("stage")],
+    *[("evaluate", [f"experiment={name}"]) for name in TABLES],
+    ("demo", ["experiment=miniature_mix"]),
+    *[("build_index", [f"retrieval={name}"])
+      for name in sorted({*choices("retrieval")} - {*choices("benchmark")})],
     *[("build_index", [f"retrieval/{side}={name}"]) for side in ENCODERS
       for name in choices(f"retrieval/{side}")],
     *[("evaluate", [f"benchmark={name}"]) for name in choices("benchmark")],
     ("report", ["benchmark=miniature"]),
+    *[("judge", [f"judge={name}"]) for name in choices("judge")],
+    ("judge", ["benchmark=miniature", "judge@second_judge=rules"]),
     *[("evaluate", [f"policy={name}"]) for name in choices("policy")],
     *[("build_trajectories", [f"building={name}"]) for name in choices("building")],
     *[("demo", [f"preset={name}"]) for name in choices("preset")],
@@ -151,6 +165,26 @@ def test_the_papers_source():
     assert (text.model, text.dimension) == ("sentence-transformers/all-mpnet-base-v2", 768)
     assert (image.name, image.pooling, image.dimension) == ("dino", Pooling.cls, 1024)
     assert retrieval.text_search is TextSearch.dense
+
+
+QUESTION_BENCHMARKS = {
+    *("aokvqa", "aokvqa_choice", "encyclopedic_vqa", "gqa", "hotpotqa", "infoseek", "musique"),
+    *("nq_open", "okvqa", "oven", "popqa", "textvqa", "textvqa_ocr", "vqav2", "webqa"),
+}
+
+
+def test_questions_but_crag_mms_search_the_papers_wikipedia():
+    paper = composed("build_index", "retrieval=paper").retrieval
+    own = {"encyclopedic_vqa": "data/encyclopedic_vqa/knowledge_base"}
+    for name in sorted(QUESTION_BENCHMARKS):
+        options = composed("evaluate", f"benchmark={name}")
+        assert options.benchmark.name == name
+        assert options.output_dir == f"outputs/evaluation/{name}"
+        assert options.retrieval.knowledge_base == own.get(name, paper.knowledge_base)
+        changes = {"knowledge_base": paper.knowledge_base, "index": paper.index}
+        assert dataclasses.replace(options.retrieval, **changes) == paper
+    chosen = composed("evaluate", "benchmark=oven", "retrieval=wikipedia").retrieval
+    assert chosen.knowledge_base == "data/wikipedia"
 
 
 def test_an_encoder_of_crag_mm_replaces_another_wholly():
@@ -408,6 +442,8 @@ MISTAKES = {
     "build_trajectories teacher.concurrency=0": "teacher.concurrency=0: at least 1",
     "build_trajectories without_search_share=2": "without_search_share=2.0: between 0 and 1",
     "build_trajectories sources.textvqa.split=val": "textvqa: 'val' is not for training",
+    "judge judge=oracle": "judge/oracle",
+    "judge judge.endpoint.concurrency=0": "judge.endpoint.concurrency=0: at least 1",
     "infer image=photo.jpg": "checkpoint",
     "infer checkpoint=x question=why policy=shuffled_passages": "scripts/evaluate.py",
     "infer checkpoint=x question=why image=a/object_b.jpg": "image=a/object_b.jpg: there is no",
@@ -449,6 +485,14 @@ def test_the_papers_questions_are_built_from_and_none_that_is_evaluated():
     for name, source in options.held_out.items():
         with pytest.raises(ValueError, match="is not for training"):
             check_training_splits({name: source})
+
+
+def test_a_second_judge_is_another_choice_of_the_same_group():
+    changed = "second_judge.local.model=x"
+    options = composed("judge", "judge=rules", "judge@second_judge=local", changed)
+    assert (options.judge.kind, options.second_judge.kind) == (JudgeKind.rules, JudgeKind.local)
+    assert options.second_judge.local.model == "x"
+    assert composed("judge").second_judge is None
 
 
 def test_a_prepared_source_is_a_knowledge_base_of_its_name():

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 ROWS = [
-    {"config", "tokens", "images", "chat_templates", "sidecar", "markup", "memory"},
-    {"chat", "line_store", "precision", "queries", "rendering"},
+    {"config", "tokens", "images", "chat_templates", "sidecar", "key_table", "markup", "memory"},
+    {"chat", "line_store", "precision", "queries", "rendering", "web"},
     {"datasets", "model", "retrieval"},
+    {"endpoint"},
     {"training", "generation", "trajectories", "miniature"},
-    {"evaluation"},
+    {"evaluation", "serving"},
 ]
 RANK = {part: rank for rank, row in enumerate(ROWS) for part in row}
 ROOT = Path(__file__).parents[1]
@@ -24,6 +25,8 @@ EXCEPTIONS = {
     ("chat_templates", "config"),
     # a search in a conversation names its `QueryType`
     ("chat", "queries"),
+    # a search that failed is a refusal of a kind of its own
+    ("web", "queries"),
     # the miniature has a teacher that answers what the builder of trajectories asks
     ("miniature", "trajectories"),
     # what it renders, and the pen for it

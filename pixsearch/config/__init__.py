@@ -4,6 +4,7 @@
 unknown name or a wrong type fails before any model is loaded.
 """
 
+from pixsearch.config.bench_generation import BenchGenerationOptions, BenchSide
 from pixsearch.config.choices import (
     AnswerFormat,
     AnswerSpan,
@@ -12,7 +13,6 @@ from pixsearch.config.choices import (
     BuildStage,
     ChatStyle,
     Control,
-    CragMMProtocol,
     DataAction,
     Decay,
     DetectorKind,
@@ -52,6 +52,7 @@ from pixsearch.config.composing import from_omegaconf, to_dict
 from pixsearch.config.crag_mm_agent import CragMMAgentOptions
 from pixsearch.config.detector import DetectorOptions
 from pixsearch.config.download import DownloadOptions
+from pixsearch.config.endpoint import EndpointOptions
 from pixsearch.config.evaluation import (
     BenchmarkOptions,
     EvaluateOptions,
@@ -59,14 +60,26 @@ from pixsearch.config.evaluation import (
     PoolOptions,
     ReportOptions,
 )
+from pixsearch.config.evaluation_choices import (
+    CocoStuffClasses,
+    CragMMProtocol,
+    EntityLookup,
+    JudgeKind,
+    MaskMode,
+    UncoveredPixels,
+)
 from pixsearch.config.generation import (
     OF_ONE_POLICY,
-    BenchGenerationOptions,
-    BenchSide,
     GenerationOptions,
     PolicyOptions,
 )
 from pixsearch.config.grounding_dino import GroundingDinoOptions
+from pixsearch.config.judging import (
+    JudgeEndpointOptions,
+    JudgeOptions,
+    JudgingOptions,
+    LocalJudgeOptions,
+)
 from pixsearch.config.knowledge import (
     BenchIndexOptions,
     BenchRetrievalOptions,
@@ -97,7 +110,15 @@ from pixsearch.config.retrieval import (
     RerankerOptions,
     RetrievalOptions,
 )
-from pixsearch.config.serving import BenchServerOptions, ServeRetrieverOptions, ServerOptions
+from pixsearch.config.serving import (
+    BenchServerOptions,
+    ChatServerOptions,
+    HttpOptions,
+    ServeOptions,
+    ServeRetrieverOptions,
+    ServerOptions,
+)
+from pixsearch.config.tables import MakeTableOptions, TableFormat
 from pixsearch.config.training import (
     BenchDataOptions,
     BenchTrainingOptions,
@@ -142,9 +163,11 @@ __all__ = [
     "BuildStage",
     "BuildTrajectoriesOptions",
     "BuildWorldOptions",
+    "ChatServerOptions",
     "ChatStyle",
     "ChunkOptions",
     "ClientOptions",
+    "CocoStuffClasses",
     "Control",
     "ConvertOptions",
     "CragMMAgentOptions",
@@ -159,6 +182,8 @@ __all__ = [
     "DetectorOptions",
     "DownloadOptions",
     "EncoderOptions",
+    "EndpointOptions",
+    "EntityLookup",
     "EstimateOptions",
     "EvaluateOptions",
     "ForcedFirst",
@@ -171,6 +196,7 @@ __all__ = [
     "Grounder",
     "GrounderOptions",
     "GroundingDinoOptions",
+    "HttpOptions",
     "ImageFit",
     "ImageSourceOptions",
     "ImageStorage",
@@ -179,8 +205,15 @@ __all__ = [
     "InferOptions",
     "InspectDataOptions",
     "InspectOptions",
+    "JudgeEndpointOptions",
+    "JudgeKind",
+    "JudgeOptions",
+    "JudgingOptions",
+    "LocalJudgeOptions",
     "LossOptions",
+    "MakeTableOptions",
     "MaskLoss",
+    "MaskMode",
     "MiniatureOptions",
     "ModelOptions",
     "OnEmptyMask",
@@ -214,9 +247,11 @@ __all__ = [
     "RunOptions",
     "ScaleOptions",
     "SegState",
+    "ServeOptions",
     "ServeRetrieverOptions",
     "ServerOptions",
     "StageOptions",
+    "TableFormat",
     "TeacherKind",
     "TeacherOptions",
     "TextSearch",
@@ -224,6 +259,7 @@ __all__ = [
     "TrainOptions",
     "TrainablePart",
     "TrainableTokens",
+    "UncoveredPixels",
     "WandbMode",
     "WhenSilent",
     "from_omegaconf",

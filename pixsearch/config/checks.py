@@ -19,11 +19,12 @@ def check_at_least(least: int, section: str, options: Any, names: Sequence[str])
 
 
 def check_positive(section: str, options: Any, names: Sequence[str]) -> None:
-    """See that numbers are above 0.
+    """See that numbers are above 0, where they are given.
 
     Raises:
         ValueError: one is not.
     """
     for name in names:
-        if getattr(options, name) <= 0:
-            raise ValueError(f"{section}.{name}={getattr(options, name)}: more than 0 is needed")
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            raise ValueError(f"{section}.{name}={value}: more than 0 is needed")

@@ -193,13 +193,6 @@ class Control(StrEnum):
     shuffled_passages = "shuffled_passages"  # what another whole image found, none in common
 
 
-class CragMMProtocol(StrEnum):
-    """Which of CRAG-MM's two official scorers is followed."""
-
-    kit = "kit"  # the KDD Cup's starter kit: turns after two failures count as missing everywhere
-    paper = "paper"  # facebookresearch/CRAG-MM: they do so in the conversation score alone
-
-
 class AnswerSpan(StrEnum):
     """Which generated text is scored."""
 

@@ -1,9 +1,8 @@
 """Options of answering: what a policy allows, and the engine's limits."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from pixsearch.config.checks import check_at_least
+from pixsearch.config.checks import check_at_least, check_positive
 from pixsearch.config.choices import (
     Control,
     ForcedFirst,
@@ -13,7 +12,6 @@ from pixsearch.config.choices import (
     RegionCrop,
 )
 from pixsearch.config.detector import DetectorOptions
-from pixsearch.config.paths import PathOptions
 
 OF_ONE_POLICY = ("name", "allow", "max_searches", "forced_first", "detector", "control")
 """Fields of `PolicyOptions` in which the paper's policies differ; the others they share."""
@@ -48,48 +46,23 @@ class GenerationOptions:
 
     max_new_tokens: int = 128  # sampled tokens per answer, evidence not counted
     answer_tokens: int = 32  # kept back for the forced final answer
-    batch_size: int = 32  # rows decoded together
+    batch_size: int = 32  # rows computed together
+    waiting_slots: int = 8  # more rows that keep their place while they wait for the retriever
+    cache_gib: float | None = None  # of keys and values; null: what the rows need
+    search_threads: int = 1  # calls to the retriever at a time; a local one takes no more than one
+    search_window_ms: float = 5.0  # in which rows that search are gathered for one call
+    search_timeout_seconds: float = 300.0  # of one search, retries included
     max_length: int | None = None  # of all tokens; null: 2048 beside the image's (limits.py)
     instruction: str = ""  # plain models alone: said behind the question, e.g. how short to answer
+    max_question_characters: int = 100_000  # of question and history
+    max_image_megapixels: float = 64.0
+    max_passage_characters: int = 1_000_000  # of one that is found; a longer one is none
 
     def __post_init__(self) -> None:
-        names = ("max_new_tokens", "answer_tokens", "batch_size", "max_length")
+        names = ("max_new_tokens", "answer_tokens", "batch_size", "max_length", "search_threads")
         check_at_least(1, "generation", self, names)
-
-
-class BenchSide(StrEnum):
-    """What the engine is timed against (`scripts/bench_generation.py`)."""
-
-    restart = "restart"  # transformers' generate anew for each segment, a batch in step
-    single = "single"  # the same, one conversation at a time
-    no_cache = "no_cache"  # the same on a shorter case, each token computing all before it
-    continuous = "continuous"  # transformers' continuous batching, on text alone
-    slow = "slow"  # a retriever that takes its time, on both sides
-
-
-@dataclass
-class BenchGenerationOptions:
-    """scripts/bench_generation.py: the random models and the trajectories they are forced along."""
-
-    output: str = "outputs/bench/generation.json"
-    subjects: list[str] = field(default_factory=lambda: ["100m-fp32", "500m-bf16"])  # size-dtype
-    sides: list[BenchSide] = field(default_factory=lambda: list(BenchSide))
-    repeats: int = 3  # of ours and of each other side in turn
-    threads: int = 2
-    device: str = "cpu"
-    seed: int = 0
-    batch_size: int = 8
-    num_trajectories: int = 8
-    prompt_tokens: int = 700  # 576 of them the image's
-    num_searches: int = 3
-    evidence_tokens: int = 400  # of each search, tags counted
-    generated_tokens: int = 256  # queries counted
-    short_trajectories: int = 2  # of the case without any cache, one search each
-    short_generated_tokens: int = 48
-    slow_trajectories: int = 32  # of the case with a slow retriever
-    retriever_seconds: float = 0.2
-    paths: PathOptions = field(default_factory=PathOptions)
-
-    def __post_init__(self) -> None:
-        names = ("repeats", "threads", "batch_size", "num_trajectories", "num_searches")
-        check_at_least(1, "bench_generation", self, names)
+        check_at_least(0, "generation", self, ("waiting_slots", "search_window_ms"))
+        names = ("max_question_characters", "max_passage_characters")
+        check_at_least(1, "generation", self, names)
+        names = ("search_timeout_seconds", "max_image_megapixels", "cache_gib")
+        check_positive("generation", self, names)

@@ -75,6 +75,8 @@ class DemoOptions:
     preset: str = "default"  # key of configs/preset/
     foundation: Foundation = Foundation.committed
     policies: list[str] = MISSING  # keys of configs/policy/, evaluated in this order
+    # e.g. 7to9: stage 2 is trained at each, evaluated and compared with stage 1, and nothing else
+    mixtures: list[str] = field(default_factory=list)
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)  # foundation=scratch alone
     miniature: MiniatureOptions = field(default_factory=MiniatureOptions)
     model: ModelOptions = field(default_factory=ModelOptions)

@@ -171,12 +171,18 @@ class PlanAssumptions:
     phrase_tokens: int = 3  # of a phrase, where its words are tagged
     image_height: int = 480  # of a sample's one image, in pixels
     image_width: int = 640
+    question_tokens: int = 64  # of evaluation: of a prompt without its image
+    answer_tokens: int = 64  # of evaluation: generated for an answer
+    answer_batch: int = 32  # of evaluation: rows that are decoded together
+    searches: float = 3.0  # of evaluation: of an answer that searches (paper, figure 4: 2 to 4)
+    evidence_tokens: int = 320  # of evaluation: of a search
     architectures: str = "configs/architecture"  # folder with the sizes of published models
 
     def __post_init__(self) -> None:
         names = ("num_gpus", "target_tokens", "phrase_tokens", "image_height", "image_width")
-        check_at_least(1, "plan", self, (*names, "conversations_per_image"))
-        check_at_least(0, "plan", self, ("masks",))
+        evaluated = ("question_tokens", "answer_tokens", "answer_batch", "evidence_tokens")
+        check_at_least(1, "plan", self, (*names, *evaluated, "conversations_per_image"))
+        check_at_least(0, "plan", self, ("masks", "searches"))
         if not 0 < self.utilization <= 1:
             raise ValueError(
                 f"plan.utilization={self.utilization}: above 0 and at most 1 is needed"

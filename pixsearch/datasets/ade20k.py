@@ -6,7 +6,13 @@ are 1 to 150, the classes in their official order; 0 is anything else and is ign
 
 from pathlib import Path
 
-from pixsearch.datasets.class_maps import Classes, class_map_examples, class_names
+from pixsearch.datasets.class_maps import (
+    Classes,
+    LabelledImage,
+    class_map_examples,
+    class_names,
+    labelled_images,
+)
 from pixsearch.datasets.lazy import LazyExamples
 
 _OTHER = 0
@@ -26,3 +32,13 @@ def load(root: Path, split: str) -> LazyExamples:
     """
     labels = root / "annotations" / split
     return class_map_examples(labels, root / "images" / split, ".jpg", CLASSES)
+
+
+def labelled(root: Path, split: str) -> list[LabelledImage]:
+    """The images of a split with their label maps, for evaluation.
+
+    Raises:
+        ValueError: the folder of annotations is missing or empty, or a label map is broken.
+    """
+    labels = root / "annotations" / split
+    return labelled_images(labels, root / "images" / split, ".jpg", CLASSES)

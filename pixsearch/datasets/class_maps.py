@@ -37,6 +37,48 @@ def same_name(name: str, key: str) -> str:
     return name
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelledImage:
+    """An image with its map of class labels.
+
+    Attributes:
+        label_map: the picture whose pixels are labels.
+        size: height and width in pixels.
+        labels: of the classes that occur, in their order; no unknown ones and no background.
+    """
+
+    id: str
+    image: Path
+    label_map: Path
+    size: tuple[int, int]
+    labels: tuple[int, ...]
+
+
+def labelled_images(
+    label_folder: Path, images: Path, suffix: str, classes: Classes
+) -> list[LabelledImage]:
+    """The images of a folder of label maps, for evaluation: a broken map is refused.
+
+    Raises:
+        ValueError: there is no such folder, no label map in it, or one is broken or has a label
+            that is none of the data set's.
+    """
+    files = index_label_maps(label_folder)
+    wrong = [reason for f in files if (reason := _wrong(f, label_folder / f.name, classes))]
+    if wrong:
+        raise ValueError(f"{wrong[0]} ({len(wrong)} of {len(files)} label maps cannot be used)")
+    return [
+        LabelledImage(
+            id=(path := label_folder / file.name).stem,
+            image=images / f"{path.stem}{suffix}",
+            label_map=path,
+            size=(file.height, file.width),
+            labels=tuple(label for label in file.labels if label in classes.names),
+        )
+        for file in files
+    ]
+
+
 def class_map_examples(
     label_folder: Path,
     images: Path,

@@ -7,7 +7,13 @@ label; and the images, `<split>/<name>.jpg` in `root/images` or in `root/../coco
 from functools import partial
 from pathlib import Path
 
-from pixsearch.datasets.class_maps import Classes, class_map_examples, class_names
+from pixsearch.datasets.class_maps import (
+    Classes,
+    LabelledImage,
+    class_map_examples,
+    class_names,
+    labelled_images,
+)
 from pixsearch.datasets.files import image_folder
 from pixsearch.datasets.lazy import LazyExamples
 
@@ -45,8 +51,20 @@ def load(root: Path, split: str, *, classes: Classes = ALL171) -> LazyExamples:
     Raises:
         ValueError: the folder of annotations is missing or empty.
     """
-    images = image_folder(root, root.parent / "coco") / split
-    return class_map_examples(root / split, images, ".jpg", classes)
+    return class_map_examples(root / split, _images(root, split), ".jpg", classes)
 
 
 load_lisa143 = partial(load, classes=LISA143)
+
+
+def labelled(root: Path, split: str, *, classes: Classes) -> list[LabelledImage]:
+    """The images of a split with their label maps, for evaluation.
+
+    Raises:
+        ValueError: the folder of annotations is missing or empty, or a label map is broken.
+    """
+    return labelled_images(root / split, _images(root, split), ".jpg", classes)
+
+
+def _images(root: Path, split: str) -> Path:
+    return image_folder(root, root.parent / "coco") / split

@@ -69,11 +69,20 @@ def load_turns(root: Path, split: str) -> list[CragMMTurn]:
     Raises:
         ValueError: no file of this split, no names of the labels, or a turn without its answer.
     """
+    return [turn for path in split_files(root, split) for turn in _turns_of_file(path, path.parent)]
+
+
+def split_files(root: Path, split: str) -> list[Path]:
+    """The parquet files of a split in their order.
+
+    Raises:
+        ValueError: there are none.
+    """
     folder = root / "data" if (root / "data").is_dir() else root
     paths = [*folder.glob(f"{split}.parquet"), *sorted(folder.glob(f"{split}-*.parquet"))]
     if not paths:
         raise ValueError(f"{folder}: no {split}.parquet or {split}-*.parquet; see data/README.md")
-    return [turn for path in paths for turn in _turns_of_file(path, folder)]
+    return paths
 
 
 def load(root: Path, split: str) -> LazyExamples:

@@ -7,6 +7,9 @@ one's test splits are in another's train.
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
+from pixsearch.chat import Conversation
 from pixsearch.config import DatasetOptions
 from pixsearch.datasets.exclusion import known_image
 from pixsearch.datasets.grammar import grounded_phrases
@@ -19,6 +22,9 @@ from pixsearch.datasets.leaks import (
 )
 from pixsearch.datasets.refcoco import refs_file
 from pixsearch.datasets.subset import SomeExamples
+
+Phrases = frozenset[tuple[str, str]]
+"""Images, as `known_image` names them, with words about something in them."""
 
 READER = "refcoco"  # whose annotations have ids of COCO, and so are known across data sets
 
@@ -46,19 +52,27 @@ def without_evaluated_expressions(
     own = [*expressions]
     leaks = find_expression_leaks(own, evaluated)
     blocked_ids = {leak.question_id for leak in leaks if leak.blocking}
-    blocked = {
-        (known_image(each.image_id), normalised_text(each.text))
-        for each in own
-        if each.id in blocked_ids
-    }
+    blocked = phrases_of(each for each in own if each.id in blocked_ids)
     left = [place for place in range(len(dataset)) if not _shows(dataset, place, blocked)]
-    return dataset.at(left), leaks
+    return dataset.at(np.array(left, dtype=np.int64)), leaks
 
 
-def _shows(dataset: SomeExamples, place: int, blocked: set[tuple[str, str]]) -> bool:
+def phrases_of(expressions: Iterable[Expression]) -> Phrases:
+    """The words of expressions and what they are about, as `named_among` compares them."""
+    return frozenset(
+        (known_image(each.image_id), normalised_text(each.text)) for each in expressions
+    )
+
+
+def named_among(conversation: Conversation, image_id: str, phrases: Phrases) -> str | None:
+    """The first grounded phrase of a conversation that is one of the phrases of its image."""
+    image = known_image(image_id)
+    named = grounded_phrases(conversation)
+    return next((each for each in named if (image, normalised_text(each)) in phrases), None)
+
+
+def _shows(dataset: SomeExamples, place: int, blocked: Phrases) -> bool:
     example = dataset.undecoded(place)
     if example is None or example.image_id is None:
         return False
-    image = known_image(example.image_id)
-    phrases = grounded_phrases(example.conversation)
-    return any((image, normalised_text(phrase)) in blocked for phrase in phrases)
+    return named_among(example.conversation, example.image_id, blocked) is not None

@@ -58,11 +58,6 @@ def images_of(options: DatasetOptions) -> frozenset[str]:
 
 def without_images(dataset: SomeExamples, images: frozenset[str]) -> SomeExamples:
     """The examples that show none of the images, in their order."""
-    shown = (dataset.image_id(place) for place in range(len(dataset)))
-    return dataset.at(
-        [
-            place
-            for place, image_id in enumerate(shown)
-            if image_id is None or known_image(image_id) not in images
-        ]
-    )
+    index = dataset.image_index()
+    left_out = (number for number in index.shown() if known_image(index.id_of(number)) in images)
+    return dataset.at(index.rows_without(left_out))

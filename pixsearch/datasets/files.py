@@ -136,7 +136,7 @@ def image_folder(root: Path, *others: Path) -> Path:
     return root
 
 
-def image_key(path: Path) -> str:
+def image_key(path: Path | str) -> str:
     """An id shared by all examples of the same image file, whichever reader found it."""
     return os.path.abspath(path)
 

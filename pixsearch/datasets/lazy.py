@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pixsearch.datasets.example import Example
+from pixsearch.datasets.image_index import ImageIndex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class LazyExamples(Sequence):
         build: makes an example of a record; a module's function or a `partial` of one, so that it
             can be sent to worker processes.
         broken: what stands in place of some records, by row, where these are not held in a list.
+        images: which rows show the same image, where that is known without building examples.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class LazyExamples(Sequence):
         build: Callable[[Any], Example],
         *,
         broken: Mapping[int, BrokenRecord] = MappingProxyType({}),
+        images: ImageIndex | None = None,
     ) -> None:
         self._records = records
         self._build = build
         self._broken = dict(broken)
+        self.images = images
 
     def __len__(self) -> int:
         return len(self._records)

@@ -13,10 +13,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from pathlib import Path
 
-from pixsearch.datasets.example import Example
 from pixsearch.datasets.exclusion import known_image
 from pixsearch.datasets.files import require
-from pixsearch.datasets.grammar import grounded_phrases
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.datasets.refcoco import read_refs
 
@@ -151,14 +149,6 @@ def count_leaks(leaks: Iterable[Leak]) -> dict[LeakReason, int]:
     return {reason: counted[reason] for reason in LeakReason}
 
 
-def leak_report(leaks: Iterable[Leak]) -> str:
-    """The counts as a table in Markdown."""
-    lines = ["| in common | count | |", "|---|---|---|"]
-    for reason, count in count_leaks(leaks).items():
-        lines.append(f"| {reason} | {count} | {'counted' if reason in _COUNTED else 'blocks'} |")
-    return "\n".join(lines)
-
-
 def expressions_of_refs(path: Path, split: str) -> Iterator[Expression]:
     """The expressions of a split of RefCOCO, RefCOCO+ or RefCOCOg.
 
@@ -179,16 +169,6 @@ def expressions_of_refs(path: Path, split: str) -> Iterator[Expression]:
                     text=sentence["sent"],
                     image_id=ref["file_name"],
                     annotation_id=str(ref["ann_id"]),
-                )
-
-
-def expressions_of_examples(examples: Iterable[Example]) -> Iterator[Expression]:
-    """The grounded phrases of any examples with an image; which object one names is not known."""
-    for example in examples:
-        if example.image_id is not None:
-            for number, phrase in enumerate(grounded_phrases(example.conversation)):
-                yield Expression(
-                    id=f"{example.id}/{number}", text=phrase, image_id=example.image_id
                 )
 
 

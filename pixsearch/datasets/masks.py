@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Integer
 from pycocotools import mask as coco_mask
 
 from pixsearch.datasets.example import Masks
@@ -44,6 +44,22 @@ def decode_segmentation(
         raise ValueError("there is no segmentation to decode")
     rles = [_to_rle(segmentation, height, width) for segmentation in segmentations]
     return coco_mask.decode(coco_mask.merge(rles)).astype(bool)
+
+
+def times_covered(
+    *segmentations: Segmentation, height: int, width: int
+) -> Integer[np.ndarray, "height width"]:
+    """How many of the polygons (or RLEs) of some segmentations cover each pixel; 0s for none.
+
+    Raises:
+        ValueError: as `decode_segmentation`.
+    """
+    times = np.zeros((height, width), dtype=np.int64)
+    for segmentation in segmentations:
+        parts = [[each] for each in segmentation] if isinstance(segmentation, list) else []
+        for part in parts or [segmentation]:
+            times += decode_segmentation(part, height=height, width=width)
+    return times
 
 
 def decode_masks(

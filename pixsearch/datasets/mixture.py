@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from pixsearch.datasets.example import Example
-from pixsearch.datasets.subset import image_id_at
+from pixsearch.datasets.image_index import RowGroups
+from pixsearch.datasets.subset import image_id_at, image_index_of
 
 _LONGEST_BLOCK = 10_000
 
@@ -65,7 +66,7 @@ class Mixture:
         self._slots = np.repeat(np.arange(len(self._names)), self._quotas)
         self._last_block: tuple[int, Int64[np.ndarray, " block"]] | None = None
         self._permutations: dict[str, tuple[int, Int64[np.ndarray, " length"]]] = {}
-        self._images: dict[str, list[Int64[np.ndarray, " _rows"]]] = {}
+        self._images: dict[str, RowGroups] = {}
 
     def __getitem__(self, index: int) -> Example:
         draw = self.locate(index)
@@ -109,23 +110,14 @@ class Mixture:
         if not self._by_image:
             return generator.permutation(len(dataset))
         if name not in self._images:
-            self._images[name] = _rows_by_image(dataset)
+            self._images[name] = image_index_of(dataset).groups()
         images = self._images[name]
-        return np.concatenate([images[place] for place in generator.permutation(len(images))])
+        return images.in_order(generator.permutation(len(images)))
 
     def _generator(self, purpose: str, number: int) -> np.random.Generator:
         """A generator that hangs on seed, purpose and number alone, whatever else is mixed in."""
         digest = blake2b(f"{self.seed}/{purpose}/{number}".encode(), digest_size=16).digest()
         return np.random.default_rng(int.from_bytes(digest, "big"))
-
-
-def _rows_by_image(dataset: Sequence) -> list[Int64[np.ndarray, " _rows"]]:
-    """The rows of each image, and those without one each alone, in the order of the dataset."""
-    rows: dict[object, list[int]] = {}
-    for row in range(len(dataset)):
-        image_id = image_id_at(dataset, row)
-        rows.setdefault(row if image_id is None else image_id, []).append(row)
-    return [np.array(each) for each in rows.values()]
 
 
 def rank_indices(start: int, *, rank: int, num_ranks: int) -> Iterator[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pixsearch.datasets.batch import load_masks_of
 from pixsearch.datasets.example import Example
-from pixsearch.datasets.subset import SomeExamples
+from pixsearch.datasets.subset import Rows, SomeExamples
 
 logger = logging.getLogger(__name__)
 
@@ -79,9 +79,7 @@ class UnbrokenExamples(SomeExamples):
         ValueError: (when an example is asked for) a hundred in a row are broken, or all there are.
     """
 
-    def __init__(
-        self, dataset: Sequence, rows: Sequence[int], *, name: str, quarantine: Quarantine
-    ) -> None:
+    def __init__(self, dataset: Sequence, rows: Rows, *, name: str, quarantine: Quarantine) -> None:
         super().__init__(dataset, rows)
         self._name = name
         self._quarantine = quarantine
@@ -90,7 +88,7 @@ class UnbrokenExamples(SomeExamples):
     def __getitem__(self, index: int) -> Example:  # type: ignore[override]
         first = self._row(index)
         for step in range(min(_MOST_IN_A_ROW, len(self))):
-            row = self._rows[(index + step) % len(self)]
+            row = self._row((index + step) % len(self))
             if self._is_whole(row):
                 return self._dataset[row]
         raise ValueError(
@@ -111,7 +109,7 @@ class UnbrokenExamples(SomeExamples):
         except ValueError:
             return None
 
-    def at(self, places: Sequence[int]) -> "UnbrokenExamples":
+    def at(self, places: Rows) -> "UnbrokenExamples":
         rows = self._rows_at(places)
         return UnbrokenExamples(self._dataset, rows, name=self._name, quarantine=self._quarantine)
 

@@ -41,7 +41,7 @@ _FORMS = (*[_WORDS] * 2, *[_MASK] * 9, *[_MASK_AND_WORDS] * 9)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Query:
+class ReasonSegQuery:
     """One wording of what is asked about an image.
 
     Attributes:
@@ -64,13 +64,38 @@ def load(root: Path, split: str) -> LazyExamples:
     Raises:
         ValueError: the folder has no annotation, or the explanations are missing or broken.
     """
-    paths = sorted((root / split).glob("*.json"))
-    if not paths:
-        raise ValueError(f"{root / split}: no .json in it; data/README.md says what goes where")
+    paths = _annotations(root, split)
     explained: dict[str, str] = {}
     if split == _EXPLAINED:
         explained = _explanations(root / "explanatory" / f"{split}.json")
     return LazyExamples([each for path in paths for each in _queries(path, explained)], _example)
+
+
+def first_queries(root: Path, split: str) -> list[ReasonSegQuery]:
+    """The first wording of each image's query: what is evaluated.
+
+    Raises:
+        ValueError: the folder has no annotation, or one of them is broken.
+    """
+    found = []
+    for path in _annotations(root, split):
+        first = next(_queries(path, {}))
+        if isinstance(first, BrokenRecord):
+            raise ValueError(first.reason)
+        found.append(first)
+    return found
+
+
+def question_and_answer(query: ReasonSegQuery) -> tuple[str, tuple[Part, ...]]:
+    """The words that ask for a query's mask, and an answer that grounds one phrase."""
+    return _asked(query), _grounded(query)
+
+
+def _annotations(root: Path, split: str) -> list[Path]:
+    paths = sorted((root / split).glob("*.json"))
+    if not paths:
+        raise ValueError(f"{root / split}: no .json in it; data/README.md says what goes where")
+    return paths
 
 
 def _explanations(path: Path) -> dict[str, str]:
@@ -80,7 +105,7 @@ def _explanations(path: Path) -> dict[str, str]:
     return {item["image"]: item["outputs"] for item in items}
 
 
-def _queries(path: Path, explained: Mapping[str, str]) -> Iterator[_Query | BrokenRecord]:
+def _queries(path: Path, explained: Mapping[str, str]) -> Iterator[ReasonSegQuery | BrokenRecord]:
     image = path.with_suffix(".jpg")
     try:
         content = _read(path)
@@ -92,7 +117,7 @@ def _queries(path: Path, explained: Mapping[str, str]) -> Iterator[_Query | Brok
         yield BrokenRecord(reason=str(error))
         return
     for place, text in enumerate(content["text"]):
-        yield _Query(
+        yield ReasonSegQuery(
             id=f"{path.stem}/{place}",
             text=text.strip(),
             is_sentence=content["is_sentence"],
@@ -133,7 +158,7 @@ def _points(points: list[list[int | float]], path: Path) -> tuple[tuple[float, f
     return tuple((float(x), float(y)) for x, y in points)
 
 
-def _example(query: _Query) -> Example:
+def _example(query: ReasonSegQuery) -> Example:
     form = _MASK if query.explanation is None else pick(_FORMS, f"form/{query.id}")
     if form == _WORDS:
         return _explained(query)
@@ -148,7 +173,7 @@ def _example(query: _Query) -> Example:
     return masked_example(record, _conversation(question, answer))
 
 
-def _explained(query: _Query) -> Example:
+def _explained(query: ReasonSegQuery) -> Example:
     """The example of a query that is answered by its explanation alone."""
     assert query.explanation is not None
     image = query.shapes.image
@@ -160,13 +185,13 @@ def _explained(query: _Query) -> Example:
     )
 
 
-def _asked(query: _Query) -> str:
+def _asked(query: ReasonSegQuery) -> str:
     if query.is_sentence:
         return ask_with_sentence(query.text, key=query.id)
     return ask([query.text], key=query.id)
 
 
-def _grounded(query: _Query) -> tuple[Part, ...]:
+def _grounded(query: ReasonSegQuery) -> tuple[Part, ...]:
     """A phrase is grounded itself; of a sentence, words that stand for what it asks for."""
     if query.is_sentence:
         return reply_to_sentence(key=query.id)

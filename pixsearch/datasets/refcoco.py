@@ -17,6 +17,9 @@ from pixsearch.datasets.lazy import BrokenRecord, LazyExamples
 
 logger = logging.getLogger(__name__)
 
+Record = dict[str, Any]
+
+INSTANCES = "instances.json"
 _REFS_FILES = ("refs(unc).p", "refs(umd).p", "refs(google).p")  # the first there is
 _COCO_IMAGES = Path("images", "mscoco", "images", "train2014")
 
@@ -31,7 +34,7 @@ class PlainUnpickler(pickle.Unpickler):
         raise ValueError(f"the pickle wants to load {module}.{name}, which plain data never does")
 
 
-def read_refs(path: Path) -> list[dict[str, Any]]:
+def read_refs(path: Path) -> list[Record]:
     """The references of a `refs(…).p`, written by Python 2.
 
     Raises:
@@ -56,16 +59,14 @@ def load(root: Path, split: str) -> LazyExamples:
         ValueError: a file is missing or broken, or has no such split.
     """
     broken: list[BrokenRecord] = []
-    refs = _refs_of_split(refs_file(root), split)
-    instances = read_json(root / "instances.json")
-    require(instances, "images", "annotations", where=str(root / "instances.json"))
-    images = _by_id(instances["images"], "image", root, broken)
-    annotations = _by_id(instances["annotations"], "annotation", root, broken)
-    folder = image_folder(root, root.parent / _COCO_IMAGES)
-    by_image: dict[Any, list[dict[str, Any]]] = {}
+    path = refs_file(root)
+    refs = refs_of_split(read_refs(path), split, path)
+    images, annotations = read_instances(root, broken)
+    folder = coco_images(root)
+    by_image: dict[Any, list[Record]] = {}
     for ref in refs:
         try:
-            _check_ref(ref, images, annotations, root)
+            check_ref(ref, [ref.get("ann_id")], images, annotations, root)
             by_image.setdefault(ref["image_id"], []).append(ref)
         except ValueError as error:
             broken.append(BrokenRecord(reason=str(error)))
@@ -98,8 +99,15 @@ def refs_file(root: Path) -> Path:
     raise ValueError(f"{root}: none of {', '.join(_REFS_FILES)} is there; see data/README.md")
 
 
-def _refs_of_split(path: Path, split: str) -> list[dict[str, Any]]:
-    refs = read_refs(path)
+def refs_of_split(refs: list[Record], split: str, path: Path) -> list[Record]:
+    """The references of a split.
+
+    Args:
+        path: the file that they are from, for errors.
+
+    Raises:
+        ValueError: there is no such split.
+    """
     for ref in refs:
         require(ref, "split", where=f"{path}: a reference")
     chosen = [ref for ref in refs if ref["split"] == split]
@@ -109,17 +117,36 @@ def _refs_of_split(path: Path, split: str) -> list[dict[str, Any]]:
     return chosen
 
 
+def read_instances(
+    root: Path, broken: list[BrokenRecord]
+) -> tuple[dict[Any, Record], dict[Any, Record]]:
+    """Images and annotations of `instances.json` by id. What is wrong goes to `broken`.
+
+    Raises:
+        ValueError: the file is missing or broken.
+    """
+    instances = read_json(root / INSTANCES)
+    require(instances, "images", "annotations", where=str(root / INSTANCES))
+    images = _by_id(instances["images"], "image", root, broken)
+    return images, _by_id(instances["annotations"], "annotation", root, broken)
+
+
+def coco_images(root: Path) -> Path:
+    """The folder of COCO's images that `instances.json` names."""
+    return image_folder(root, root.parent / _COCO_IMAGES)
+
+
 def _by_id(
-    records: list[dict[str, Any]], kind: str, root: Path, broken: list[BrokenRecord]
-) -> dict[Any, dict[str, Any]]:
+    records: list[Record], kind: str, root: Path, broken: list[BrokenRecord]
+) -> dict[Any, Record]:
     """Records by their id; of one that occurs twice the first. What is wrong goes to `broken`."""
-    found: dict[Any, dict[str, Any]] = {}
+    found: dict[Any, Record] = {}
     for record in records:
         try:
-            require(record, "id", where=f"{root / 'instances.json'}: an {kind}")
+            require(record, "id", where=f"{root / INSTANCES}: an {kind}")
             if record["id"] in found:
                 raise ValueError(
-                    f"{root / 'instances.json'}: {kind} {record['id']} occurs twice; keep one"
+                    f"{root / INSTANCES}: {kind} {record['id']} occurs twice; keep one"
                 )
             found[record["id"]] = record
         except ValueError as error:
@@ -127,25 +154,31 @@ def _by_id(
     return found
 
 
-def _check_ref(ref: dict[str, Any], images: dict, annotations: dict, root: Path) -> None:
-    """See that a reference is whole, and image and annotation that it names are."""
+def check_ref(ref: Record, objects: list[Any], images: dict, annotations: dict, root: Path) -> None:
+    """See that a reference is whole, and image and annotations that it names are.
+
+    Args:
+        objects: ids of the annotations that it refers to.
+
+    Raises:
+        ValueError: they are not.
+    """
     require(ref, "ref_id", "image_id", "ann_id", "sentences", where=f"{root}: a reference")
     for sentence in ref["sentences"]:
         require(sentence, "sent", where=f"{root}: a sentence of reference {ref['ref_id']}")
-    where = root / "instances.json"
-    for kind, key, known in (
-        ("image", ref["image_id"], images),
-        ("annotation", ref["ann_id"], annotations),
-    ):
+    where = root / INSTANCES
+    named = [("image", ref["image_id"], images)]
+    named += [("annotation", each, annotations) for each in objects]
+    for kind, key, known in named:
         if key not in known:
             raise ValueError(f"{where}: {kind} {key} of reference {ref['ref_id']} is not in it")
     check_image(images[ref["image_id"]], where=f"{where}: image {ref['image_id']}")
-    annotation = annotations[ref["ann_id"]]
-    require(annotation, "segmentation", where=f"{where}: annotation {ref['ann_id']}")
+    for each in objects:
+        require(annotations[each], "segmentation", where=f"{where}: annotation {each}")
 
 
 def _grounded_image(
-    image: dict[str, Any], refs: list[dict[str, Any]], annotations: dict, folder: Path
+    image: Record, refs: list[Record], annotations: dict, folder: Path
 ) -> GroundedImage:
     """Each expression once; one that refers to several objects of the image names none of them."""
     objects: dict[str, set[Any]] = {}

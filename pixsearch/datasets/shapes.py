@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageDraw
 
 from pixsearch.datasets.annotations import LoadIgnore
 from pixsearch.datasets.example import Masks
 from pixsearch.datasets.files import image_size
+from pixsearch.datasets.polygons import filled_polygon
 
 _NOTHING, _TARGET, _UNKNOWN = 0, 1, 2
 
@@ -32,8 +32,8 @@ class Shape:
 class Shapes:
     """The mask of an image's one phrase; the annotation does not say the image's size.
 
-    The largest polygon is drawn first, so that a smaller one within it is seen. A polygon covers
-    its border, and corners are cut to whole pixels, as in the authors' script.
+    The largest polygon is drawn first, so that a smaller one within it is seen. Corners are cut to
+    whole pixels, and pixels are those of the authors' script (`pixsearch.datasets.polygons`).
     """
 
     image: Path
@@ -78,7 +78,5 @@ class _Drawn:
 
 
 def _filled(shape: Shape, height: int, width: int) -> Bool[np.ndarray, "height width"]:
-    canvas = Image.new("1", (width, height))
     corners = [(int(x), int(y)) for x, y in shape.points]
-    ImageDraw.Draw(canvas).polygon(corners, fill=1, outline=1)
-    return np.asarray(canvas)
+    return filled_polygon(corners, height, width)

@@ -2,7 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+from jaxtyping import Int64
+
 from pixsearch.datasets.example import Example
+from pixsearch.datasets.image_index import ImageIndex
+from pixsearch.datasets.lazy import LazyExamples
+
+Rows = range | Int64[np.ndarray, " num_rows"]
+"""Places in a sequence; a range needs no memory."""
 
 
 class SomeExamples(Sequence):
@@ -11,7 +19,7 @@ class SomeExamples(Sequence):
     The base is a bare `Sequence`, as that of `LazyExamples` is.
     """
 
-    def __init__(self, dataset: Sequence, rows: Sequence[int]) -> None:
+    def __init__(self, dataset: Sequence, rows: Rows) -> None:
         self._dataset = dataset
         self._rows = rows
 
@@ -29,7 +37,17 @@ class SomeExamples(Sequence):
         """The example at a place as it is stored, not looked into; None if it cannot be built."""
         return self._dataset[self._row(index)]
 
-    def at(self, places: Sequence[int]) -> "SomeExamples":
+    def image_index(self) -> ImageIndex:
+        """Which of the examples show the same image; nothing is decoded.
+
+        Where the dataset does not know it from its files, every example is built once.
+        """
+        known = self._dataset.images if isinstance(self._dataset, LazyExamples) else None
+        if known is not None:
+            return known.at(self._rows)
+        return ImageIndex.of(self.image_id(place) for place in range(len(self)))
+
+    def at(self, places: Rows) -> "SomeExamples":
         """Those of them at some places."""
         return SomeExamples(self._dataset, self._rows_at(places))
 
@@ -37,15 +55,24 @@ class SomeExamples(Sequence):
         """The examples at some places that can be used; here all of them."""
         return [self[place] for place in places]
 
-    def _rows_at(self, places: Sequence[int]) -> Sequence[int]:
-        if isinstance(places, range):  # whose rows need no memory
+    def _rows_at(self, places: Rows) -> Rows:
+        if isinstance(places, range):
             return self._rows[places.start : places.stop : places.step]
-        return [self._row(place) for place in places]
+        if isinstance(self._rows, range):
+            return self._rows.start + self._rows.step * places
+        return self._rows[places]
 
     def _row(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
-        return self._rows[index]
+        return int(self._rows[index])
+
+
+def image_index_of(dataset: Sequence) -> ImageIndex:
+    """Of any sequence of examples."""
+    if not isinstance(dataset, SomeExamples):
+        dataset = SomeExamples(dataset, range(len(dataset)))
+    return dataset.image_index()
 
 
 def image_id_at(dataset: Sequence, index: int) -> str | None:

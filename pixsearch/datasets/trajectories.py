@@ -14,7 +14,7 @@ Layout under `root`: `<split>.jsonl`, and the images in `root/images` or relativ
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from pixsearch.datasets.files import JsonLines, image_folder, image_key, load_im
 from pixsearch.datasets.grammar import check_conversation
 from pixsearch.datasets.lazy import BrokenRecord, LazyExamples
 from pixsearch.datasets.masks import Rle, decode_masks
-from pixsearch.datasets.repeated import repeated_lines
+from pixsearch.datasets.trajectory_index import TrajectoryIndex, open_index
 from pixsearch.queries import Passage
 
 
@@ -55,13 +55,25 @@ def load(root: Path, split: str) -> LazyExamples:
     """
     lines = JsonLines(root / f"{split}.jsonl")
     build = partial(_example, lines=lines, folder=image_folder(root))
-    repeated = {
-        row: BrokenRecord(
-            reason=f"{lines.where(row)}: has the id of {lines.where(first)} again; take one out"
-        )
-        for row, first in repeated_lines(lines.path, "id").items()
-    }
-    return LazyExamples(range(len(lines)), build, broken=repeated)
+    index = open_index(lines)
+    return LazyExamples(
+        range(len(lines)),
+        build,
+        broken={row: BrokenRecord(reason=reason) for row, reason in _reasons(index, lines)},
+        images=index.image_index(image_folder(root)),
+    )
+
+
+def _reasons(index: TrajectoryIndex, lines: JsonLines) -> Iterator[tuple[int, str]]:
+    """Rows of which no example can be made, and why."""
+    for row, first in index.first_of_repeated().items():
+        again = f"has the id of {lines.where(first)} again"
+        yield row, f"{lines.where(row)}: {again}; take one out"
+    for row in index.broken.tolist():
+        try:
+            lines[row]
+        except ValueError as error:
+            yield row, str(error)
 
 
 def write_trajectories(path: Path, trajectories: Iterable[StoredTrajectory]) -> int:

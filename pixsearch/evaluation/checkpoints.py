@@ -21,4 +21,9 @@ def model_digest(checkpoint: str) -> str:
         return checkpoint_digest(folder)
     if not folder.is_dir():
         return digest([checkpoint, describe(checkpoint).get("_commit_hash")])
+    return published_digest(folder)
+
+
+def published_digest(folder: Path) -> str:
+    """Of all that decides the answers of a model that transformers wrote to a folder."""
     return digest([checkpoint_digest(folder), fingerprint(folder.glob("*.jinja"))])

@@ -34,7 +34,7 @@ def with_region(request: Request, policy: PolicyOptions) -> Request:
             "configs/policy/pipeline.yaml names one"
         )
     detector, image = open_detector(policy.detector), request.image
-    phrase = " ".join(request.question.split()[:LONGEST_PHRASE])
+    phrase = " ".join(request.asked.split()[:LONGEST_PHRASE])
 
     def find() -> Mask:
         return detector.masks(image, [phrase])[0]

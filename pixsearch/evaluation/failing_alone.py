@@ -1,13 +1,11 @@
-"""Answers where one request must not take the others with it."""
+"""Requests that may be impossible to make, answered so that none takes the others with it."""
 
 from collections.abc import Callable, Sequence
 
+from pixsearch.evaluation.answering import OF_ONE_REQUEST, answers
 from pixsearch.generation.answering import AnyEngine
+from pixsearch.generation.events import Finished
 from pixsearch.generation.records import Request, Trajectory
-
-# of one request: what is asked does not fit, an image is broken, a search failed, memory ran out, a
-# logit is no number
-FAILURES = (ValueError, OSError, RuntimeError, FloatingPointError)
 
 MakeRequest = Callable[[], Request]
 
@@ -15,25 +13,24 @@ MakeRequest = Callable[[], Request]
 def answer_each(engine: AnyEngine, makers: Sequence[MakeRequest]) -> list[Trajectory | Exception]:
     """Of each request its trajectory, or why there is none: it cannot be made, or not be answered.
 
-    Those that can be made are answered together; where that fails, each alone.
+    Args:
+        makers: of requests that differ in their ids.
     """
     made = [_made(make) for make in makers]
     requests = [one for one in made if isinstance(one, Request)]
-    answered = iter(_answered(engine, requests))
-    return [next(answered) if isinstance(one, Request) else one for one in made]
+    ends = {end.request_id: _outcome(end) for end in answers(engine, requests)}
+    return [ends[one.id] if isinstance(one, Request) else one for one in made]
 
 
 def _made(make: MakeRequest) -> Request | Exception:
     try:
         return make()
-    except FAILURES as error:
+    except OF_ONE_REQUEST as error:
         return error
 
 
-def _answered(engine: AnyEngine, requests: Sequence[Request]) -> list[Trajectory | Exception]:
-    try:
-        return list(engine.generate(requests))
-    except FAILURES as error:
-        if len(requests) == 1:
-            return [error]
-    return [found for request in requests for found in _answered(engine, [request])]
+def _outcome(end: Finished) -> Trajectory | Exception:
+    if end.trajectory is not None:
+        return end.trajectory
+    assert end.failure is not None
+    return end.failure.error

@@ -27,9 +27,11 @@ from pixsearch.evaluation.metrics.truthfulness import (
     truthfulness,
 )
 from pixsearch.evaluation.prediction import Prediction
+from pixsearch.evaluation.sample_scores import ScoredSample
 from pixsearch.retrieval.crops import mask_box
 
 K = 5  # of recall@k
+POINTS = {Verdict.CORRECT: 1.0, Verdict.MISSING: 0.0, Verdict.HALLUCINATION: -1.0}
 
 GROUPS: dict[str, Callable[[Gold], bool]] = {
     "overall": lambda gold: True,
@@ -86,6 +88,31 @@ def verdicts(samples: Sequence[Sample], texts: Mapping[str, str]) -> list[Verdic
     return [judge(texts[s.id], s.gold.answer, s.gold.aliases) for s in samples]
 
 
+def sample_scores(
+    samples: Sequence[Sample], predictions: Predictions, span: AnswerSpan
+) -> list[ScoredSample]:
+    """Of each answerable question, what the group scores are means of."""
+    answerable = in_group(samples, "overall")
+    found = verdicts(answerable, scored_texts(answerable, predictions, span))
+    return [
+        ScoredSample(
+            id=sample.id,
+            cluster=sample.gold.cluster,
+            slices={
+                "question_type": sample.gold.question_type,
+                "scene_kind": sample.gold.scene_kind.value,
+            },
+            scores={
+                "accuracy": float(verdict is Verdict.CORRECT),
+                "missing": float(verdict is Verdict.MISSING),
+                "hallucination": float(verdict is Verdict.HALLUCINATION),
+                "truthfulness": POINTS[verdict],
+            },
+        )
+        for sample, verdict in zip(answerable, found, strict=True)
+    ]
+
+
 def bounds(interval: Interval) -> list[float]:
     return [interval.low, interval.high]
 
@@ -98,7 +125,6 @@ def _group_scores(samples: Sequence[Sample], texts: Mapping[str, str]) -> dict[s
     scores = truthfulness(found)
     assert abs(scores.accuracy + scores.missing + scores.hallucination - 1) < 1e-9
     clusters = [sample.gold.cluster for sample in samples]
-    points = {Verdict.CORRECT: 1.0, Verdict.MISSING: 0.0, Verdict.HALLUCINATION: -1.0}
     return {
         **asdict(scores),
         "hallucination_when_attempted": hallucination_when_attempted(scores),
@@ -106,7 +132,7 @@ def _group_scores(samples: Sequence[Sample], texts: Mapping[str, str]) -> dict[s
             mean_interval([float(verdict is Verdict.CORRECT) for verdict in found], clusters)
         ),
         "truthfulness_interval": bounds(
-            mean_interval([points[verdict] for verdict in found], clusters)
+            mean_interval([POINTS[verdict] for verdict in found], clusters)
         ),
     }
 

@@ -1,15 +1,18 @@
 """What is kept of each answer: one line of predictions/POLICY.jsonl."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pixsearch.config import AnswerSpan, QueryType
 from pixsearch.datasets.masks import Rle, encode_rle
+from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.evaluation.gold import Gold, Sample
 from pixsearch.evaluation.metrics.truthfulness import Verdict, judge, says_unknown
 from pixsearch.generation.records import SearchRecord, Trajectory
 
 ABSTAINED, GUESSED = "abstained", "guessed"  # verdicts on questions that have no answer
+FAILED = "failed"  # finish reason of a sample without an answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +50,13 @@ class Prediction:
     are there for people who read the file.
 
     Attributes:
-        answer: the words after the last evidence.
+        interaction_id: of the sample.
+        answer: the words after the last evidence, cut as the benchmark cuts them.
         all_text: all generated words.
         token_counts: tokens by `TokenKind`, in lower case.
         unavailable: how often a control had nothing to put in a region's place.
         seconds: since the batch it was generated in began; no score uses it.
+        failed: why there is no answer, so that it counts as wrong; None if there is one.
     """
 
     interaction_id: str
@@ -67,6 +72,7 @@ class Prediction:
     finish_reason: str
     unavailable: int
     seconds: float
+    failed: str | None = None  # lines of before have no such field
 
     @property
     def query_types(self) -> tuple[QueryType, ...]:
@@ -95,19 +101,69 @@ def make_prediction(
         image_id=sample.gold.image_id,
         question=sample.question,
         answer=trajectory.answer_text,
-        all_text=trajectory.all_text,
         gold=sample.gold.answer,
         verdict=verdict_on(sample.gold, text),
-        queries=tuple(_asked(search) for search in trajectory.searches),
-        grounded=tuple(
+        unavailable=unavailable,
+        seconds=round(seconds, 3),
+        **_of_trajectory(trajectory),
+    )
+
+
+def question_prediction(
+    question: AnnotatedQuestion,
+    trajectory: Trajectory,
+    *,
+    cut: Callable[[str], str],
+    seconds: float,
+) -> Prediction:
+    """The line of the answer to an annotated question; verdicts come in another step."""
+    return Prediction(
+        interaction_id=question.id,
+        image_id=question.image_id,
+        question=question.question,
+        answer=cut(trajectory.answer_text),
+        gold=next(iter(question.answers), ""),
+        verdict="",
+        unavailable=0,
+        seconds=round(seconds, 3),
+        **_of_trajectory(trajectory),
+    )
+
+
+def failed_prediction(
+    id: str, reason: str, *, question: str, image_id: str | None, gold: str
+) -> Prediction:
+    """The line of a sample that could not be answered."""
+    return Prediction(
+        interaction_id=id,
+        image_id=image_id,
+        question=question,
+        answer="",
+        all_text="",
+        gold=gold,
+        verdict="",
+        queries=(),
+        grounded=(),
+        token_counts={},
+        finish_reason=FAILED,
+        unavailable=0,
+        seconds=0.0,
+        failed=reason,
+    )
+
+
+def _of_trajectory(trajectory: Trajectory) -> dict[str, Any]:
+    """The fields that are the trajectory's alone."""
+    return {
+        "all_text": trajectory.all_text,
+        "queries": tuple(_asked(search) for search in trajectory.searches),
+        "grounded": tuple(
             GroundedPhrase(phrase=each.phrase, mask=encode_rle(each.mask))
             for each in trajectory.grounded
         ),
-        token_counts={kind.name.lower(): count for kind, count in trajectory.counts.items()},
-        finish_reason=trajectory.finish_reason.value,
-        unavailable=unavailable,
-        seconds=round(seconds, 3),
-    )
+        "token_counts": {kind.name.lower(): count for kind, count in trajectory.counts.items()},
+        "finish_reason": trajectory.finish_reason.value,
+    }
 
 
 def verdict_on(gold: Gold, text: str) -> str:

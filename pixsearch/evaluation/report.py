@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,21 @@ from pixsearch.config import AnswerSpan, RegionCrop, RetrievalOptions
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.claims import Claim, claims
 from pixsearch.evaluation.paper import GROUPS, SCORES, paper_score
-from pixsearch.evaluation.report_curves import curves, thinned
+from pixsearch.evaluation.paper_tables.figures import (
+    as_png,
+    budget_figure,
+    has_budgets,
+    loss_figure,
+    search_figure,
+)
+from pixsearch.evaluation.paper_tables.folders import ResultFolder
+from pixsearch.evaluation.paper_tables.rendering import html_table
+from pixsearch.evaluation.paper_tables.searching import search_behaviour
+from pixsearch.evaluation.paper_tables.slices import slices_table
 from pixsearch.evaluation.report_trajectories import RIVALS, TrajectoryView
 from pixsearch.evaluation.score import read_saved
 from pixsearch.evaluation.tables import VERDICTS, claims_table, is_pixsearch, percent, policy_table
-from pixsearch.markup import escape, page, table, text
+from pixsearch.markup import drawing, escape, page, table, text
 from pixsearch.retrieval.info import REGION_SETTINGS
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
 
@@ -22,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 REPORT = "report/index.html"
 TRAJECTORIES, COMPLETE_ONES = 36, 24  # how many are shown, with masks and what was searched
-LOSSES = ("loss", "language", "mask_bce", "mask_overlap")
+SLICED = ("no_search", "text_query", "whole_image", "full")  # policies, of those that are there
 STYLE = """
 .paper { color: #7b8494 } .gold { background: #d9f2e2 } .missing { color: #8a6100 }
 .correct, .abstained, .met { color: #10713c } .hallucination, .guessed, .unmet { color: #b3261e }
@@ -68,10 +78,13 @@ def write_report(
         claims_section(found),
         text("How it searched", tag="h2"),
         search_section(results["policies"][shown]),
+        *pictures_section(ResultFolder(path=output_dir, results=results), shown),
+        text("Slices", tag="h2"),
+        slices_section(ResultFolder(path=output_dir, results=results), shown),
         text("Masks", tag="h2"),
         masks_section(results),
         text("Training", tag="h2"),
-        *(training_section(stage, folder) for stage, folder in training.items()),
+        training_section(training),
         text(f"{len(chosen)} trajectories of policy {shown}", tag="h2"),
         *(view.show(sample, saved.policies[shown][sample.id]) for sample in chosen),
         text("Protocol", tag="h2"),
@@ -178,21 +191,30 @@ def masks_section(results: Mapping[str, Any]) -> str:
     )
 
 
-def training_section(stage: str, folder: Path) -> str:
-    """The losses of a run over its steps, with those on held-out examples."""
-    train, held_out = (_read_metrics(folder / name) for name in ("metrics.jsonl", "held_out.jsonl"))
-    figures = [
-        curves(
-            f"{stage}: {name}",
-            {
-                label: thinned([(float(line["step"]), float(line[name])) for line in lines])
-                for label, lines in (("training", train), ("held out", held_out))
-                if lines
-            },
-        )
-        for name in LOSSES
+def pictures_section(folder: ResultFolder, shown: str) -> Iterator[str]:
+    """How often and by what the shown policy searched, and accuracy by budget if there is any."""
+    behaviour = search_behaviour(folder, shown)
+    yield drawing(as_png(search_figure(behaviour)), "searches by kind of image")
+    if has_budgets(folder):
+        yield drawing(as_png(budget_figure([folder])), "accuracy by budget")
+
+
+def slices_section(folder: ResultFolder, shown: str) -> str:
+    """Accuracy by what is annotated of the questions, of the main policies."""
+    main = [name for name in SLICED if name in folder.sections]
+    return html_table(slices_table(folder, policies=main or [shown], metric=None))
+
+
+def training_section(training: Mapping[str, Path]) -> str:
+    """The losses of each stage over its steps, with those on held-out examples."""
+    runs = {stage: run for stage, run in training.items() if (run / "metrics.jsonl").exists()}
+    lacking = [
+        text(f"{stage}: no metrics in {run}", "note", "p")
+        for stage, run in training.items()
+        if stage not in runs
     ]
-    return "".join(figures) or text(f"{stage}: no metrics in {folder}", "note", "p")
+    figure = drawing(as_png(loss_figure(runs)), f"losses of {', '.join(runs)}") if runs else ""
+    return "".join([figure, *lacking])
 
 
 def _summary(results: Mapping[str, Any]) -> str:
@@ -215,9 +237,3 @@ def _beside(
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _read_metrics(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

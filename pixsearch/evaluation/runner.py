@@ -1,76 +1,55 @@
 """Runs a checkpoint over a benchmark under one policy, then scores all that the folder holds.
 
 - OUTPUT/predictions/POLICY.jsonl: answers, gone on with after a kill;
-- OUTPUT/segmentation/scenes.jsonl: masks, shared by all policies;
-- OUTPUT/results.json: scores, a pure function of the two and the gold.
+- OUTPUT/results.json: scores, a pure function of the saved answers and the gold.
+
+A benchmark of annotated questions is run by `question_runner`, one of masks by `mask_runner`; the
+miniature's, which has scenes to segment (OUTPUT/segmentation/scenes.jsonl) and gold trajectories,
+here.
 """
 
-import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from pixsearch.config import Control, EvaluateOptions, to_dict
+from pixsearch.evaluation.answering import answers
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.benchmarks import open_benchmark
-from pixsearch.evaluation.checkpoints import model_digest
 from pixsearch.evaluation.controls import RegionControl, ShuffledSearch, region_control
 from pixsearch.evaluation.detected_regions import with_region
 from pixsearch.evaluation.gold import Sample
-from pixsearch.evaluation.prediction import make_prediction
+from pixsearch.evaluation.mask_benchmark import MaskBenchmark
+from pixsearch.evaluation.mask_runner import run_masks
+from pixsearch.evaluation.prediction import Prediction, failed_prediction, make_prediction
+from pixsearch.evaluation.processes import Place, one_run, place_in_run
+from pixsearch.evaluation.question_benchmark import QuestionBenchmark
+from pixsearch.evaluation.question_runner import run_questions
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, SCENES, write_results
 from pixsearch.evaluation.segmentation import in_chunks, segment
 from pixsearch.evaluation.tables import policy_table
+from pixsearch.evaluation.workbench import Workbench, control_seed, run_identity
 from pixsearch.generation.answering import AnyEngine
-from pixsearch.generation.baseline import PlainModel
-from pixsearch.generation.features import RecentFeatures
-from pixsearch.generation.opening import check_options, open_engine, open_model
+from pixsearch.generation.opening import check_options, open_engine
 from pixsearch.generation.records import Request
-from pixsearch.line_store import LineStore, digest, one_writer
-from pixsearch.model.features import ImageFeatures
+from pixsearch.line_store import LineStore
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.queries import Passage, Query, Search, search_under
-from pixsearch.retrieval.info import KnowledgeSource, SourceInfo
-from pixsearch.retrieval.opening import open_searcher
 
 logger = logging.getLogger(__name__)
 
 BATCHES_PER_CHUNK = 8  # engine batches of questions whose images are held in memory at a time
-SHARED_IMAGES = 1024  # whose features are kept for the next policy; at SAM-H's size about 6 GB
 
 
-@dataclass(kw_only=True, eq=False)
-class Workbench:
-    """What all policies of a checkpoint share: one loaded model, one searcher, encoded images."""
-
-    model: PixSearch | PlainModel
-    searcher: KnowledgeSource
-    features: dict[str, ImageFeatures] = field(
-        default_factory=lambda: RecentFeatures(SHARED_IMAGES)
-    )
-
-    @classmethod
-    def open(cls, options: EvaluateOptions) -> "Workbench":
-        """Load checkpoint and index; they stay loaded for the next policy of a multirun."""
-        parts = [to_dict(options.retrieval), to_dict(options.benchmark)]  # names of its images
-        key = digest([model_digest(options.checkpoint), *parts])
-        if key not in _opened:
-            _opened.clear()
-            model = open_model(options.checkpoint)
-            _opened[key] = cls(model=model, searcher=open_searcher(options.retrieval))
-        return _opened[key]
-
-
-_opened: dict[str, Workbench] = {}  # at most one, by content of checkpoint and options
-
-
-def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> dict[str, Any]:
+def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> dict[str, Any] | None:
     """Generate what is missing, score everything, write results.json; returns the results.
+
+    Several processes may be launched (`torchrun`, `accelerate launch`); the last one scores, the
+    others return None. So does a run whose answers a judge has not seen yet.
 
     Args:
         workbench: loaded model and searcher, to be shared by several calls.
@@ -78,17 +57,36 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
     Raises:
         ValueError: checkpoint, index, benchmark or saved predictions are missing or do not fit, the
             checkpoint cannot answer under the policy, or another process writes to the same folder.
-        SearchFailed: a search failed, unless `policy.on_search_failure=answer_without`.
     """
     if options.score not in ("after", "only"):
         raise ValueError(f"score={options.score}: choose after or only")
     if options.score == "after":
         check_options(options.checkpoint, options.policy, options.generation)
-    benchmark, output_dir = open_benchmark(options.benchmark), Path(options.output_dir)
-    with one_writer(output_dir):
-        if options.score == "after":
-            generate(options, benchmark, workbench or Workbench.open(options))
-        results = write_results(output_dir, benchmark, span=options.answer)
+    benchmark, place = open_benchmark(options.benchmark), place_in_run()
+
+    def open_workbench() -> Workbench:
+        return workbench or Workbench.open(options)
+
+    with one_run(Path(options.output_dir), place):
+        if isinstance(benchmark, MaskBenchmark):
+            return run_masks(options, benchmark, place, workbench)
+        if isinstance(benchmark, QuestionBenchmark):
+            return run_questions(options, benchmark, open_workbench, place)
+        return _run_miniature(options, benchmark, open_workbench, place)
+
+
+def _run_miniature(
+    options: EvaluateOptions,
+    benchmark: Benchmark,
+    open_workbench: Callable[[], Workbench],
+    place: Place,
+) -> dict[str, Any]:
+    if place.count > 1:
+        raise ValueError(f"{benchmark.name} runs in one process; start it without a launcher")
+    if options.score == "after":
+        generate(options, benchmark, open_workbench())
+    output_dir = Path(options.output_dir)
+    results = write_results(output_dir, benchmark, span=options.answer)
     only = options.policy.name if options.score == "after" else None
     logger.info("%s\n%s", output_dir / RESULTS, policy_table(results, only=only))
     return results
@@ -118,6 +116,8 @@ def predict(
     options: EvaluateOptions, benchmark: Benchmark, workbench: Workbench, store: LineStore
 ) -> None:
     """Append the answer to each question that has none yet."""
+    if options.retry_failed:
+        store.drop(lambda line: line.get("failed") is not None)
     todo = [sample for sample in benchmark.samples if sample.id not in store.done]
     if not todo:
         logger.info("%s: all %d answers are there", store.path, len(store.done))
@@ -146,34 +146,6 @@ def predict(
                 progress.update()
 
 
-def run_identity(
-    options: EvaluateOptions, benchmark: Benchmark, workbench: Workbench
-) -> dict[str, Any]:
-    """All that decides the predictions of a folder, the policy aside."""
-    source = workbench.searcher.info()
-    return {
-        "checkpoint": model_digest(options.checkpoint),
-        "has_masks": isinstance(workbench.model, PixSearch),
-        "benchmark": benchmark.identity(),
-        "index": _index_digest(source),
-        "knowledge_base": source.corpus_sha256,
-        "num_documents": source.num_documents,
-        "retrieval": source.settings,
-        "generation": to_dict(options.generation),
-        "seed": control_seed(options, benchmark),
-    }
-
-
-def _index_digest(source: SourceInfo) -> str:
-    """Of the manifests as they are written to their files."""
-    return digest([json.dumps(one, indent=2) + "\n" for _, one in sorted(source.manifests.items())])
-
-
-def control_seed(options: EvaluateOptions, benchmark: Benchmark) -> int:
-    """By which control experiments draw."""
-    return benchmark.seed if options.seed is None else options.seed
-
-
 def _answers(
     engine: AnyEngine,
     samples: Sequence[Sample],
@@ -185,16 +157,30 @@ def _answers(
     requests = [
         with_region(_request(sample, controls[sample.id]), options.policy) for sample in samples
     ]
-    for trajectory in engine.stream(requests):
-        control = controls[trajectory.request_id]
+    for finished in answers(engine, requests):
+        sample, control = by_id[finished.request_id], controls[finished.request_id]
+        if finished.trajectory is None:
+            logger.warning("%s: %s", sample.id, finished.failure.reason)
+            yield _failed(sample, finished.failure.reason).to_json()
+            continue
         prediction = make_prediction(
-            by_id[trajectory.request_id],
-            trajectory,
+            sample,
+            finished.trajectory,
             span=options.answer,
             unavailable=control.unavailable if control else 0,
             seconds=time.monotonic() - start,
         )
         yield prediction.to_json()
+
+
+def _failed(sample: Sample, reason: str) -> Prediction:
+    return failed_prediction(
+        sample.id,
+        reason,
+        question=sample.question,
+        image_id=sample.gold.image_id,
+        gold=sample.gold.answer,
+    )
 
 
 def _request(sample: Sample, control: RegionControl | None) -> Request:

@@ -1,4 +1,7 @@
-"""results.json: a pure function of the saved predictions and the gold, the same bit for bit."""
+"""results.json: a pure function of the saved predictions and the gold, the same bit for bit.
+
+So are the scores of single samples beside it, scores/POLICY.jsonl.
+"""
 
 import json
 import logging
@@ -18,10 +21,12 @@ from pixsearch.evaluation.policy_scores import (
     Predictions,
     in_group,
     policy_scores,
+    sample_scores,
     scored_texts,
     verdicts,
 )
 from pixsearch.evaluation.prediction import Prediction
+from pixsearch.evaluation.sample_scores import write_scores
 from pixsearch.evaluation.segmentation_scores import free_running_scores, teacher_forced_scores
 from pixsearch.line_store import read_lines, read_manifest, write_json
 
@@ -68,12 +73,15 @@ class Saved:
 
 
 def write_results(output_dir: Path, benchmark: Benchmark, *, span: AnswerSpan) -> dict[str, Any]:
-    """Score a folder, write its results.json and return it.
+    """Score a folder, write its results.json and scores/POLICY.jsonl, and return the former.
 
     Raises:
         ValueError: no predictions, or predictions of another run or benchmark among them.
     """
-    results = finite(score(read_saved(output_dir, benchmark), benchmark, span=span))
+    saved = read_saved(output_dir, benchmark)
+    results = finite(score(saved, benchmark, span=span))
+    for name, predictions in saved.policies.items():
+        write_scores(output_dir, name, sample_scores(benchmark.samples, predictions, span))
     write_json(output_dir / RESULTS, results)
     return results
 

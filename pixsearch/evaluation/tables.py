@@ -61,7 +61,7 @@ def policy_table(results: Mapping[str, Any], *, only: str | None = None) -> str:
         for name, scores in policies.items()
         if (count := scores["num_missing_predictions"])
     ]
-    return "\n".join([_aligned([heading, *rows]), note, summary, *unfinished])
+    return "\n".join([aligned([heading, *rows]), note, summary, *unfinished])
 
 
 def claims_table(claims: Sequence[Claim]) -> str:
@@ -75,7 +75,7 @@ def claims_table(claims: Sequence[Claim]) -> str:
         ]
         for claim in claims
     ]
-    return _aligned([["claim", "value", "asked", ""], *rows])
+    return aligned([["claim", "value", "asked", ""], *rows])
 
 
 def _masks(segmentation: Mapping[str, Any] | None) -> str:
@@ -107,10 +107,10 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Rows as lines, the first column to the left, the others to the right.
 
-    >>> print(_aligned([["a", "bc"], ["def", "g"]]))
+    >>> print(aligned([["a", "bc"], ["def", "g"]]))
     a    bc
     def   g
     """

@@ -1,8 +1,10 @@
 """What every engine offers, be it PixSearch's own or a plain model's."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 
+from pixsearch.generation.events import Event, Finished
 from pixsearch.generation.records import EngineStats, Request, Trajectory
 
 
@@ -16,8 +18,21 @@ class AnyEngine(ABC):
     stats: EngineStats
 
     @abstractmethod
-    def stream(self, requests: Sequence[Request]) -> Iterator[Trajectory]:
-        """Answer all requests; each trajectory is yielded soon after it is finished."""
+    def stream(self, requests: Iterable[Request]) -> Generator[Event, None, None]:
+        """Answer all requests and tell what happens to each; the last is its `Finished`.
+
+        Requests are drawn when there is room for them.
+
+        Raises:
+            ValueError: when it is drawn, a request cannot be answered: it shares its id with one
+                that is not finished, or its prompt does not fit.
+        """
+
+    def finished(self, requests: Iterable[Request]) -> Generator[Finished, None, None]:
+        """`stream` without what happens on the way: one event per request, in any order."""
+        for event in self.stream(requests):
+            if isinstance(event, Finished):
+                yield event
 
     def generate(
         self, requests: Sequence[Request], progress: Callable[[], object] | None = None
@@ -26,13 +41,18 @@ class AnyEngine(ABC):
 
         Args:
             progress: called once per finished request, e.g. `tqdm(...).update`.
+
+        Raises:
+            Exception: of the first request that fails; what the others have found is lost.
         """
-        finished = {}
-        for trajectory in self.stream(requests):
-            finished[trajectory.request_id] = trajectory
-            if progress is not None:
-                progress()
-        return [finished[request.id] for request in requests]
+        check_requests(requests)
+        found = {}
+        with closing(self.finished(requests)) as ends:  # also if one is a failure
+            for end in ends:
+                found[end.request_id] = end.result()
+                if progress is not None:
+                    progress()
+        return [found[request.id] for request in requests]
 
 
 def check_requests(requests: Sequence[Request]) -> None:

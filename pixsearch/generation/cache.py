@@ -1,160 +1,158 @@
 """Keys and values of many rows of different lengths, one slot of preallocated memory each.
 
+A row's token at position p lies in cell p of its slot, so that a row is processed in as many pieces
+as one likes. The pieces of several rows go through the language model in one line, without padding:
+
+    plan = plan_line(slots=[0, 2], starts=[17, 0], lengths=[1, 40], …)
+    cache.follow(plan)
+    with slot_attention(language_model.config):
+        language_model(inputs_embeds=…, position_ids=…, past_key_values=cache, slot_plan=plan)
+
 transformers asks a cache for one thing: take the new keys and values of a layer, give all of them
-back (`Cache.update`). Where they go is decided here, by `SlotCache.plan`, once per forward; the
-model gets position ids and a 4-D mask that say the same.
+back (`Cache.update`). This one gives back its whole memory; slot_attention.py knows what in it each
+token may see.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from transformers import Cache, PreTrainedConfig
 from transformers.cache_utils import CacheLayerMixin
 
-MASKED = ("sdpa", "eager")  # kinds of attention that add a 4-D mask, as tested
-NewStates = Float[Tensor, "num_rows num_heads chunk head_width"]
-SeenStates = Float[Tensor, "num_rows num_heads width head_width"]
+from pixsearch.generation.slot_attention import SlotPlan
+
+NewStates = Float[Tensor, "1 num_heads line head_width"]
+Memory = Float[Tensor, "num_slots num_heads width head_width"]
 
 
 @dataclass(kw_only=True)
-class _Plan:
-    """Where the next forward writes, shared by all layers.
-
-    Attributes:
-        slots: the row of memory that belongs to each row of the forward; a slice where they are
-            neighbours, so that nothing is copied.
-        slot_index, positions: the cell that each new token is written to.
-        width: cells from the first that attention looks at, enough for the longest row.
-    """
+class _Shape:
+    """Of the memory, and where the next forward writes; shared by all layers."""
 
     num_slots: int
-    capacity: int
-    slots: slice | Int[Tensor, " num_rows"] | None = None
-    slot_index: Int[Tensor, "num_rows 1"] | None = None
-    positions: Int[Tensor, "num_rows chunk"] | None = None
-    width: int = 0
+    width: int
+    is_clean: bool
+    plan: SlotPlan | None = None
 
 
 class SlotLayer(CacheLayerMixin):
-    """One layer's keys and values, `[slots, heads, capacity + 1, head width]`.
-
-    The last cell takes what padding and resting rows would write; no row ever looks at it.
-    """
+    """One layer's keys and values."""
 
     is_sliding = False
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, shape: _Shape) -> None:
         super().__init__()
-        self._plan = plan
+        self._shape = shape
 
     def lazy_initialization(self, key_states: NewStates, value_states: NewStates) -> None:
-        self.keys = self._allocate(key_states)
-        self.values = self._allocate(value_states)
+        self.keys, self.values = self._allocate(key_states), self._allocate(value_states)
         self.is_initialized = True
 
     def update(
-        self, key_states: NewStates, value_states: NewStates, *args: object, **kwargs: object
-    ) -> tuple[SeenStates, SeenStates]:
+        self, key_states: NewStates, value_states: NewStates, *args: Any, **kwargs: Any
+    ) -> tuple[Memory, Memory]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        return self._write(self.keys, key_states), self._write(self.values, value_states)
+        self._write(self.keys, key_states)
+        self._write(self.values, value_states)
+        return self.keys, self.values
+
+    def reshape(self, moves: Mapping[int, tuple[int, int]]) -> None:
+        """Take the shape that `_shape` has now; see `SlotCache.reshape`."""
+        self.keys, self.values = self._moved(self.keys, moves), self._moved(self.values, moves)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self._plan.width, 0
+        return self._shape.width, 0
 
     def get_seq_length(self) -> int:
-        return self._plan.width
+        return self._shape.width
 
     def get_max_length(self) -> int:
-        return self._plan.capacity
+        return self._shape.width
 
-    def _allocate(self, states: NewStates) -> Tensor:
-        _, num_heads, _, head_width = states.shape
-        cells = self._plan.capacity + 1
-        return states.new_zeros(self._plan.num_slots, num_heads, cells, head_width)
+    def _allocate(self, like: Float[Tensor, "_ num_heads _ head_width"]) -> Memory:
+        """Memory of the shape that `_shape` has."""
+        _, num_heads, _, head_width = like.shape
+        size = (self._shape.num_slots, num_heads, self._shape.width, head_width)
+        return like.new_zeros(size) if self._shape.is_clean else like.new_empty(size)
 
-    def _write(self, memory: Tensor, states: NewStates) -> SeenStates:
-        plan = self._plan
-        memory[plan.slot_index, :, plan.positions] = states.transpose(1, 2)
-        return memory[plan.slots, :, : plan.width]
+    def _moved(
+        self, memory: Memory, moves: Mapping[int, tuple[int, int]]
+    ) -> Float[Tensor, "new_slots num_heads new_width head_width"]:
+        moved = self._allocate(memory)
+        for old, (new, length) in moves.items():
+            moved[new, :, :length] = memory[old, :, :length]
+        return moved
+
+    def _write(self, memory: Memory, states: NewStates) -> None:
+        plan = self._shape.plan
+        assert plan is not None, "a forward through a SlotCache needs a plan"
+        if plan.num_singles:
+            memory[plan.single_slots, :, plan.single_cells] = states[
+                0, :, : plan.num_singles
+            ].transpose(0, 1)
+        for piece in plan.pieces:
+            cells = memory[piece.slot, :, piece.start : piece.end]
+            cells.copy_(states[0, :, piece.first : piece.first + piece.length])
 
 
 class SlotCache(Cache):
-    """A cache of `num_slots` rows that may stand at different positions.
+    """A cache of rows that may stand at different positions.
 
-    A row's token at position p lies in cell p of its slot, so that a row is processed in as many
-    pieces as one likes, and the pieces of several rows in one forward:
-
-        positions, mask = cache.plan(slots=[0, 2], starts=[17, 40], lengths=[3, 1])
-        model(inputs_embeds=…, position_ids=positions, attention_mask=mask, past_key_values=cache)
-
-    Args:
-        capacity: most tokens of a row.
+    Attributes:
+        num_slots: rows that it holds.
+        width: most tokens of a row.
+        in_one_call: single tokens of all rows are computed in one call (see `plan_line`).
     """
 
-    def __init__(self, *, num_slots: int, capacity: int) -> None:
-        self._plan = _Plan(num_slots=num_slots, capacity=capacity)
-        super().__init__(layer_class_to_replicate=partial(SlotLayer, self._plan))
+    def __init__(self, *, num_slots: int, width: int, in_one_call: bool = False) -> None:
+        self.in_one_call = in_one_call
+        # one call reads all cells, and weighs what it must not see with 0, which a NaN survives;
+        # memory that nobody writes or reads is none that the system has to give
+        self._shape = _Shape(num_slots=num_slots, width=width, is_clean=in_one_call)
+        super().__init__(layer_class_to_replicate=partial(SlotLayer, self._shape))
 
-    def plan(
-        self,
-        *,
-        slots: Sequence[int],
-        starts: Sequence[int],
-        lengths: Sequence[int],
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-    ) -> tuple[Int[Tensor, "num_rows chunk"], Float[Tensor, "num_rows 1 chunk width"]]:
-        """Prepare the next forward: `slots[i]` gets `lengths[i]` tokens from `starts[i]` on.
+    @property
+    def num_slots(self) -> int:
+        return self._shape.num_slots
 
-        Shorter rows are padded on the right. A row of length 0 rests: it takes part in the forward
-        so that its neighbours' memory need not be copied, and nothing of it is kept.
+    @property
+    def width(self) -> int:
+        return self._shape.width
 
-        Returns:
-            The tokens' places in their sequences, and the mask that is added to the attention
-            scores.
+    def follow(self, plan: SlotPlan) -> None:
+        """Let the next forward write where a plan says."""
+        self._shape.plan = plan
+
+    def clear(self, slot: int) -> None:
+        """Forget a row, so that no NaN of it can reach the slot's next owner."""
+        if not self.in_one_call:
+            return
+        for layer in self.layers:
+            layer.keys[slot] = 0
+            layer.values[slot] = 0
+
+    def reshape(self, *, num_slots: int, width: int, moves: Mapping[int, tuple[int, int]]) -> None:
+        """Take another shape, layer by layer.
+
+        Args:
+            moves: for each slot that is kept its slot from now on and how many tokens it holds.
         """
-        start = torch.tensor(starts, device=device)[:, None]
-        length = torch.tensor(lengths, device=device)[:, None]
-        offset = torch.arange(max(1, *lengths) if lengths else 1, device=device)[None, :]
-        positions = start + torch.minimum(offset, (length - 1).clamp(min=0))
-        plan = self._plan
-        plan.positions = torch.where(offset < length, start + offset, plan.capacity)
-        plan.slot_index = torch.tensor(slots, device=device)[:, None]
-        plan.slots = _as_slice(slots) or plan.slot_index[:, 0]
-        plan.width = max(1, *(s + n for s, n in zip(starts, lengths, strict=True)))
-        return positions, _causal_mask(positions, plan.width, dtype)
-
-    def clear(self, slot: int, *, length: int) -> None:
-        """Forget a row, so that nothing of it, a NaN for one, can reach the slot's next owner."""
+        self._shape.num_slots, self._shape.width = num_slots, width
         for layer in self.layers:
-            layer.keys[slot, :, :length] = 0
-            layer.values[slot, :, :length] = 0
-
-    def move(self, *, source: int, target: int, length: int) -> None:
-        """Copy the first `length` tokens of one slot to another and forget them at the source."""
-        for layer in self.layers:
-            layer.keys[target, :, :length] = layer.keys[source, :, :length]
-            layer.values[target, :, :length] = layer.values[source, :, :length]
-        self.clear(source, length=length)
+            layer.reshape(moves)
 
 
 def check_attention(config: PreTrainedConfig) -> None:
-    """See that a language model looks at all that stands before, as the masks made here do.
+    """See that a language model looks at all that stands before, as slot attention does.
 
     Raises:
-        ValueError: it has layers that look through a window, or that keep no keys and values; or
-            its attention takes no such masks.
+        ValueError: it has layers that look through a window, or that keep no keys and values.
     """
-    if config._attn_implementation not in MASKED:
-        raise ValueError(
-            f"the language model attends by {config._attn_implementation}, generation masks by "
-            f"{' or '.join(MASKED)} alone: load it with attn_implementation={MASKED[0]!r}"
-        )
     layer_types = set(getattr(config, "layer_types", None) or []) - {"full_attention"}
     window = getattr(config, "sliding_window", None)
     if layer_types or window is not None:
@@ -163,25 +161,3 @@ def check_attention(config: PreTrainedConfig) -> None:
             f"model.language_model: its {config.model_type} has {found}; generation supports "
             "full attention alone, choose another backbone"
         )
-
-
-def _as_slice(slots: Sequence[int]) -> slice | None:
-    """The slice that names the same slots, if they are neighbours in rising order."""
-    first = slots[0]
-    if list(slots) == list(range(first, first + len(slots))):
-        return slice(first, first + len(slots))
-    return None
-
-
-def _causal_mask(
-    positions: Int[Tensor, "num_rows chunk"], width: int, dtype: torch.dtype
-) -> Float[Tensor, "num_rows 1 chunk width"]:
-    """0 where a token may look (itself and what stands before it), the lowest number elsewhere.
-
-    Added, not boolean: transformers' eager attention adds whatever it is given.
-    """
-    cells = torch.arange(width, device=positions.device)
-    hidden = cells > positions[:, None, :, None]
-    return torch.zeros(hidden.shape, dtype=dtype, device=positions.device).masked_fill_(
-        hidden, torch.finfo(dtype).min
-    )

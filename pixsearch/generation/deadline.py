@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pixsearch.generation.engine import greedy
+from pixsearch.generation.choosing import greedy
 from pixsearch.generation.row import Row
 from pixsearch.queries import Passage, Query, Search, SearchFailed
 from pixsearch.tokens import TokenIds

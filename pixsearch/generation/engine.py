@@ -1,38 +1,28 @@
 """The one engine: decode, stop at a search, inject what came back, go on."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+import threading
+from collections.abc import Generator, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
-from itertools import chain
 
-import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
-
-from pixsearch.config import GenerationOptions, PolicyOptions, SegState
-from pixsearch.generation.answering import AnyEngine, check_requests, refuse_not_finite
-from pixsearch.generation.batch import SlotBatch
+from pixsearch.config import GenerationOptions, PolicyOptions
+from pixsearch.generation.answering import AnyEngine
 from pixsearch.generation.cache import check_attention
-from pixsearch.generation.constraints import VocabularyConstraints
+from pixsearch.generation.choosing import Choose, Choosing, greedy
+from pixsearch.generation.events import Event, Finished
 from pixsearch.generation.features import IMAGES_PER_BATCH, RecentFeatures, RequestImages
-from pixsearch.generation.grammar import Phase, TokenClass, allowed_next, can_open_search
+from pixsearch.generation.forwards import Forwards
 from pixsearch.generation.masks import MaskDecoding
-from pixsearch.generation.records import EngineStats, Request, Trajectory
-from pixsearch.generation.row import Row, longest_row, open_row
+from pixsearch.generation.prompting import open_row
+from pixsearch.generation.records import EngineStats, Request
+from pixsearch.generation.row import Row
 from pixsearch.generation.searching import Searching
+from pixsearch.generation.session import Parts, Session
+from pixsearch.generation.slot_attention import likes_one_call
+from pixsearch.generation.slots import Slots, tokens_within
 from pixsearch.generation.spans import SpanTagging
+from pixsearch.generation.telling import Telling
 from pixsearch.model import ImageFeatures, PixSearch
 from pixsearch.queries import Search
-
-Choose = Callable[[Float[Tensor, "num_rows vocabulary"], Sequence[Row]], Int[Tensor, " num_rows"]]
-"""Logits, minus infinity where the grammar bars a token, and their rows -> the next ids."""
-
-
-def greedy(
-    logits: Float[Tensor, "num_rows vocabulary"], rows: Sequence[Row]
-) -> Int[Tensor, " num_rows"]:
-    """The likeliest token of each row."""
-    return logits.argmax(dim=-1)
 
 
 class Engine(AnyEngine):
@@ -42,23 +32,25 @@ class Engine(AnyEngine):
         request = Request(id="1", question="Who made this cup?", image=image)
         (trajectory,) = engine.generate([request])
 
-    Each round:
-        1. finished rows leave their slots, waiting requests enter at once;
-        2. one retrieval for all rows that closed a search: its evidence is appended as ids;
-        3. each row's pending ids are processed: prompts together, evidence together, single tokens
-           together; the cache is kept, nothing is computed twice;
-        4. the grammar bars what may not come, and each row takes its next token; where phrases are
-           tagged, a row that opens a search is read by the tagger first.
+    Many requests are in flight at a time, each at its own place in its answer (see `Session`): one
+    forward processes the prompts of new ones, the evidence of those whose search has come back and
+    one token of each other. Searches run in threads of their own, so that a request that waits for
+    the retriever holds up no other. The cache is kept across a search: nothing is computed twice.
+    Which tokens a request gets hangs neither on its neighbours nor on when its searches come back,
+    up to the rounding of sums.
+
+    A request that cannot be answered ends alone, as its `Finished.failure` says.
 
     Args:
-        search: the retriever; the caller binds `policy.k` and `policy.region_crop` to it.
+        search: the retriever; the caller binds `policy.k` and `policy.region_crop` to it. It is
+            called from other threads, `generation.search_threads` at a time.
         feature_cache: key of an image → its features, kept by the caller and shared among engines;
             by default only the most recent images are kept.
         choose: how the next ids are drawn from the logits.
+        keeps_mask_logits: trajectories hold the logits of their masks.
 
     Raises:
         ValueError: the language model does not look at all that stands before.
-        FloatingPointError: (when it answers) a logit or a mask is not finite.
     """
 
     def __init__(
@@ -70,181 +62,111 @@ class Engine(AnyEngine):
         *,
         feature_cache: MutableMapping[str, ImageFeatures] | None = None,
         choose: Choose = greedy,
+        keeps_mask_logits: bool = False,
     ) -> None:
-        check_attention(model.backbone.model.language_model.config)
+        text_config = model.config.backbone.get_text_config()
+        check_attention(text_config)
         self.stats = EngineStats()
         self._model = model
+        self._search = search
         self._policy = policy
         self._options = options
-        self._choose = choose
         if feature_cache is None:
             feature_cache = RecentFeatures(2 * max(options.batch_size, IMAGES_PER_BATCH))
         self._images = RequestImages(model, feature_cache, self.stats)
-        self._masks = MaskDecoding(model, self.stats)
+        self._keeps_mask_logits = keeps_mask_logits
+        self._masks = MaskDecoding(model, self.stats, keeps_logits=keeps_mask_logits)
         self._spans = SpanTagging(model)
-        self._searching = Searching(
-            search=search,
-            policy=policy,
-            renderer=model.renderer,
-            masks=self._masks,
-            stats=self.stats,
-        )
-        self._keeps_predicting_state = SegState(model.config.seg_state) is SegState.predicting
-        self._search_id = model.config.ids.search
-        self._constraints: VocabularyConstraints | None = None  # made at the first logits
+        self._choosing = Choosing(model, self._spans, choose)
+        self._forwards = Forwards(model, self.stats)
+        self._num_positions = getattr(text_config, "max_position_embeddings", None)
+        self._budget = None
+        if options.cache_gib is not None:
+            self._budget = tokens_within(options.cache_gib, text_config, model.dtype)
 
-    def stream(self, requests: Sequence[Request]) -> Iterator[Trajectory]:
-        """Answer all requests; each trajectory is yielded soon after it is finished.
+    def stream(self, requests: Iterable[Request]) -> Generator[Event, None, None]:
+        return self._run(iter(requests), tells_all=True)
+
+    def finished(self, requests: Iterable[Request]) -> Generator[Finished, None, None]:
+        return self._run(iter(requests), tells_all=False)
+
+    def open(self, request: Request) -> Row:
+        """A request as a row that a session takes. From any thread.
 
         Raises:
-            ValueError: before any work, if two requests share an id or a prompt does not fit.
+            ValueError: it cannot be answered: it is beyond a limit, or does not fit the length that
+                a sequence may have, or the memory for keys and values.
         """
-        rows = self._open(requests)
-        if not rows:
-            return
-        batch = SlotBatch(
-            self._model,
-            num_slots=min(self._options.batch_size, len(rows)),
-            capacity=longest_row(rows),
-            stats=self.stats,
+        row = open_row(
+            request,
+            renderer=self._model.renderer,
+            policy=self._policy,
+            options=self._options,
+            num_image_tokens=self._model.num_image_tokens(request.image),
+            num_positions=self._num_positions,
         )
-        waiting, finished = deque(rows), []
-        with _evaluating(self._model):
-            while waiting or batch.rows:
-                finished += self._round(batch, waiting)
-                if len(finished) >= self._options.batch_size or not batch.rows:
-                    yield from self._finish(finished)
-                    finished = []
-
-    def _open(self, requests: Sequence[Request]) -> list[Row]:
-        check_requests(requests)
-        text_config = self._model.config.backbone.get_text_config()
-        return [
-            open_row(
-                request,
-                renderer=self._model.renderer,
-                policy=self._policy,
-                options=self._options,
-                num_image_tokens=self._model.num_image_tokens(request.image),
-                num_positions=getattr(text_config, "max_position_embeddings", None),
+        if self._budget is not None and row.longest > self._budget:
+            raise ValueError(
+                f"request {request.id} may take {row.longest} tokens, "
+                f"generation.cache_gib={self._options.cache_gib} holds {self._budget}: raise it, "
+                "or lower generation.max_length"
             )
-            for request in requests
-        ]
+        return row
 
-    @torch.no_grad()
-    def _round(self, batch: SlotBatch, waiting: deque[Row]) -> list[Row]:
-        """One round of all rows, see the class; returns the rows that left."""
-        left, entered = batch.replace_finished(waiting)
-        for index, row in enumerate(entered):
-            upcoming = (other.request for other in chain(entered[index + 1 :], waiting))
-            row.features = self._images.features_of(row.request, upcoming)
-        asking = [row for row in batch.rows if row.awaits_evidence]
-        if asking:
-            self._searching.answer(asking)
-        if batch.rows:
-            batch.forward()
-            self._take_next(batch)
-        return left
+    @contextmanager
+    def session(self, wake: threading.Event, *, tells_all: bool) -> Iterator[Session]:
+        """Rows in flight, for as long as the context lasts; the model is without dropout then.
 
-    def _take_next(self, batch: SlotBatch) -> None:
-        """Choose the next token of each row and append it."""
-        states, rows = batch.next_states, batch.rows
-        logits = self._model.next_logits(states).float()
-        is_finite = torch.isfinite(logits).all(dim=-1).tolist()
-        refuse_not_finite(is_finite, [row.request.id for row in rows])
-        constraints = self._constraints_of(logits)
-        allowed = [allowed_next(row.state, row.limits) for row in rows]
-        self._note_wishes(logits, rows, allowed)
-        banned = constraints.banned(allowed)
-        tokens = self._choose_allowed(logits, rows, banned)
-        self._read_before_searches(logits, rows, banned, tokens)
-        for row, token, state in zip(rows, tokens.tolist(), states, strict=True):
-            self._take(row, token, constraints.class_of(token), state)
-
-    def _choose_allowed(
-        self,
-        logits: Float[Tensor, "num_rows vocabulary"],
-        rows: Sequence[Row],
-        banned: Bool[Tensor, "num_rows vocabulary"],
-    ) -> Int[Tensor, " num_rows"]:
-        tokens = self._choose(logits.masked_fill(banned, -torch.inf), rows)
-        assert not banned.gather(1, tokens[:, None]).any(), "`choose` took a barred token"
-        return tokens
-
-    def _read_before_searches(
-        self,
-        logits: Float[Tensor, "num_rows vocabulary"],
-        rows: Sequence[Row],
-        banned: Bool[Tensor, "num_rows vocabulary"],
-        tokens: Int[Tensor, " num_rows"],
-    ) -> None:
-        """Tag what rows have written that open a search; one that cannot have a payload is undone.
-
-        Changes `tokens` and `banned` in place.
+        Args:
+            wake: see `Session`.
+            tells_all: tell of what happens on the way too, not of the ends alone.
         """
-        for index in (tokens == self._search_id).nonzero()[:, 0].tolist():
-            row = rows[index]
-            num_tagged = row.num_tagged
-            self._spans.read([row])
-            if not can_open_search(row.state, row.limits):
-                row.num_tagged = num_tagged  # nothing is read before a search that does not come
-                row.wanted_search = True
-                banned[index, self._search_id] = True
-                one = slice(index, index + 1)
-                tokens[one] = self._choose_allowed(logits[one], [row], banned[one])
+        session = Session(self._parts(wake, tells_all), self._options, self.stats, wake)
+        was_training = self._model.training
+        self._model.eval()
+        try:
+            yield session
+        finally:
+            session.close()  # its threads end before the caller goes on
+            self._model.train(was_training)
 
-    def _take(
-        self, row: Row, token: int, token_class: TokenClass, state: Float[Tensor, " hidden"]
-    ) -> None:
-        """Append a token that `state` predicted; close an answer that ends in words."""
-        row.append(token, token_class)
-        if token_class is TokenClass.SEG and self._keeps_predicting_state:
-            row.grounded[-1].states = state[None].clone()
-        if row.state.phase is Phase.ANSWER and self._model.renderer.has_ended(row.rendered):
-            row.end(self._model.config.ids.end)
+    def _run(self, requests: Iterator[Request], *, tells_all: bool) -> Generator[Event, None, None]:
+        with self.session(threading.Event(), tells_all=tells_all) as session:
+            while True:
+                while session.wants_more and (request := next(requests, None)) is not None:
+                    session.add(self.open(request))
+                if session.is_idle:
+                    return
+                session.round()
+                yield from session.take_events()
 
-    def _note_wishes(
-        self,
-        logits: Float[Tensor, "num_rows vocabulary"],
-        rows: Sequence[Row],
-        allowed: Sequence[TokenClass],
-    ) -> None:
-        """Mark the rows that would now search if they might."""
-        wishes = (logits.argmax(dim=-1) == self._search_id).tolist()
-        for row, wishes_search, classes in zip(rows, wishes, allowed, strict=True):
-            if wishes_search and row.state.phase is Phase.ANSWER:
-                row.wanted_search |= TokenClass.SEARCH not in classes
-
-    @torch.no_grad()
-    def _finish(self, rows: Sequence[Row]) -> list[Trajectory]:
-        """The trajectories of finished rows; the masks still missing are decoded together."""
-        self._spans.read(rows)
-        self._masks.decode(phrase for row in rows for phrase in row.grounded)
-        trajectories = [row.trajectory(self._model.renderer) for row in rows]
-        for row in rows:
-            row.forget()
-        return trajectories
-
-    def _constraints_of(
-        self, logits: Float[Tensor, "num_rows vocabulary"]
-    ) -> VocabularyConstraints:
-        """The constraints for the width that the logits have."""
-        if self._constraints is None:
-            tokenizer, ids = self._model.tokenizer, self._model.config.ids
-            vocabulary_size = logits.shape[-1]
-            no_words = {*tokenizer.all_special_ids, *range(len(tokenizer), vocabulary_size)}
-            self._constraints = VocabularyConstraints(
-                ids, vocabulary_size=vocabulary_size, never=no_words, device=logits.device
-            )
-        return self._constraints
-
-
-@contextmanager
-def _evaluating(model: PixSearch) -> Iterator[None]:
-    """The model without dropout; afterwards as it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
+    def _parts(self, wake: threading.Event, tells_all: bool) -> Parts:
+        searching = Searching(
+            search=self._search,
+            policy=self._policy,
+            options=self._options,
+            renderer=self._model.renderer,
+            masks=self._masks,
+            stats=self.stats,
+            wake=wake.set,
+        )
+        max_slots = self._options.batch_size + self._options.waiting_slots
+        return Parts(
+            images=self._images,
+            forwards=self._forwards,
+            choosing=self._choosing,
+            spans=self._spans,
+            masks=self._masks,
+            searching=searching,
+            slots=Slots(
+                max_slots=max_slots,
+                budget=self._budget,
+                stats=self.stats,
+                in_one_call=likes_one_call(self._model.device),
+            ),
+            telling=Telling(
+                self._model.renderer,
+                tells_all=tells_all,
+                with_mask_logits=self._keeps_mask_logits,
+            ),
+        )

@@ -1,6 +1,8 @@
 """What happens when a search fails, as the policy says (`policy.on_search_failure`)."""
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ class Found:
 
 
 class SearchUnderFailure:
-    """The searcher, and what the policy does when it does not answer.
+    """The searcher, and what the policy does when it does not answer. For any number of threads.
 
     Args:
         search: the retriever, with the number of passages and the region crop bound by the caller.
@@ -37,9 +39,13 @@ class SearchUnderFailure:
         self._search = search
         self._policy = policy
         self._stats = stats
+        self._lock = threading.Lock()  # for the stats
 
-    def find(self, queries: Sequence[Query]) -> list[Found]:
+    def find(self, queries: Sequence[Query], *, until: float = math.inf) -> list[Found]:
         """What each query found, all asked in one call.
+
+        Args:
+            until: on `time.monotonic`; a retry that would begin later does not.
 
         Raises:
             SearchFailed: the search failed for good, and the policy is not `answer_without`.
@@ -47,21 +53,54 @@ class SearchUnderFailure:
         """
         if not queries:
             return []
-        self._stats.search_calls += 1
-        self._stats.searches += len(queries)
+        with self._lock:
+            self._stats.search_calls += 1
+            self._stats.searches += len(queries)
+        return self._find(queries, until)
+
+    def find_each(
+        self, queries: Sequence[Query], *, until: float = math.inf
+    ) -> list[Found | Exception]:
+        """`find`, where what one query raises is its own; it loses no other."""
+        try:
+            return list(self.find(queries, until=until))
+        except Exception as error:  # of whatever kind: it ends those who asked, see `Session`
+            if len(queries) == 1:
+                return [error]
+        return [one for query in queries for one in self._find_alone(query, until)]
+
+    def without(self, reason: str) -> Found:
+        """What an answer goes on with under `answer_without`.
+
+        Raises:
+            SearchFailed: the policy is another.
+        """
+        failed = SearchFailed(reason)
+        if self._policy.on_search_failure is not OnSearchFailure.answer_without:
+            raise _with_remedy(failed, self._policy)
+        return self._note_failed(failed)
+
+    def _find(self, queries: Sequence[Query], until: float) -> list[Found]:
         if self._policy.on_search_failure is OnSearchFailure.answer_without:
             return self._found_or_failed(queries)
         is_retried = self._policy.on_search_failure is OnSearchFailure.retry
-        return self._ask_again(queries, retries=self._policy.search_retries * is_retried)
+        return self._ask_again(queries, self._policy.search_retries * is_retried, until)
 
-    def _ask_again(self, queries: Sequence[Query], *, retries: int) -> list[Found]:
+    def _find_alone(self, query: Query, until: float) -> list[Found | Exception]:
+        try:
+            return list(self._find([query], until))
+        except Exception as error:
+            return [error]
+
+    def _ask_again(self, queries: Sequence[Query], retries: int, until: float) -> list[Found]:
         for retry in range(retries + 1):
             try:
                 return self._ask(queries)
             except SearchFailed as failed:
-                if retry == retries or not failed.is_temporary:
-                    raise _with_remedy(failed, self._policy) from failed
                 wait = max(failed.retry_after, RETRY_SECONDS * 2**retry)
+                is_last = retry == retries or time.monotonic() + wait > until
+                if is_last or not failed.is_temporary:
+                    raise _with_remedy(failed, self._policy) from failed
                 logger.warning("search failed, retry %d in %.1f s: %s", retry + 1, wait, failed)
             time.sleep(wait)
         raise AssertionError("unreachable: the last try returns or raises")
@@ -73,9 +112,13 @@ class SearchUnderFailure:
         except SearchFailed as failed:
             if len(queries) > 1:
                 return [found for query in queries for found in self._found_or_failed([query])]
+            return [self._note_failed(failed)]
+
+    def _note_failed(self, failed: SearchFailed) -> Found:
+        with self._lock:
             self._stats.failed_searches += 1
-            logger.warning("answering without a search that failed: %s", failed)
-            return [Found(failed=str(failed))]
+        logger.warning("answering without a search that failed: %s", failed)
+        return Found(failed=str(failed))
 
     def _ask(self, queries: Sequence[Query]) -> list[Found]:
         found = list(self._search(queries))
@@ -91,4 +134,8 @@ def _with_remedy(failed: SearchFailed, policy: PolicyOptions) -> SearchFailed:
     is_retried = policy.on_search_failure is OnSearchFailure.retry
     again = "" if is_retried else "retry asks again, "
     remedy = f"policy.on_search_failure={policy.on_search_failure} ends the run, {again}"
-    return SearchFailed(f"{failed}; {remedy}answer_without goes on", is_temporary=False)
+    return SearchFailed(
+        f"{failed}; {remedy}answer_without goes on",
+        is_temporary=failed.is_temporary,
+        retry_after=failed.retry_after,
+    )

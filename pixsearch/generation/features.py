@@ -41,11 +41,19 @@ class RequestImages:
 
         Args:
             upcoming: requests that come next; their images fill the batch if one must be encoded.
+
+        Raises:
+            OSError, ValueError: this image cannot be encoded.
         """
         if request.image is None:
             return None
         found = self._cache.get(request.feature_key)
-        return self._encode(request, upcoming) if found is None else found
+        if found is not None:
+            return found
+        try:
+            return self._encode(request, upcoming)
+        except (OSError, ValueError):  # it may be another's image that cannot be encoded
+            return self._encode(request, ())
 
     def _encode(self, request: Request, upcoming: Iterable[Request]) -> ImageFeatures:
         images = {request.feature_key: request.image}
@@ -55,7 +63,8 @@ class RequestImages:
             if other.image is not None and other.feature_key not in self._cache:
                 images.setdefault(other.feature_key, other.image)
         encoded = self._model.encode_image(list(images.values()))
-        self._stats.images_encoded += len(images)
+        self._stats.vision_encodes += len(images)
+        self._stats.segmenter_encodes += len(images)
         for index, key in enumerate(images):
             self._cache[key] = encoded.index([index])
         return encoded.index([0])

@@ -1,6 +1,11 @@
-"""How long a sequence may grow where the options do not say."""
+"""How large a request may be, and how long its sequence may grow."""
 
+from collections.abc import Sequence
+
+from pixsearch.chat import Text
 from pixsearch.config import GenerationOptions
+from pixsearch.generation.records import Request
+from pixsearch.queries import Passage, SearchFailed
 
 TEXT_TOKENS = 2048  # prompt, evidence and answer, beside the tokens of the image
 
@@ -23,3 +28,55 @@ def max_length(
         return options.max_length
     wanted = num_image_tokens + TEXT_TOKENS
     return wanted if num_positions is None else min(wanted, num_positions)
+
+
+def check_request(request: Request, options: GenerationOptions) -> None:
+    """See that a request asks something, and nothing that would take all there is.
+
+    Raises:
+        ValueError: the question is empty, no token may be sampled, question and history are too
+            long, or the image is too large or cannot be read.
+    """
+    fewer = request.max_new_tokens
+    if fewer is not None and fewer < 1:
+        raise ValueError(f"request {request.id}: max_new_tokens={fewer} is below 1")
+    if not request.question.strip():
+        raise ValueError(f"request {request.id}: the question is empty")
+    parts = [part for message in request.history for part in message.parts]
+    turns = [part.text for part in parts if isinstance(part, Text)]
+    length = len(request.question) + sum(len(text) for text in turns)
+    if length > options.max_question_characters:
+        raise ValueError(
+            f"request {request.id}: question and history have {length} characters, "
+            f"generation.max_question_characters={options.max_question_characters}"
+        )
+    if request.image is not None:
+        _check_image(request, options)
+
+
+def _check_image(request: Request, options: GenerationOptions) -> None:
+    width, height = request.image.size
+    if width * height > options.max_image_megapixels * 1e6:
+        raise ValueError(
+            f"request {request.id}: the image has {width}x{height} pixels, "
+            f"generation.max_image_megapixels={options.max_image_megapixels}"
+        )
+    try:
+        request.image.load()  # a file that was cut is found out here
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"request {request.id}: the image cannot be read: {error}") from error
+
+
+def check_passages(passages: Sequence[Passage], options: GenerationOptions) -> None:
+    """See that a searcher's passages can be tokenised in no time.
+
+    Raises:
+        SearchFailed: one is too long to be one.
+    """
+    for passage in passages:
+        if len(passage.text) > options.max_passage_characters:
+            raise SearchFailed(
+                f"passage {passage.id} has {len(passage.text)} characters, "
+                f"generation.max_passage_characters={options.max_passage_characters}",
+                is_temporary=False,
+            )

@@ -15,37 +15,43 @@ from pixsearch.model.mask_feedback import EarlierMasks
 
 
 class MaskDecoding:
-    """Decodes masks of many phrases, of many rows, in one call."""
+    """Decodes masks of many phrases, of many rows, in one call.
 
-    def __init__(self, model: PixSearch, stats: EngineStats) -> None:
+    Args:
+        keeps_logits: the phrases keep the decoder's logits beside their masks.
+    """
+
+    def __init__(self, model: PixSearch, stats: EngineStats, *, keeps_logits: bool = False) -> None:
         self._model = model
         self._stats = stats
         self._has_feedback = model.grounding.feedback is not None
+        self._keeps_logits = keeps_logits or self._has_feedback
 
-    def decode(self, phrases: Iterable[GroundedPhrase]) -> None:
+    def decode(self, phrases: Iterable[GroundedPhrase]) -> set[GroundedPhrase]:
         """Fill in the masks of those phrases that have none yet.
 
         Where masks prompt the next, those of earlier phrases come first, turn by turn.
 
-        Raises:
-            FloatingPointError: a mask is not finite; it would pass for an empty one.
+        Returns:
+            Those whose mask is not finite, which would pass for an empty one.
         """
         wanted = list(phrases)
         if not self._has_feedback:
-            self._decode(wanted)
-            return
-        every = {id(one): one for phrase in wanted for one in (*phrase.earlier, phrase)}
+            return self._decode(wanted)
+        every = {one: None for phrase in wanted for one in (*phrase.earlier, phrase)}
         by_turn = defaultdict(list)
-        for phrase in every.values():
+        for phrase in every:
             by_turn[len(phrase.earlier)].append(phrase)
+        broken: set[GroundedPhrase] = set()
         for turn in sorted(by_turn):
-            self._decode(by_turn[turn])
+            broken |= self._decode(by_turn[turn])
+        return broken
 
-    def _decode(self, phrases: Sequence[GroundedPhrase]) -> None:
+    def _decode(self, phrases: Sequence[GroundedPhrase]) -> set[GroundedPhrase]:
         """One call for phrases that stand behind as many others."""
         missing = [phrase for phrase in phrases if phrase.mask is None]
         if not missing:
-            return
+            return set()
         lengths = torch.tensor([len(phrase.states) for phrase in missing])
         owners = torch.repeat_interleave(torch.arange(len(missing)), lengths)
         states = torch.cat([phrase.states for phrase in missing])
@@ -53,17 +59,17 @@ class MaskDecoding:
         maps = SegmenterFeatures.cat([phrase.features.segmenter for phrase in missing])
         earlier = self._earlier(missing)
         mask_logits = self._model.decode_masks(prompts, maps.to(states.device), earlier)
-        if not torch.isfinite(mask_logits).all():
-            raise FloatingPointError(
-                f"among the masks of {len(missing)} phrases are values that are not finite: load "
-                "the model in another dtype, or copy its checkpoint anew"
-            )
         self._stats.mask_calls += 1
         self._stats.masks_decoded += len(missing)
-        if self._has_feedback:
+        if self._keeps_logits:
             for phrase, prompt, logits in zip(missing, prompts, mask_logits, strict=True):
                 phrase.prompt, phrase.mask_logits = prompt, logits
         self._to_image(missing, mask_logits)
+        is_finite = torch.isfinite(mask_logits).all(dim=-1).all(dim=-1).tolist()
+        broken = [phrase for phrase, is_so in zip(missing, is_finite, strict=True) if not is_so]
+        for phrase in broken:
+            phrase.mask = None
+        return set(broken)
 
     def _earlier(self, phrases: Sequence[GroundedPhrase]) -> EarlierMasks | None:
         if not self._has_feedback or not phrases[0].earlier:

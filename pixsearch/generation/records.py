@@ -8,8 +8,9 @@ from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from PIL import Image
+from torch import Tensor
 
 from pixsearch.chat import Conversation, Message, Role, Text
 from pixsearch.config import OnEmptyMask, QueryType
@@ -40,8 +41,11 @@ class Request:
         id: unique among the requests of a call.
         image_id: two requests with the same one show the same pixels, which are encoded once;
             without one the pixels themselves are compared.
+        search_question: what searches go by, where `question` puts further words around it; the
+            question unless told.
         history: earlier turns; an answer among them holds its `answer_text` alone.
         find_region: of a forced first search by region; called when it is asked.
+        max_new_tokens: fewer sampled tokens than `generation.max_new_tokens`, for this one alone.
         region_override: control experiments alone; replaces the mask of each region query.
     """
 
@@ -49,8 +53,10 @@ class Request:
     question: str
     image: Image.Image | None = None
     image_id: str | None = None
+    search_question: str | None = None
     history: tuple[Message, ...] = ()
     find_region: FindRegion | None = None
+    max_new_tokens: int | None = None
     region_override: RegionOverride | None = None
 
     def found_region(self) -> Mask:
@@ -65,6 +71,11 @@ class Request:
                 "use scripts/evaluate.py, or give the request `find_region`"
             )
         return self.find_region()
+
+    @property
+    def asked(self) -> str:
+        """What searches go by."""
+        return self.question if self.search_question is None else self.search_question
 
     @property
     def conversation(self) -> Conversation:
@@ -116,11 +127,14 @@ class GroundedRecord:
         phrase: the words since the `<seg>`, the evidence or the start before it; or those tagged.
         mask: in the image's own pixels.
         position: index in the trajectory's ids of its `<seg>`, or of its last tagged word.
+        mask_logits: the decoder's, on its device, which `segmenter_frame.to_image` enlarges; None
+            unless the engine was told to keep them.
     """
 
     phrase: str
     mask: Mask
     position: int
+    mask_logits: Float[Tensor, "low low"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,23 +167,36 @@ class Trajectory:
 class EngineStats:
     """What an engine did since it was made; the tokens are those that a forward processed."""
 
-    processed: Counter[TokenKind] = field(default_factory=Counter)
-    prefill_forwards: int = 0
-    evidence_forwards: int = 0
-    decode_forwards: int = 0
+    processed: Counter[TokenKind] = field(default_factory=Counter)  # each token once
+    recomputed_tokens: int = 0  # once more, because their row had lost its slot
+    reused_tokens: int = 0  # stood in the cache when a search came back, and were not computed anew
+    forwards: int = 0
+    prefill_forwards: int = 0  # those with a prompt in them
+    evidence_forwards: int = 0  # those with evidence behind tokens that were processed
+    decode_steps: int = 0  # those with single sampled tokens
     searches: int = 0  # queries sent
     search_calls: int = 0  # batches that they were sent in
     failed_searches: int = 0  # queries answered without (policy.on_search_failure)
-    images_encoded: int = 0
+    waits: int = 0  # searches that a row waited for
+    wait_seconds: float = 0.0  # of all rows, added up
+    idle_seconds: float = 0.0  # in which all rows waited, so that nothing was computed
+    evictions: int = 0  # rows that lost their slot
+    failures: int = 0  # requests that ended without an answer
+    vision_encodes: int = 0  # images through the vision tower
+    segmenter_encodes: int = 0  # images through the segmenter's encoder
     masks_decoded: int = 0
     mask_calls: int = 0
     empty_masks: int = 0
 
     @property
+    def prefill_tokens(self) -> int:
+        return self.processed[TokenKind.PROMPT] + self.processed[TokenKind.IMAGE]
+
+    @property
     def processed_tokens(self) -> int:
         return self.processed.total()
 
-    def as_dict(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, int | float]:
         """Plain numbers for a log; tokens by kind as `prompt_tokens`, `evidence_tokens`, …"""
         tokens = {f"{kind.name.lower()}_tokens": self.processed[kind] for kind in TokenKind}
         numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "processed"}

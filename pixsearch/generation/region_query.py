@@ -32,7 +32,7 @@ def ask_region(
         EmptyMask: an empty mask under `policy.on_empty_mask=error`.
         ValueError: the mask has another size than the image.
     """
-    image, question = request.image, request.question
+    image, question = request.image, request.asked
     assert image is not None
     if mask.any():
         query = Query.of_region(image, mask, question=question)

@@ -1,23 +1,16 @@
 """One request in flight: its ids so far, where it stands in the grammar, what it found."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from jaxtyping import Float
 from torch import Tensor
 
 from pixsearch.chat import ChatRenderer
-from pixsearch.config import (
-    ForcedFirst,
-    GenerationOptions,
-    GroundBy,
-    PolicyOptions,
-    QueryType,
-)
+from pixsearch.config import QueryType
 from pixsearch.generation import grammar
 from pixsearch.generation.grammar import GrammarState, Limits, Phase, TokenClass
-from pixsearch.generation.limits import max_length
 from pixsearch.generation.records import (
     FinishReason,
     GroundedRecord,
@@ -58,7 +51,11 @@ class Row:
     """One request from its prompt to its end token.
 
     Attributes:
-        num_processed: how many of its ids the model has processed; the rest is pending.
+        longest: tokens that it can grow to.
+        slot: of the cache, while it holds one.
+        entered: how many rows entered before it.
+        num_processed: how many of its ids stand in the cache; the rest is pending.
+        num_counted: how many were ever processed; more than the former where it lost its slot.
         search_start: index of the last `<search>`.
         states: of the processed ids, kept where a tagger will read them.
         num_tagged: how many ids the tagger has read.
@@ -69,8 +66,12 @@ class Row:
     rendered: Rendered
     limits: Limits
     state: GrammarState
+    longest: int = 0
     features: ImageFeatures | None = None
+    slot: int | None = None
+    entered: int = 0
     num_processed: int = 0
+    num_counted: int = 0
     search_start: int = -1
     states: list[Float[Tensor, "chunk hidden"]] = field(default_factory=list)
     num_tagged: int = 0
@@ -90,8 +91,23 @@ class Row:
         return self.rendered.input_ids[self.num_processed :]
 
     @property
+    def num_pending(self) -> int:
+        return len(self.rendered) - self.num_processed
+
+    @property
     def awaits_evidence(self) -> bool:
         return self.state.phase is Phase.EVIDENCE
+
+    @property
+    def last_sampled(self) -> int:
+        """The id that was sampled last; an end token that the model did not write stands behind."""
+        written_end = self.rendered.token_kind[-1] is TokenKind.PROMPT
+        return self.rendered.input_ids[-2 if written_end else -1]
+
+    @property
+    def is_in_query(self) -> bool:
+        """Whether its last token belongs to a search."""
+        return self.state.phase in (Phase.PAYLOAD, Phase.SYMBOL, Phase.EVIDENCE)
 
     @property
     def is_forced_search(self) -> bool:
@@ -152,24 +168,35 @@ class Row:
         self.searches.append(record)
         self.state = grammar.inject_evidence(self.state, len(evidence_ids))
 
-    def trajectory(self, renderer: ChatRenderer) -> Trajectory:
+    def trajectory(self, renderer: ChatRenderer, *, with_mask_logits: bool = False) -> Trajectory:
         """The finished answer; all its masks are decoded."""
+        grounded = (
+            replace(
+                self.grounded_record(one, renderer),
+                mask_logits=one.mask_logits if with_mask_logits else None,
+            )
+            for one in self.grounded
+        )
         return Trajectory(
             request_id=self.request.id,
             rendered=self.rendered,
             answer_text=renderer.answer_text(self.rendered),
             all_text=renderer.answer_text(self.rendered, after_last_search=False),
             searches=tuple(self.searches),
-            grounded=tuple(
-                GroundedRecord(
-                    phrase=self._words_of(one, renderer),
-                    mask=one.mask,
-                    position=one.position,
-                )
-                for one in self.grounded
-            ),
+            grounded=tuple(grounded),
             finish_reason=self.finish_reason,
         )
+
+    def grounded_record(self, phrase: GroundedPhrase, renderer: ChatRenderer) -> GroundedRecord:
+        """A phrase whose mask is decoded, in words."""
+        return GroundedRecord(
+            phrase=self._words_of(phrase, renderer), mask=phrase.mask, position=phrase.position
+        )
+
+    def forget_processed(self) -> None:
+        """Be processed anew from the first id on: the slot was lost."""
+        self.num_processed = 0
+        self.states.clear()
 
     def forget(self) -> None:
         """Let go of what a finished answer no longer needs; its row may live on."""
@@ -192,133 +219,3 @@ class Row:
         while kinds[start - 1] is TokenKind.GENERATED and ids[start - 1] not in special:
             start -= 1
         return renderer.tokenizer.decode(ids[start : phrase.position]).strip()
-
-
-def open_row(
-    request: Request,
-    *,
-    renderer: ChatRenderer,
-    policy: PolicyOptions,
-    options: GenerationOptions,
-    num_image_tokens: int | None = None,
-    num_positions: int | None = None,
-) -> Row:
-    """Render a request's prompt, with the forced first query if the policy has one.
-
-    Args:
-        num_image_tokens: placeholders of its image; where that is the same number for every image,
-            the renderer knows it.
-        num_positions: that the language model was made for.
-
-    Raises:
-        ValueError: prompt and one search that the policy allows do not fit `generation.max_length`
-            or `generation.max_new_tokens`.
-    """
-    rendered = renderer.render_prompt(request.conversation, num_image_tokens=num_image_tokens)
-    besides = renderer.num_evidence_tokens(request.question)
-    limits = _limits(
-        request,
-        policy,
-        options,
-        evidence_tokens=policy.evidence_tokens + besides,
-        ground_by=renderer.ground_by,
-        longest=max_length(
-            options,
-            num_image_tokens=rendered.token_kind.count(TokenKind.IMAGE),
-            num_positions=num_positions,
-        ),
-    )
-    state = GrammarState(length=len(rendered))
-    row = Row(request=request, rendered=rendered, limits=limits, state=state)
-    _force_first(row, renderer, policy.forced_first)
-    _check_length(row, options)
-    _check_room_to_search(row, options)
-    return row
-
-
-def _check_length(row: Row, options: GenerationOptions) -> None:
-    """See that a prompt leaves room."""
-    needed = len(row.rendered) + _first_search_tokens(row) + max(1, options.answer_tokens)
-    if needed > row.limits.max_length:
-        raise ValueError(
-            f"request {row.request.id}: prompt, one search, shortest answer take {needed} tokens, "
-            f"generation.max_length={row.limits.max_length}; raise it, lower "
-            "policy.evidence_tokens or shorten the question"
-        )
-
-
-def _check_room_to_search(row: Row, options: GenerationOptions) -> None:
-    """See that limits do not bar what the policy allows."""
-    may_search = row.limits.types and row.limits.max_searches > row.state.searches
-    answer_tokens = max(1, options.answer_tokens)
-    if may_search and grammar.SHORTEST_SEARCH + answer_tokens > options.max_new_tokens:
-        raise ValueError(
-            f"generation.max_new_tokens={options.max_new_tokens} leaves no room for a search of "
-            f"{grammar.SHORTEST_SEARCH} tokens beside generation.answer_tokens={answer_tokens}: "
-            "raise the one, lower the other, or set policy.max_searches=0"
-        )
-
-
-def _first_search_tokens(row: Row) -> int:
-    """What the first search still takes, its evidence included; 0 if there is none."""
-    if row.awaits_evidence:
-        return row.limits.evidence_tokens
-    if row.limits.types and row.limits.max_searches > 0:
-        return grammar.SHORTEST_SEARCH + row.limits.evidence_tokens
-    return 0
-
-
-def longest_row(rows: Sequence[Row]) -> int:
-    """Tokens that the longest of these rows can grow to; so much the cache must hold."""
-    return max(min(row.limits.max_length, _most_tokens(row)) for row in rows)
-
-
-def _most_tokens(row: Row) -> int:
-    limits = row.limits
-    num_searches = max(limits.max_searches, row.state.searches)
-    return len(row.rendered) + limits.max_new_tokens + num_searches * limits.evidence_tokens
-
-
-def _limits(
-    request: Request,
-    policy: PolicyOptions,
-    options: GenerationOptions,
-    *,
-    evidence_tokens: int,
-    ground_by: GroundBy,
-    longest: int,
-) -> Limits:
-    has_image = request.image is not None
-    types = _allowed_types(policy)
-    return Limits(
-        types=types if has_image else types & {QueryType.text},
-        can_ground=has_image and ground_by is GroundBy.seg,
-        tags_phrases=has_image and ground_by is GroundBy.span,
-        max_searches=policy.max_searches,
-        query_tokens=policy.query_tokens,
-        evidence_tokens=evidence_tokens,
-        max_new_tokens=options.max_new_tokens,
-        answer_tokens=options.answer_tokens,
-        max_length=longest,
-    )
-
-
-def _allowed_types(policy: PolicyOptions) -> frozenset[QueryType]:
-    """Checked here for those who set options in Python; a YAML's are when it is composed."""
-    unknown = sorted(set(policy.allow) - set(QueryType))
-    if unknown:
-        raise ValueError(
-            f"policy.allow: {', '.join(unknown)} is no query type; use {', '.join(QueryType)}"
-        )
-    return frozenset(QueryType(name) for name in policy.allow)
-
-
-def _force_first(row: Row, renderer: ChatRenderer, forced: ForcedFirst) -> None:
-    """Open the forced first search; none of image or region where there is no image."""
-    question = row.request.question
-    if forced is ForcedFirst.text_query:
-        row.force_search(renderer.payload_ids(QueryType.text, question))
-    elif forced is ForcedFirst.whole_image and row.request.image is not None:
-        row.force_search(renderer.payload_ids(QueryType.image, None))
-    elif forced is ForcedFirst.region and row.request.image is not None:
-        row.force_search(renderer.payload_ids(QueryType.region, None))

@@ -1,23 +1,36 @@
 """From rows that closed a search to rows that hold the evidence."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from pixsearch.chat import ChatRenderer
-from pixsearch.config import PolicyOptions, QueryType
+from pixsearch.config import GenerationOptions, PolicyOptions, QueryType
+from pixsearch.generation.events import Failure, FailureKind, not_finite
 from pixsearch.generation.failures import Found, SearchUnderFailure
+from pixsearch.generation.limits import check_passages
 from pixsearch.generation.masks import MaskDecoding
 from pixsearch.generation.records import EngineStats, SearchRecord
-from pixsearch.generation.region_query import Asked, ask_region
+from pixsearch.generation.region_query import Asked, EmptyMask, ask_region
 from pixsearch.generation.row import Row
-from pixsearch.queries import Query, Search
+from pixsearch.generation.search_pool import Answered, SearchPool
+from pixsearch.queries import Query, Search, SearchFailed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Waiting:
+    """One row's search, from when on it is waited for."""
+
+    record: SearchRecord
+    at: float = field(default_factory=time.monotonic)
 
 
 class Searching:
-    """Asks the searcher once for all rows that closed a search at the same step.
+    """Asks the searcher for rows that closed a search, and gives them what came back.
 
     Args:
         search: the retriever, with the number of passages and the region crop bound by the caller.
+        wake: is called, from any thread, when something has come back.
     """
 
     def __init__(
@@ -25,41 +38,115 @@ class Searching:
         *,
         search: Search,
         policy: PolicyOptions,
+        options: GenerationOptions,
         renderer: ChatRenderer,
         masks: MaskDecoding,
         stats: EngineStats,
+        wake: Callable[[], object],
     ) -> None:
         self._search = SearchUnderFailure(search, policy, stats)
         self._policy = policy
+        self._options = options
         self._renderer = renderer
         self._masks = masks
         self._stats = stats
+        self._wake = wake
+        self._asked: dict[Row, _Waiting] = {}  # on their way
+        self._skipped: list[Row] = []
+        self.pool = SearchPool(
+            lambda queries, until: self._search.find_each(queries, until=until),
+            num_threads=options.search_threads,
+            window_seconds=options.search_window_ms / 1000,
+            timeout_seconds=options.search_timeout_seconds,
+            wake=wake,
+        )
 
-    def answer(self, rows: Sequence[Row]) -> None:
-        """Append to each row, which must await it, the evidence of its search.
+    def ask(self, rows: Sequence[Row]) -> dict[Row, SearchRecord | Failure]:
+        """Send the queries of rows that closed a search; masks they ask with are decoded together.
 
-        Raises:
-            ValueError: an empty mask under `policy.on_empty_mask=error`.
-            SearchFailed: a search failed, unless `policy.on_search_failure=answer_without`.
+        Returns:
+            For each row what it asks, or why it cannot.
         """
         by_region = [row for row in rows if self._type_of(row) is QueryType.region]
-        self._masks.decode(row.grounded[-1] for row in by_region if not row.is_forced_search)
-        asked = [self._ask(row) for row in rows]
-        found = self._search.find([one.query for one in asked if one.query is not None])
-        for row, one in zip(rows, asked, strict=True):
-            result = Found() if one.query is None else found.pop(0)
-            evidence_ids, injected = self._renderer.evidence_ids(
-                result.passages,
-                question=row.request.question,
-                max_tokens=self._policy.evidence_tokens,
+        own = [row for row in by_region if not row.is_forced_search]
+        broken = self._masks.decode(row.grounded[-1] for row in own)
+        found: dict[Row, SearchRecord | Failure] = {}
+        for row in rows:
+            is_broken = row in own and row.grounded[-1] in broken
+            found[row] = not_finite(row.request.id, "a mask is") if is_broken else self._ask(row)
+        return found
+
+    def take_answered(self) -> dict[Row, SearchRecord | Failure]:
+        """Inject the evidence of searches that have come back, each row's when it is there.
+
+        Returns:
+            For each such row its record, or why it cannot go on.
+        """
+        skipped = [Answered(ticket=row, found=Found()) for row in self._skipped]
+        self._skipped = []
+        answered = [*skipped, *self.pool.take_answered()]
+        return {one.ticket: self._take(one) for one in answered if one.ticket in self._asked}
+
+    def forget(self, row: Row) -> None:
+        """Let go of a row that will not be there when its search comes back."""
+        if self._asked.pop(row, None) is not None:
+            self.pool.forget(row)
+
+    def _ask(self, row: Row) -> SearchRecord | Failure:
+        try:
+            asked = self._query_of(row)
+        except EmptyMask as error:
+            return Failure(kind=FailureKind.empty_mask, error=error)
+        except Exception as error:  # a control's code, which is the caller's
+            return Failure(kind=FailureKind.error, error=error)
+        self._asked[row] = _Waiting(record=asked.record)
+        if asked.query is None:
+            self._skipped.append(row)
+            self._wake()
+        else:
+            self._stats.waits += 1
+            self.pool.ask(row, asked.query)
+        return asked.record
+
+    def _take(self, answered: Answered) -> SearchRecord | Failure:
+        row: Row = answered.ticket
+        waited = self._asked.pop(row)
+        self._stats.wait_seconds += time.monotonic() - waited.at
+        try:
+            result = self._result_of(answered)
+        except SearchFailed as error:
+            return Failure(kind=FailureKind.search, error=error)
+        if isinstance(result, Exception):
+            is_search = isinstance(result, SearchFailed)
+            kind = FailureKind.search if is_search else FailureKind.error
+            return Failure(kind=kind, error=result)
+        return self._inject(row, waited.record, result)
+
+    def _result_of(self, answered: Answered) -> Found | Exception:
+        if answered.found is None:
+            seconds = self._options.search_timeout_seconds
+            return self._search.without(
+                f"no answer within generation.search_timeout_seconds={seconds:g}"
             )
-            record = replace(
-                one.record,
-                passages=result.passages,
-                num_injected=len(injected),
-                failed=result.failed,
-            )
-            row.inject(evidence_ids, record)
+        if isinstance(answered.found, Found):
+            try:
+                check_passages(answered.found.passages, self._options)
+            except SearchFailed as failed:
+                return self._search.without(str(failed))
+        return answered.found
+
+    def _inject(self, row: Row, record: SearchRecord, found: Found) -> SearchRecord:
+        evidence_ids, injected = self._renderer.evidence_ids(
+            found.passages,
+            question=row.request.question,
+            max_tokens=self._policy.evidence_tokens,
+        )
+        complete = replace(
+            record, passages=found.passages, num_injected=len(injected), failed=found.failed
+        )
+        self._stats.reused_tokens += row.num_processed
+        row.inject(evidence_ids, complete)
+        return complete
 
     def _type_of(self, row: Row) -> QueryType:
         first = row.payload_ids[0]
@@ -69,18 +156,18 @@ class Searching:
         }
         return symbols.get(first, QueryType.text)
 
-    def _ask(self, row: Row) -> Asked:
+    def _query_of(self, row: Row) -> Asked:
         query_type = self._type_of(row)
         record = SearchRecord(type=query_type, forced=row.is_forced_search, step=row.state.sampled)
         if query_type is QueryType.region:
-            return self._ask_region(row, record)
+            return self._region_query(row, record)
         if query_type is QueryType.image:
-            query = Query.of_image(row.request.image, question=row.request.question)
+            query = Query.of_image(row.request.image, question=row.request.asked)
             return Asked(record=record, query=query)
-        text = row.request.question if record.forced else self._words(row.payload_ids)
+        text = row.request.asked if record.forced else self._words(row.payload_ids)
         return Asked(record=replace(record, text=text), query=Query.of_text(text))
 
-    def _ask_region(self, row: Row, record: SearchRecord) -> Asked:
+    def _region_query(self, row: Row, record: SearchRecord) -> Asked:
         """A query by the mask of the last grounded phrase, by the request's own region where it is
         forced, or by a control's in its place."""
         request = row.request

@@ -2,11 +2,12 @@
 
 Each script knows what is done already and goes on from there; nothing here decides that.
 
-    OUTPUT/results.json, predictions/, report/     of the latest run
+    OUTPUT/results.json, predictions/, scores/, report/    of the latest run
     OUTPUT/runs/seed7-default/                     all that one run made
         commands.txt                               what was run, to be run again by hand
         timings.json                               seconds of each step
         world/ index/ ground/ search/ evaluation/
+        mixtures/                                  of experiment=miniature_mix, which ends there
 """
 
 import json
@@ -14,10 +15,7 @@ import logging
 import shlex
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +25,24 @@ from pixsearch.config import (
     Foundation,
     PolicyOptions,
     PretrainOptions,
-    StageOptions,
 )
 from pixsearch.datasets.files import read_json
-from pixsearch.miniature.overrides import to_overrides
+from pixsearch.miniature.mixing import mixture_steps
+from pixsearch.miniature.overrides import override, to_overrides
 from pixsearch.miniature.planning import check_seed
+from pixsearch.miniature.steps import (
+    DATASETS,
+    SCRIPTS,
+    Arguments,
+    Step,
+    all_named,
+    stage_2,
+)
 
 logger = logging.getLogger(__name__)
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 POLICIES = SCRIPTS.parent / "configs" / "policy"
-PUBLISHED = ("results.json", "predictions", "report")
-OF_ONE_KNOWLEDGE_BASE = ("knowledge_base", "index")
-DATASETS = ("refcoco", "llava", "trajectories")  # those of configs/data/miniature.yaml
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One call of a script."""
-
-    name: str
-    script: str
-    arguments: Sequence[str]
-
-    @property
-    def command(self) -> list[str]:
-        return [sys.executable, str(SCRIPTS / self.script), *self.arguments]
+PUBLISHED = ("results.json", "predictions", "scores", "report")
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -71,7 +61,8 @@ def run_demo(options: DemoOptions) -> int:
         timings.write_total(folder / "evaluation" / "runtime.json")
         if (code := run_timed(step, timings)) != 0:
             return code
-    publish(folder / "evaluation", Path(options.output_dir))
+    if not options.mixtures:
+        publish(folder / "evaluation", Path(options.output_dir))
     return 0
 
 
@@ -94,45 +85,35 @@ def plan(options: DemoOptions) -> list[Step]:
     _refuse_dropped(options)
     _refuse_unknown(options)
     check_seed(options.miniature.seed)
-    paths = to_overrides("paths", options.paths)
-    world = to_overrides("miniature", options.miniature)
-    retrieval = to_overrides("retrieval", options.retrieval, but=OF_ONE_KNOWLEDGE_BASE)
-    policy = to_overrides("policy", options.policy, but=OF_ONE_POLICY)
-    train = [
-        "experiment=miniature",
-        *paths,
-        *to_overrides("model", options.model),
-        *to_overrides("run", options.run, but=("output_dir",)),
-        *retrieval,
-    ]
-    scored = [
-        "benchmark=miniature",
-        f"answer={options.answer}",
-        *paths,
-        *to_overrides("benchmark", options.benchmark),
-        *to_overrides("generation", options.generation),
-        *retrieval,
-        *policy,
-    ]
+    common = Arguments.of(options)
+    begun = [*_pretrain(options), *_until_stage_1(options, common)]
+    if options.mixtures:
+        return [*begun, *mixture_steps(options, common)]
     runs = {stage: f"{options.paths.miniature}/{stage}" for stage in ("ground", "search")}
-    evaluate = ["-m", f"policy={','.join(options.policies)}", *scored]
-    report = ["policy=full", *scored, *(f"training.{name}={run}" for name, run in runs.items())]
-    indexes = ["-m", "retrieval=miniature,miniature_train", *paths, *retrieval]
-    ground = ["stage=ground", *train, *to_overrides("stage", _all_named(options.ground))]
-    search = ["stage=search", *train, *to_overrides("stage", _all_named(options.search))]
+    evaluate = ["-m", f"policy={','.join(options.policies)}", *common.scored]
+    training = [override(f"training.{name}", run) for name, run in runs.items()]
+    report = ["policy=full", *common.scored, *training]
     return [
-        *_pretrain(options),
-        Step(name="world", script="build_world.py", arguments=[*paths, *world]),
+        *begun,
+        stage_2(options.search, common),
+        Step(name="evaluation", script="evaluate.py", arguments=evaluate),
+        Step(name="report", script="report.py", arguments=report),
+    ]
+
+
+def _until_stage_1(options: DemoOptions, common: Arguments) -> list[Step]:
+    indexes = ["-m", "retrieval=miniature,miniature_train", *common.paths, *common.retrieval]
+    ground = ["stage=ground", *common.train, *to_overrides("stage", all_named(options.ground))]
+    trajectories = [*common.paths, *common.world, *common.retrieval, *common.policy]
+    return [
+        Step(name="world", script="build_world.py", arguments=[*common.paths, *common.world]),
         Step(name="indexes", script="build_index.py", arguments=indexes),
         Step(
             name="trajectories",
             script="build_miniature_trajectories.py",
-            arguments=[*paths, *world, *retrieval, *policy],
+            arguments=trajectories,
         ),
         Step(name="stage 1: ground", script="train.py", arguments=ground),
-        Step(name="stage 2: search", script="train.py", arguments=search),
-        Step(name="evaluation", script="evaluate.py", arguments=evaluate),
-        Step(name="report", script="report.py", arguments=report),
     ]
 
 
@@ -169,11 +150,6 @@ def _refuse_unknown(options: DemoOptions) -> None:
             raise ValueError(
                 f"{name}.mixture: no {', '.join(sorted(unknown))}; there are {', '.join(DATASETS)}"
             )
-
-
-def _all_named(stage: StageOptions) -> StageOptions:
-    """With weight 0 for what the mixture leaves out, lest the script's own YAML brings it back."""
-    return replace(stage, mixture=dict.fromkeys(DATASETS, 0.0) | stage.mixture)
 
 
 def _pretrain(options: DemoOptions) -> list[Step]:

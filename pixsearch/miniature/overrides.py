@@ -16,12 +16,21 @@ def to_overrides(name: str, options: Any, *, but: Collection[str] = ()) -> list[
     Args:
         but: fields of the top level that are left out.
 
-    >>> from pixsearch.config import BenchmarkOptions
-    >>> to_overrides("benchmark", BenchmarkOptions(name="a", root="my data"), but=["split"])
-    ['benchmark.name=a', "benchmark.root='my data'", 'benchmark.limit=null']
+    >>> from pixsearch.config import PathOptions
+    >>> to_overrides("paths", PathOptions(data="my data"), but=["outputs", "miniature"])
+    ["paths.data='my data'", 'paths.foundation=assets/miniature']
     """
     kept = [field.name for field in fields(options) if field.name not in but]
     return [line for field in kept for line in _leaves(f"{name}.{field}", getattr(options, field))]
+
+
+def override(key: str, value: Any) -> str:
+    """One value.
+
+    >>> override("checkpoint", "my models/final")
+    "checkpoint='my models/final'"
+    """
+    return f"{key}={_written(value)}"
 
 
 def _leaves(key: str, value: Any) -> Iterator[str]:
@@ -31,7 +40,7 @@ def _leaves(key: str, value: Any) -> Iterator[str]:
         for inner, item in value.items():
             yield from _leaves(f"++{key.removeprefix('++')}.{inner}", item)
     else:
-        yield f"{key}={_written(value)}"
+        yield override(key, value)
 
 
 def _written(value: Any) -> str:

@@ -15,13 +15,14 @@ from pixsearch.config import BuildTrajectoriesOptions, QueryType, QuestionKind, 
 from pixsearch.datasets.files import image_key, load_image, read_json
 from pixsearch.datasets.masks import Rle
 from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.endpoint.request import ChatRequest, Correction, Reply
 from pixsearch.miniature.manifests import read_world_manifest
 from pixsearch.miniature.questions import Question, QuestionType
 from pixsearch.miniature.trajectories import Draft, plain_drafts
 from pixsearch.miniature.writing_training import read_questions
 from pixsearch.trajectories.build import OwnParts
 from pixsearch.trajectories.grounding import GivenMasks
-from pixsearch.trajectories.teacher.request import Correction, Reply, Task, TeacherRequest
+from pixsearch.trajectories.teacher.tasks import Task
 
 READER = "miniature"
 KINDS = {
@@ -70,8 +71,8 @@ class MiniatureTeacher:
             Task.judge: _judge,
         }
 
-    def complete(self, request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
-        """See `pixsearch.trajectories.teacher.request.Teacher`."""
+    def complete(self, request: ChatRequest, corrections: Sequence[Correction]) -> Reply:
+        """See `pixsearch.endpoint.request.Chat`."""
         assert not corrections, corrections
         draft = self._drafts[request.question_key]
         return Reply(text=json.dumps(self._rules[request.task](draft, request.fields)))

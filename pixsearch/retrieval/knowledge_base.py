@@ -17,12 +17,12 @@ from PIL import Image
 from pixsearch.queries import Passage
 from pixsearch.retrieval.corpus_rows import (
     CorpusRows,
-    CorpusStamp,
     remember_rows,
     remembered_rows,
 )
 from pixsearch.retrieval.hits import Hit
 from pixsearch.retrieval.image_decoding import UnusableImageError, opened_image
+from pixsearch.sidecar import Stamp
 
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # as JSON escapes it, alone or in a pair
 
@@ -78,7 +78,7 @@ class KnowledgeBase:
             raise ValueError(f"{self.corpus_path} is missing: is knowledge_base the right folder?")
         if self.corpus_path.stat().st_size == 0:
             raise ValueError(f"{self.corpus_path} is empty: an index needs at least one document")
-        stamp = CorpusStamp.of(self.corpus_path)
+        stamp = Stamp.of(self.corpus_path)
         with self.corpus_path.open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         remembered = remembered_rows(self.corpus_path, stamp)

@@ -130,10 +130,11 @@ def hold_back(
     boundary = len(dataset) - min(count, len(dataset) // HELD_OUT_SHARE)
     back = dataset.usable(range(boundary, len(dataset)))
     unseen = {example.image_id for example in back} - {None}
-    rows: Sequence[int] = range(boundary)
-    if unseen:
-        rows = [row for row in rows if dataset.image_id(row) not in unseen]
-    if boundary and not rows:
+    index = dataset.image_index()
+    held = index.at(range(boundary, len(dataset)))
+    numbers = [number for number in held.shown() if held.id_of(number) in unseen]
+    rows = index.at(range(boundary)).rows_without(numbers)
+    if boundary and not len(rows):
         raise ValueError(
             f"data.sources.{name}: every example is about an image of the {len(back)} that are "
             "held out: set run.held_out=0"

@@ -33,32 +33,43 @@ class FeatureStore:
     def get(self, image: Image.Image) -> ImageFeatures | None:
         """What is stored of an image; None if nothing is."""
         path = self._path(image)
-        if not path.exists():
-            return None
-        with safe_open(path, framework="pt") as file:
-            finer = sorted(name for name in file.keys() if name.startswith("finer"))  # noqa: SIM118 (no dict)
-            return ImageFeatures(
-                patches=(file.get_tensor("patches"),),
-                segmenter=SegmenterFeatures(
-                    embedding=file.get_tensor("embedding"),
-                    finer=tuple(file.get_tensor(name) for name in finer),
-                ),
-                sizes=((image.height, image.width),),
-            )
+        return read_features(path, size=(image.height, image.width)) if path.exists() else None
 
     def put(self, image: Image.Image, features: ImageFeatures) -> None:
         """Store what the encoders made of an image."""
-        finer = {f"finer{level}": one for level, one in enumerate(features.segmenter.finer)}
-        tensors = {"patches": features.patches[0], "embedding": features.segmenter.embedding}
-        path = self._path(image)
-        aside = path.with_suffix(f".{uuid4().hex}.partial")
-        save_file({name: one.contiguous().cpu() for name, one in (tensors | finer).items()}, aside)
-        aside.replace(path)
+        write_features(self._path(image), features)
 
     def _path(self, image: Image.Image) -> Path:
         pixels = image.convert("RGB")
         content = blake2b(f"{pixels.size}".encode() + pixels.tobytes(), digest_size=20)
         return self._folder / f"{content.hexdigest()}.safetensors"
+
+
+def read_features(path: Path, *, size: tuple[int, int]) -> ImageFeatures:
+    """One image's features from their file.
+
+    Args:
+        size: the image's height and width in pixels, which the file does not hold.
+    """
+    with safe_open(path, framework="pt") as file:
+        finer = sorted(name for name in file.keys() if name.startswith("finer"))  # noqa: SIM118 (no dict)
+        return ImageFeatures(
+            patches=(file.get_tensor("patches"),),
+            segmenter=SegmenterFeatures(
+                embedding=file.get_tensor("embedding"),
+                finer=tuple(file.get_tensor(name) for name in finer),
+            ),
+            sizes=(size,),
+        )
+
+
+def write_features(path: Path, features: ImageFeatures) -> None:
+    """One image's features to a file, which is never seen half written."""
+    finer = {f"finer{level}": one for level, one in enumerate(features.segmenter.finer)}
+    tensors = {"patches": features.patches[0], "embedding": features.segmenter.embedding}
+    aside = path.with_suffix(f".{uuid4().hex}.partial")
+    save_file({name: one.contiguous().cpu() for name, one in (tensors | finer).items()}, aside)
+    aside.replace(path)
 
 
 def stored(encode: Encode, store: FeatureStore, *, dtype: torch.dtype | None) -> Encode:

@@ -17,6 +17,10 @@ from pixsearch.config import (
 )
 from pixsearch.datasets.files import fingerprint
 from pixsearch.datasets.questions import QuestionReader
+from pixsearch.endpoint.answers import AnswerCache
+from pixsearch.endpoint.chat import ChatEndpoint, file_name
+from pixsearch.endpoint.request import Chat
+from pixsearch.endpoint.spending import Usage
 from pixsearch.line_store import one_writer, write_json
 from pixsearch.queries import search_under
 from pixsearch.retrieval.opening import close_searcher, open_searcher
@@ -26,10 +30,7 @@ from pixsearch.trajectories.grounding import GivenMasks, GroundedMasks, MaskSour
 from pixsearch.trajectories.held_out import HeldOut, Unblocked, blocked_questions
 from pixsearch.trajectories.running import run_stages
 from pixsearch.trajectories.sources import Questions, check_training_splits
-from pixsearch.trajectories.teacher.endpoint import EndpointTeacher
 from pixsearch.trajectories.teacher.prompts import read_prompts
-from pixsearch.trajectories.teacher.request import Teacher
-from pixsearch.trajectories.teacher.spending import Usage
 from pixsearch.trajectories.tools import Tools
 from pixsearch.trajectories.writing import write
 
@@ -57,7 +58,7 @@ class OwnParts:
     """What a world brings along in place of data sets, endpoint and grounder."""
 
     readers: Mapping[str, QuestionReader]
-    teacher: Teacher
+    teacher: Chat
     masks: MaskSource
 
 
@@ -69,7 +70,7 @@ def build_trajectories(options: BuildTrajectoriesOptions, own: OwnParts | None =
 
     Raises:
         ValueError: no sources, one that results are reported on, or what the stages raise.
-        TeacherUnavailable, SearchFailed: nobody answers; run again, it goes on.
+        EndpointUnavailable, SearchFailed: nobody answers; run again, it goes on.
     """
     if not options.sources:
         raise ValueError("sources is empty: name questions to build from (configs/building/)")
@@ -86,8 +87,8 @@ def build_trajectories(options: BuildTrajectoriesOptions, own: OwnParts | None =
             done = run_stages(Unblocked(questions, blocked), tools, Path(options.output_dir))
             if options.until is not BuildStage.write:
                 return Counts()
-            counts = write(questions, done, options, blocked)
-            counts.leaks = leaks
+            counts = write(questions, done, options, blocked, held_out.phrases())
+            counts.leaks += leaks
             _report(counts, tools)
     return counts
 
@@ -115,7 +116,7 @@ def _tools(options: BuildTrajectoriesOptions, own: OwnParts | None) -> Iterator[
 
 
 @contextmanager
-def _endpoint(options: BuildTrajectoriesOptions) -> Iterator[EndpointTeacher]:
+def _endpoint(options: BuildTrajectoriesOptions) -> Iterator[ChatEndpoint]:
     """
     Raises:
         ValueError: the teacher needs a world of its own.
@@ -125,7 +126,15 @@ def _endpoint(options: BuildTrajectoriesOptions) -> Iterator[EndpointTeacher]:
     folder = Path(options.teacher.cache or Path(options.output_dir) / ANSWERS)
     prompts = read_prompts(options.teacher.prompts)
     with one_writer(folder):
-        teacher = EndpointTeacher(options.teacher, prompts, folder)
+        cache = AnswerCache(folder / f"{file_name(options.teacher.model)}.jsonl")
+        teacher = ChatEndpoint(
+            options.teacher,
+            prompts,
+            cache=cache,
+            image_side=options.teacher.image_side,
+            image_tokens=options.teacher.image_tokens,
+            again="retry_quarantined=true",
+        )
         try:
             yield teacher
         finally:
@@ -133,8 +142,9 @@ def _endpoint(options: BuildTrajectoriesOptions) -> Iterator[EndpointTeacher]:
             logger.info("teacher: %s", describe(teacher, options.teacher))
 
 
-def describe(teacher: EndpointTeacher, options: TeacherOptions) -> str:
+def describe(teacher: ChatEndpoint, options: TeacherOptions) -> str:
     """What this run has paid for, in words."""
+    assert teacher.cache is not None
     paid = teacher.meter.paid
     return (
         f"{paid.requests} answers paid for in this run, {paid.input_tokens:,} tokens in and "
@@ -191,7 +201,8 @@ def _report(counts: Counts, tools: Tools) -> None:
     path, options = Path(tools.options.output_dir) / REPORT, tools.options.teacher
     report: dict[str, Any] = {"counts": counts.to_json(), "options": tools.settings}
     teacher = tools.teacher
-    if isinstance(teacher, EndpointTeacher):
+    if isinstance(teacher, ChatEndpoint):
+        assert teacher.cache is not None
         report["teacher"] = {
             "paid_in_this_run": teacher.meter.paid.to_json(options),
             "from_cache_in_this_run": teacher.meter.from_cache,

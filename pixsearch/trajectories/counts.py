@@ -26,10 +26,10 @@ class Counts:
     abstained: Counter[str] = field(default_factory=Counter)
     leaks: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def note(self, source: str, kind: str, column: str) -> None:
-        """Count a question in its row, and in the column of all questions."""
-        self.questions[source, kind, "questions"] += 1
-        self.questions[source, kind, column] += 1
+    def note(self, source: str, kind: str, column: str, number: int = 1) -> None:
+        """Count questions in their row, and in the column of all questions."""
+        self.questions[source, kind, "questions"] += number
+        self.questions[source, kind, column] += number
 
     def to_json(self) -> dict[str, Any]:
         return {

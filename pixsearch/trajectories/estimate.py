@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.config import BuildStage, BuildTrajectoriesOptions
+from pixsearch.endpoint.prompts import Prompt
+from pixsearch.endpoint.spending import Usage
+from pixsearch.trajectories.checks import has_long_answers
 from pixsearch.trajectories.counts import aligned
 from pixsearch.trajectories.running import FOLDER, stage_path
 from pixsearch.trajectories.sources import BrokenRecord, SourcedQuestion
 from pixsearch.trajectories.stage_lines import Outcome, StageLines
 from pixsearch.trajectories.stages.select import SCHEMA
-from pixsearch.trajectories.teacher.prompts import Prompt
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.spending import Usage
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import WITH_IMAGE, Job, request_of
 
 # characters, assumed: of one sub-question, of one segment of a response and of a passage
@@ -30,6 +31,7 @@ _STAGE_OF = {
     Task.decompose: BuildStage.decompose,
     Task.respond: BuildStage.respond,
     Task.refine: BuildStage.choose,
+    Task.check: BuildStage.choose,
     Task.choose: BuildStage.choose,
     Task.assign: BuildStage.assign,
     Task.judge: BuildStage.retrieve,
@@ -43,11 +45,13 @@ class _Asked:
     Attributes:
         characters: of their requests, by whether the answers are sent along.
         images: how many have one.
+        long_answers: how many have answers that the teacher may have to compare.
     """
 
     count: int = 0
     characters: dict[bool, int] = field(default_factory=dict)
     images: int = 0
+    long_answers: int = 0
 
 
 def estimate(
@@ -56,13 +60,15 @@ def estimate(
     prompts: dict[Task, Prompt],
 ) -> dict[Task, Usage]:
     """Requests and tokens of each task that are still to be paid for."""
-    asked, folder = _asked(records), Path(options.output_dir) / FOLDER
+    asked, folder = _asked(records, options), Path(options.output_dir) / FOLDER
     share = _share(folder, options)
     usage: dict[Task, Usage] = {}
     for task in Task:
         done = _seen(folder, _STAGE_OF[task])
         part = 1.0 if task is Task.select else share
         times = options.estimate.searches if task is Task.judge else 1.0
+        if task is Task.check:
+            times = asked.long_answers / max(1, asked.count)
         count = max(0, round((asked.count * part - done) * times))
         usage[task] = _usage(task, count, asked, options, prompts[task])
     return usage
@@ -85,8 +91,11 @@ def _row(name: str, usage: Usage, options: BuildTrajectoriesOptions) -> list[str
     return [name, f"{usage.requests:,}", *tokens, f"{usage.cost(options.teacher):,.2f}"]
 
 
-def _asked(records: Iterable[SourcedQuestion | BrokenRecord]) -> _Asked:
-    count = images = 0
+def _asked(
+    records: Iterable[SourcedQuestion | BrokenRecord], options: BuildTrajectoriesOptions
+) -> _Asked:
+    count = images = long_answers = 0
+    most_words = options.repeated_answer_words
     characters = {True: 0, False: 0}
     for record in records:
         if isinstance(record, SourcedQuestion):
@@ -94,7 +103,8 @@ def _asked(records: Iterable[SourcedQuestion | BrokenRecord]) -> _Asked:
             for with_answers in characters:
                 characters[with_answers] += _characters(record, with_answers=with_answers)
             images += record.has_image
-    return _Asked(count=count, characters=characters, images=images)
+            long_answers += has_long_answers(record.question, most_words=most_words)
+    return _Asked(count=count, characters=characters, images=images, long_answers=long_answers)
 
 
 def _characters(record: SourcedQuestion, *, with_answers: bool) -> int:
@@ -151,6 +161,7 @@ def _lengths(task: Task, options: BuildTrajectoriesOptions) -> tuple[float, floa
         Task.decompose: (0.0, sub_questions),
         Task.respond: (sub_questions, responses),
         Task.refine: (sub_questions + responses, responses),
+        Task.check: (candidates * _ANSWER, _ANSWER),
         Task.choose: (sub_questions + responses, 2 * _ANSWER),
         Task.assign: (searches * (_SUB_QUESTION + _SEGMENT), searches * texts * _ANSWER),
         Task.judge: (_SUB_QUESTION + texts * options.policy.k * _PASSAGE, _ANSWER),

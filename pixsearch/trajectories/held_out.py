@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from pixsearch.config import BuildTrajectoriesOptions, DatasetOptions, QuestionSourceOptions
 from pixsearch.datasets import READERS
+from pixsearch.datasets.evaluated_expressions import READER as REFERRING
+from pixsearch.datasets.evaluated_expressions import Phrases, expressions_of, phrases_of
 from pixsearch.datasets.exclusion import images_of
 from pixsearch.datasets.leaks import KeptOut, Leak, LeakReason
 from pixsearch.datasets.questions import QUESTION_READERS, QuestionReader
-from pixsearch.trajectories.sources import BrokenRecord, Questions, SourcedQuestion
+from pixsearch.trajectories.sources import BrokenRecord, Questions, SourcedQuestion, SourceRows
 
 Blocked = dict[str, tuple[str, str]]
 """Key of a question -> reason and detail, where it may not be trained on."""
@@ -64,6 +67,15 @@ class HeldOut:
             kept_out.add_images(images_of(dataset), f"an image of {name}")
         return kept_out
 
+    def phrases(self) -> Phrases:
+        """The expressions of the sets of RefCOCO, about their images.
+
+        Raises:
+            ValueError: a set is broken.
+        """
+        named = [each for each in self._shown.values() if each.reader == REFERRING]
+        return phrases_of(chain.from_iterable(map(expressions_of, named)))
+
 
 def blocked_questions(
     questions: Questions, held_out: HeldOut, options: BuildTrajectoriesOptions
@@ -97,7 +109,7 @@ def blocked_questions(
 
 
 class Unblocked:
-    """The records that may be trained on; gone through as often as the stages need them."""
+    """The records that may be trained on; gone through anew each time."""
 
     def __init__(self, questions: Questions, blocked: Blocked) -> None:
         self._questions = questions
@@ -105,6 +117,10 @@ class Unblocked:
 
     def __iter__(self) -> Iterator[SourcedQuestion | BrokenRecord]:
         return (record for record in self._questions if record.key not in self._blocked)
+
+    def at(self, rows: SourceRows) -> Iterator[SourcedQuestion]:
+        """Some of them, which were gone through before."""
+        return self._questions.at(rows)
 
 
 def _dataset(name: str, source: QuestionSourceOptions) -> DatasetOptions:

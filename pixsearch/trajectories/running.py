@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,10 @@ from typing import Any
 from tqdm import tqdm
 
 from pixsearch.config import BuildStage, OnError
+from pixsearch.endpoint.threads import in_threads
 from pixsearch.line_store import LineStore
+from pixsearch.trajectories.chosen import Chosen
+from pixsearch.trajectories.held_out import Unblocked
 from pixsearch.trajectories.quarantine import MENDED_ELSEWHERE, Unusable
 from pixsearch.trajectories.sources import BrokenRecord, SourcedQuestion, content_digest
 from pixsearch.trajectories.stage_lines import (
@@ -32,23 +34,27 @@ Records = Iterable[SourcedQuestion | BrokenRecord]
 Done = dict[BuildStage, StageLines]
 
 
-def run_stages(records: Records, tools: Tools, folder: Path) -> Done:
+def run_stages(records: Unblocked, tools: Tools, folder: Path) -> Done:
     """Run every stage up to `options.until`; each goes on where it was.
 
     Lines that other options, prompts, or another teacher or index made are set aside
     (`pixsearch.line_store`); what the teacher answered is in its cache all the same.
 
     Args:
-        records: gone through once for each stage.
+        records: all are gone through by the first stage alone; each later one sees what the stage
+            before it kept.
 
     Raises:
         ValueError: a question has changed since it was selected, or, under
             `on_error=raise`, is of no use.
-        TeacherUnavailable, SearchFailed: nobody answers; run again, it goes on.
+        EndpointUnavailable, SearchFailed: nobody answers; run again, it goes on.
     """
     done: Done = {}
+    chosen = Chosen()
     for stage in STAGES:
-        done[stage.name] = _run_stage(stage, records, tools, folder / FOLDER, done)
+        asked = records.at(chosen.rows()) if done else chosen.noting(records)
+        done[stage.name] = _run_stage(stage, asked, tools, folder / FOLDER, done)
+        chosen.keep(done[stage.name])
         if stage.name == tools.options.until:
             break
     return done
@@ -99,31 +105,20 @@ def _todo(records: Records, store: LineStore, done: Done) -> Iterator[Job | Brok
         if record.key in store.done:
             continue
         if isinstance(record, BrokenRecord):
-            if not done:
-                yield record
-        elif all(lines.outcome(record.key) is Outcome.kept for lines in done.values()):
+            yield record
+        else:
             yield Job(asked=record, values=values_of(record, done))
 
 
 def _lines(
     stage: Stage, todo: Iterator[Job | BrokenRecord], tools: Tools
 ) -> Iterator[dict[str, Any]]:
-    """Lines in the order in which they are ready; at most twice the threads are under way."""
-    workers = tools.options.teacher.concurrency
-    pending: set[Future[dict[str, Any]]] = set()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for job in _prepared(stage, todo, tools):
-                pending.add(pool.submit(_line, stage, job, tools))
-                if len(pending) >= 2 * workers:
-                    ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (each.result() for each in ready)
-            while pending:
-                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (each.result() for each in ready)
-        finally:
-            for each in pending:
-                each.cancel()
+    """Lines in the order in which they are ready."""
+    return in_threads(
+        lambda job: _line(stage, job, tools),
+        _prepared(stage, todo, tools),
+        workers=tools.options.teacher.concurrency,
+    )
 
 
 def _prepared(

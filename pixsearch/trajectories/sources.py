@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from os.path import basename
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int64
+
 from pixsearch.config import QuestionSourceOptions
 from pixsearch.datasets.questions import QUESTION_READERS, QuestionReader
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.datasets.splits import check_training_split
+from pixsearch.key_table import KeyTable
 from pixsearch.line_store import digest
 from pixsearch.trajectories.quarantine import Reason
+
+SourceRows = Mapping[str, Int64[np.ndarray, " num_rows"]]
+"""Places of questions, by their source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +27,12 @@ class SourcedQuestion:
     Attributes:
         source: its name in the options.
         key: unique over all sources.
+        row: its place in its source.
     """
 
     source: str
     key: str
+    row: int
     question: AnnotatedQuestion
 
     @property
@@ -85,11 +94,17 @@ class Questions:
 
     def of(self, source: str) -> Iterator[SourcedQuestion | BrokenRecord]:
         """The records of one source."""
-        seen: set[str] = set()
+        seen = KeyTable()
         for index in range(self.counts[source]):
             yield self._record(source, index, seen)
 
-    def _record(self, source: str, index: int, seen: set[str]) -> SourcedQuestion | BrokenRecord:
+    def at(self, rows: SourceRows) -> Iterator[SourcedQuestion]:
+        """Some of the questions, which were gone through before; no other record is read."""
+        for source, places in rows.items():
+            for row in map(int, places):
+                yield self._sourced(source, row, self._opened[source][row])
+
+    def _record(self, source: str, index: int, seen: KeyTable) -> SourcedQuestion | BrokenRecord:
         try:
             question = self._opened[source][index]
         except ValueError as error:
@@ -97,10 +112,14 @@ class Questions:
         if question.id in seen:
             detail = f"the id {question.id!r} occurs before"
             return _broken(source, index, Reason.duplicated_id, detail)
-        seen.add(question.id)
+        seen.put(question.id)
         if self._need_answers and not question.answers:
             return _broken(source, index, Reason.no_answer, f"question {question.id!r}")
-        return SourcedQuestion(source=source, key=f"{source}/{question.id}", question=question)
+        return self._sourced(source, index, question)
+
+    def _sourced(self, source: str, row: int, question: AnnotatedQuestion) -> SourcedQuestion:
+        key = f"{source}/{question.id}"
+        return SourcedQuestion(source=source, key=key, row=row, question=question)
 
 
 def _broken(source: str, index: int, reason: Reason, detail: str) -> BrokenRecord:

@@ -5,20 +5,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pixsearch.config import BuildStage, BuildTrajectoriesOptions
+from pixsearch.endpoint.asking import ask
+from pixsearch.endpoint.request import (
+    Chat,
+    ChatRequest,
+    MalformedAnswer,
+    RefusedRequest,
+)
 from pixsearch.queries import Search
 from pixsearch.trajectories.grounding import MaskSource
 from pixsearch.trajectories.quarantine import Reason, Unusable
 from pixsearch.trajectories.sources import SourcedQuestion
-from pixsearch.trajectories.teacher.asking import ask
-from pixsearch.trajectories.teacher.request import (
-    MalformedAnswer,
-    RefusedRequest,
-    Task,
-    Teacher,
-    TeacherRequest,
-)
+from pixsearch.trajectories.teacher.tasks import Task
 
-WITH_IMAGE = frozenset(Task) - {Task.judge}
+WITH_IMAGE = frozenset(Task) - {Task.judge, Task.check}
 Values = dict[BuildStage, dict[str, Any]]
 """What the earlier stages found out about a question."""
 
@@ -49,7 +49,7 @@ class Tools:
 
     options: BuildTrajectoriesOptions
     settings: dict[str, Any]
-    teacher: Teacher
+    teacher: Chat
     search: Search
     masks: MaskSource
     prompt_versions: dict[Task, str]
@@ -57,12 +57,12 @@ class Tools:
     source_identity: dict[str, Any] = field(default_factory=dict)
     masks_identity: str | None = None
 
-    def ask(self, request: TeacherRequest) -> Any:
+    def ask(self, request: ChatRequest) -> Any:
         """What the teacher answers, as `request.read` returns it.
 
         Raises:
             Unusable: there is no answer to this request.
-            TeacherUnavailable: there is none to any.
+            EndpointUnavailable: there is none to any.
         """
         try:
             return ask(self.teacher, request, corrections=self.options.teacher.corrections)
@@ -82,10 +82,10 @@ def request_of(
     read: Any,
     with_answers: bool = True,
     **fields: Any,
-) -> TeacherRequest:
+) -> ChatRequest:
     """A request about a job's question; what is asked, the image and earlier turns are sent.
 
-    Passages are judged without the image: by their words alone.
+    Passages and answers are judged without the image: by their words alone.
     """
     question = job.asked.question
     sent: dict[str, Any] = {"question": question.question, "has_image": job.asked.has_image}
@@ -93,7 +93,7 @@ def request_of(
         sent["earlier_turns"] = [{"question": q, "answer": a} for q, a in question.history]
     if with_answers:
         sent["accepted_answers"] = distinct(question.answers)
-    return TeacherRequest(
+    return ChatRequest(
         task=task,
         question_key=job.asked.key,
         fields={**sent, **fields},

@@ -9,22 +9,27 @@ All of it is a function of the stages' lines, and is written anew each time.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
+
+import numpy as np
+from jaxtyping import Bool
 
 from pixsearch.chat import Searched, Text
 from pixsearch.config import BuildStage, BuildTrajectoriesOptions, OnError
+from pixsearch.datasets.evaluated_expressions import Phrases, named_among
 from pixsearch.datasets.files import JsonLines
+from pixsearch.datasets.leaks import LeakReason
 from pixsearch.datasets.trajectories import (
     StoredTrajectory,
     from_json,
     to_json,
     write_trajectories,
 )
-from pixsearch.line_store import digest
+from pixsearch.trajectories.composed import Composed
 from pixsearch.trajectories.composing import with_search, without_search
 from pixsearch.trajectories.counts import Counts
 from pixsearch.trajectories.held_out import Blocked
@@ -35,44 +40,47 @@ from pixsearch.trajectories.sources import BrokenRecord, SourcedQuestion
 from pixsearch.trajectories.stage_lines import Outcome
 
 TRAJECTORIES, QUARANTINE = "train.jsonl", "quarantine.jsonl"
-_COMPOSED = "composed.jsonl"  # all that could be written, before the share of answers is applied
+_COMPOSING = "composing"  # folder of all that could be written, until the share is applied
 UNCLASSED = "unclassed"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Composed:
-    """A line of `composed.jsonl`."""
-
-    index: int
-    key: str
-    source: str
-    kind: str
-    searches: bool
-
-
 def write(
-    records: Records, done: Done, options: BuildTrajectoriesOptions, blocked: Blocked
+    records: Records,
+    done: Done,
+    options: BuildTrajectoriesOptions,
+    blocked: Blocked,
+    evaluated: Phrases = frozenset(),
 ) -> Counts:
     """Write the files that the module's docstring lists.
 
     Args:
         done: the lines of all stages.
         blocked: questions that may not be trained on.
+        evaluated: phrases that may not be grounded in their images.
 
     Raises:
         ValueError: under `on_error=raise`, a question cannot be written.
     """
     folder, counts = Path(options.output_dir), Counts()
-    composed = _compose(records, done, options, blocked, counts)
-    kept = _within_share(composed, options)
-    for each in composed:
-        column = "with_search" if each.searches else "without_search"
-        counts.note(each.source, each.kind, column if each.index in kept else "beyond_share")
-    lines = JsonLines(folder / _COMPOSED)
-    chosen = sorted((each for each in composed if each.index in kept), key=_drawn(options))
-    write_trajectories(folder / TRAJECTORIES, _counted(chosen, lines, counts, options))
-    (folder / _COMPOSED).unlink()
+    with _emptied(folder / _COMPOSING) as composing:
+        path = composing / "composed.jsonl"
+        composed = _compose(records, done, options, blocked, evaluated, counts, path)
+        kept = composed.within_share(options.without_search_share)
+        composed.count(kept, counts)
+        written = _counted(composed, kept, JsonLines(path), counts, options)
+        write_trajectories(folder / TRAJECTORIES, written)
     return counts
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """A folder for this run alone; what a killed one has left in it goes, too."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _compose(
@@ -80,33 +88,29 @@ def _compose(
     done: Done,
     options: BuildTrajectoriesOptions,
     blocked: Blocked,
+    evaluated: Phrases,
     counts: Counts,
-) -> list[_Composed]:
-    """Write all trajectories that could be, and the quarantine."""
+    path: Path,
+) -> Composed:
+    """Write all trajectories that could be to `path`, and the quarantine."""
     folder = Path(options.output_dir)
     images = ImageFolder(folder / "images", options.images)
-    composed: list[_Composed] = []
+    composed = Composed(options.seed)
     aside = folder / f"{QUARANTINE}.partial"
     with ExitStack() as stack:
-        lines = stack.enter_context((folder / _COMPOSED).open("w", encoding="utf-8"))
+        lines = stack.enter_context(path.open("w", encoding="utf-8"))
         left_out = stack.enter_context(aside.open("w", encoding="utf-8"))
         for record in records:
             kind = _kind(record, done)
             try:
                 trajectory = _trajectory(record, done, options, blocked, images)
+                _check_phrases(record, trajectory, evaluated, counts)
             except _LeftOut as out:
                 _quarantine(record, kind, out, counts, left_out)
                 continue
             lines.write(json.dumps(to_json(trajectory), ensure_ascii=False) + "\n")
-            composed.append(
-                _Composed(
-                    index=len(composed),
-                    key=record.key,
-                    source=record.source,
-                    kind=kind,
-                    searches=done[BuildStage.select].outcome(record.key) is Outcome.kept,
-                )
-            )
+            is_searched = done[BuildStage.select].outcome(record.key) is Outcome.kept
+            composed.add(record, kind, searches=is_searched)
     aside.replace(folder / QUARANTINE)
     return composed
 
@@ -147,6 +151,25 @@ def _trajectory(
         raise _LeftOut(BuildStage.write, error.reason, error.detail) from error
 
 
+def _check_phrases(
+    record: SourcedQuestion | BrokenRecord,
+    trajectory: StoredTrajectory,
+    evaluated: Phrases,
+    counts: Counts,
+) -> None:
+    """
+    Raises:
+        _LeftOut: a grounded phrase is an expression that is evaluated in this image.
+    """
+    assert isinstance(record, SourcedQuestion)
+    image_id = record.question.image_id
+    phrase = image_id and named_among(trajectory.conversation, image_id, evaluated)
+    if phrase:
+        counts.leaks[str(LeakReason.expression), "blocked"] += 1
+        detail = f"{phrase!r} is held out for this image"
+        raise _LeftOut("leaks", f"leak_{LeakReason.expression}", detail)
+
+
 def _kind(record: SourcedQuestion | BrokenRecord, done: Done) -> str:
     selected = done[BuildStage.select]
     if selected.outcome(record.key) in (Outcome.kept, Outcome.without_search):
@@ -173,32 +196,20 @@ def _quarantine(
     file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def _within_share(composed: Sequence[_Composed], options: BuildTrajectoriesOptions) -> set[int]:
-    """Indices of those that are written: as many answers without a search as the share allows."""
-    searching = {each.index for each in composed if each.searches}
-    plain = sorted((each for each in composed if not each.searches), key=_drawn(options))
-    share = options.without_search_share
-    most = len(plain) if share == 1 else round(len(searching) * share / (1 - share))
-    return searching | {each.index for each in plain[:most]}
-
-
-def _drawn(options: BuildTrajectoriesOptions) -> Any:
-    """A key to sort by that shuffles: the same for a question whatever others there are."""
-    return lambda each: digest([options.seed, each.key])
-
-
 def _counted(
-    chosen: Sequence[_Composed],
+    composed: Composed,
+    kept: Bool[np.ndarray, " num_lines"],
     lines: JsonLines,
     counts: Counts,
     options: BuildTrajectoriesOptions,
 ) -> Iterator[StoredTrajectory]:
-    for each in chosen:
-        trajectory = from_json(lines[each.index], where=each.key)
+    for row in composed.in_order(kept):
+        source = composed.source_of(row)
+        trajectory = from_json(lines[row], where=lines.where(row))
         answer = trajectory.conversation.messages[-1].parts
         searches = [part for part in answer if isinstance(part, Searched)]
         for part in searches:
-            counts.searches[each.source, str(part.type)] += 1
+            counts.searches[source, str(part.type)] += 1
         if searches and answer[-1] == Text(text=options.abstention):
-            counts.abstained[each.source] += 1
+            counts.abstained[source] += 1
         yield trajectory

@@ -26,7 +26,7 @@ def make(root: Path) -> None:
     """Write all of them under `root`."""
     for write in (
         *(ade20k, coco_stuff, part_imagenet, paco_lvis, pascal_part),
-        *(reason_seg, refcoco, llava, own),
+        *(reason_seg, refcoco, grefcoco, llava, own),
     ):
         write(root)
 
@@ -154,6 +154,20 @@ def refcoco(root: Path) -> None:
     (folder / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
     for _, name in images:
         picture(root / "refer_seg/images/mscoco/images/train2014" / name)
+
+
+def grefcoco(root: Path) -> None:
+    """On the images of RefCOCO: an expression of two objects, of one, and two of nothing."""
+    folder = root / "refer_seg" / "grefcoco"
+    objects = [(7, 0, box(2, 3, 10, 6)), (7, 0, box(20, 10, 5, 5)), (9, 0, box(0, 0, 4, 4))]
+    named = [(7, [0, 1], "cup and box"), (9, [2], "the woman"), (9, [-1], "a dog", "any cat")]
+    refs = []
+    for place, (image_id, ann_ids, *sentences) in enumerate(named):
+        several = {"ann_id": ann_ids, "category_id": [1] * len(ann_ids), "no_target": -1 in ann_ids}
+        refs.append(ref(place, image_id, "val", *sentences) | several)
+    images = [(image_id, f"COCO_train2014_{image_id:012d}.jpg") for image_id in (7, 9)]
+    write_json(folder / "instances.json", coco(images, ["thing"], objects))
+    write_json(folder / "grefs(unc).json", refs)
 
 
 def llava(root: Path) -> None:

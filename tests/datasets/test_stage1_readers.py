@@ -133,6 +133,12 @@ def test_coco_stuff_as_lisa_reads_it(official: Path) -> None:
     assert grounded_phrases(street.conversation) == ["person", "sky"]
     wall = rectangle(0, 6, WIDTH, HEIGHT) & ~rectangle(10, 8, 16, 20)
     np.testing.assert_array_equal(street.load_ignore(), wall)
+    sky = rectangle(0, 0, WIDTH, 6)
+    np.testing.assert_array_equal(mask_of(street, "sky"), sky)
+    assert written(street) == [
+        "Can you mark person and sky for me?",
+        "My answer is [person] and [sky].",
+    ]
 
 
 def test_part_imagenet(official: Path) -> None:
@@ -224,6 +230,26 @@ def test_llava(official: Path) -> None:
     assert written(coco) == ["Who?", "Me."]
     assert gqa.image_id.endswith("llava/images/gqa/images/5.jpg")
     assert written(words) == ["What is an <image> tag?", "A part of HTML."]
+
+
+def test_refcoco(official: Path) -> None:
+    (cups,) = read(official, "refcoco", "refer_seg/refcoco", "train")
+    np.testing.assert_array_equal(mask_of(cups, "the red cup"), rectangle(2, 3, 16, 9))
+    np.testing.assert_array_equal(mask_of(cups, "blue box"), rectangle(20, 10, 25, 15))
+    assert written(cups) == [
+        "Point out the red cup, cup on the left and blue box, to the pixel.",
+        "The mask covers [the red cup], [cup on the left] and [blue box].",
+    ]
+
+
+def test_coco_folder(official: Path) -> None:
+    (screw,) = read(official, "coco_folder", "own/masks", "train")
+    np.testing.assert_array_equal(mask_of(screw, "screw"), rectangle(0, 0, 4, 4))
+    np.testing.assert_array_equal(mask_of(screw, "the rusty nut"), rectangle(10, 10, 12, 12))
+    assert written(screw) == [
+        "Give me a mask for screw and the rusty nut.",
+        "I found [screw] and [the rusty nut].",
+    ]
 
 
 def test_a_label_map_is_decoded_once_for_an_example(official: Path) -> None:

@@ -10,9 +10,14 @@ from hypothesis import strategies as st
 
 from pixsearch.chat import Conversation, Grounded, Message, Part, Role, Searched, Text
 from pixsearch.config import QueryType
-from pixsearch.datasets import repeated, trajectories
+from pixsearch.datasets import trajectories, trajectory_index
+from pixsearch.datasets.exclusion import known_images, without_images
+from pixsearch.datasets.files import JsonLines
 from pixsearch.datasets.masks import encode_rle
+from pixsearch.datasets.mixture import Mixture
+from pixsearch.datasets.subset import SomeExamples
 from pixsearch.datasets.trajectories import StoredTrajectory, write_trajectories
+from pixsearch.datasets.trajectory_index import open_index
 from pixsearch.queries import Passage
 from tests.datasets.builders import briefly, save_image
 
@@ -182,13 +187,54 @@ def test_json_round_trip(answer: list[Part], end: str) -> None:
     assert trajectories.from_json(record, where="here") == stored
 
 
-def test_repeated_ids_of_a_long_file_are_remembered(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(repeated, "REMEMBERED_FROM", 1)
+def write_lines(path: Path, *lines: dict | str) -> None:
+    written = (line if isinstance(line, str) else json.dumps(line) for line in lines)
+    path.write_text("".join(f"{line}\n" for line in written))
+
+
+def shown(id: str, image: str | None) -> dict:
+    return {"passages": [{"id": "7", "image": "z.png"}], "image": image, "id": id}
+
+
+def indexed(path: Path) -> tuple[dict[int, int], list[int], list[int], list[str]]:
+    index = open_index(JsonLines(path))
+    images = index.image_index(path.parent)
+    names = [Path(images.id_of(number)).name for number in images.numbers.tolist() if number >= 0]
+    groups = images.groups()
+    return index.first_of_repeated(), index.broken.tolist(), groups.rows.tolist(), names
+
+
+@pytest.mark.parametrize("remembered_from", [1, 1 << 26])
+def test_one_pass_finds_ids_images_and_broken_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remembered_from: int
+) -> None:
+    monkeypatch.setattr(trajectory_index, "REMEMBERED_FROM", remembered_from)
     path = tmp_path / "train.jsonl"
-    path.write_text("".join(f'{{"id": "{id}"}}\n' for id in "abacb"))
-    assert repeated.repeated_lines(path, "id") == {2: 0, 4: 1}
-    assert (tmp_path / "train.jsonl.repeated.npy").is_file()
-    assert repeated.repeated_lines(path, "id") == {2: 0, 4: 1}
-    path.write_text('{"id": "a"}\n{"id": "b"}\n')
-    assert repeated.repeated_lines(path, "id") == {}
-    assert repeated.repeated_lines(path, "id") == {}
+    lines = [shown("a", "ö.png"), shown("b", None), shown("c", "b.png"), shown("a", "b.png")]
+    write_lines(path, *lines, '{"id": "cut', shown("d", "./ö.png"), "[1]", shown("e", None))
+    expected = ({3: 0}, [4, 6], [0, 5, 1, 2, 3, 4, 6, 7], ["ö.png", "b.png", "ö.png"])
+    assert indexed(path) == expected
+    assert (tmp_path / "train.jsonl.index.npy").is_file() == (remembered_from == 1)
+    assert indexed(path) == expected
+    write_lines(path, shown("a", None), shown("b", "c.png"))
+    assert indexed(path) == ({}, [], [0, 1], ["c.png"])
+    path.write_text("")
+    assert indexed(path) == ({}, [], [], [])
+
+
+def test_a_long_file_is_not_parsed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What training looks for at its start it finds in the index alone."""
+    monkeypatch.setattr(trajectory_index, "REMEMBERED_FROM", 1)
+    names = ["000000000009.jpg", "b.png", None, "b.png"] * 5
+    stored = [replace(text_only(), id=str(row), image=name) for row, name in enumerate(names)]
+    write_trajectories(tmp_path / "train.jsonl", stored)
+    trajectories.load(tmp_path, "train")
+    monkeypatch.setattr(JsonLines, "__getitem__", None)
+    monkeypatch.setattr(trajectory_index, "_scan", None)
+    examples = trajectories.load(tmp_path, "train")
+    every = SomeExamples(examples, range(len(examples)))
+    left = without_images(every, known_images(["x/COCO_val2014_000000000009.jpg"]))
+    assert len(left) == 15
+    assert left.image_index().shown() == every.at(range(1, 20)).image_index().shown()[-1:]
+    mixture = Mixture({"t": left}, {"t": 1.0}, seed=0, by_image=True)
+    assert sorted(mixture.locate(place).row for place in range(15)) == [*range(15)]

@@ -13,31 +13,29 @@ from pixsearch.config import (
     BenchmarkOptions,
     Control,
     DetectorOptions,
-    EncoderOptions,
     EvaluateOptions,
     ForcedFirst,
     GenerationOptions,
     GroundingDinoOptions,
     InferOptions,
     PolicyOptions,
-    RetrievalOptions,
     RetrievalSource,
 )
 from pixsearch.datasets.crag_mm import CragMMQuestion
 from pixsearch.datasets.crag_mm_writer import CragMMSession, write_crag_mm
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation import Workbench, evaluate, open_benchmark, runner
+from pixsearch.evaluation import workbench as workbenches
 from pixsearch.evaluation.checkpoints import model_digest
+from pixsearch.evaluation.mask_answers import MaskModel
 from pixsearch.evaluation.report import write_report
-from pixsearch.evaluation.segmentation import teacher_forced_masks
+from pixsearch.evaluation.segmentation import asked_of_scene
 from pixsearch.evaluation.tables import policy_table
 from pixsearch.generation.infer import infer
 from pixsearch.model import PixSearch
-from pixsearch.retrieval.build import build_indexes
-from pixsearch.retrieval.convert_clip import convert_clip
+from tests.evaluation.question_worlds import tiny_retrieval
 from tests.evaluation.worlds import SIDE, box
 from tests.plain import write_plain
-from tests.retrieval.conftest import tiny_clip, write_world
 from tests.tiny import tiny_model_folder
 from tests.trajectories.dino import write_detector, write_sam
 
@@ -112,22 +110,13 @@ def options(tmp_path_factory):
     root = tmp_path_factory.mktemp("evaluation")
     write_questions(root)
     write_gold(root)
-    clip = tiny_clip()
-    convert_clip(clip.state_dict(), clip.config, root / "clip")
-    retrieval = RetrievalOptions(
-        knowledge_base=str(write_world(root / "knowledge_base")),
-        index=str(root / "index"),
-        text_encoder=EncoderOptions(name="hashed_ngrams", dimension=64),
-        image_encoder=EncoderOptions(name="open_clip", model=str(root / "clip"), dimension=24),
-    )
-    build_indexes(retrieval, progress=False)
     return EvaluateOptions(
         checkpoint=str(tiny_model_folder(root / "checkpoint")),
         output_dir=str(root / "output"),
         benchmark=BenchmarkOptions(name="crag_mm_miniature", root=str(root)),
         policy=PolicyOptions(name="whole_image", allow=[], forced_first=ForcedFirst.whole_image),
         generation=GenerationOptions(max_new_tokens=12, answer_tokens=4, batch_size=2),
-        retrieval=retrieval,
+        retrieval=tiny_retrieval(root),
     )
 
 
@@ -212,7 +201,7 @@ def test_region_controls_run(own, control):
 
 
 def test_policies_share_the_model_and_the_encoded_images(own, monkeypatch):
-    monkeypatch.setattr(runner, "_opened", {})
+    monkeypatch.setattr(workbenches, "_opened", {})
     encoded, encode = [], PixSearch.encode_image
 
     def counting(model, images):
@@ -228,17 +217,28 @@ def test_policies_share_the_model_and_the_encoded_images(own, monkeypatch):
     assert len(encoded) == num_images > 0
 
 
+def test_stored_features_spare_another_run_the_encoders(own, tmp_path, monkeypatch):
+    stored = replace(own, feature_store=str(tmp_path / "features"))
+    monkeypatch.setattr(workbenches, "_opened", {})
+    first = evaluate(stored)
+    workbenches._opened.clear()
+    monkeypatch.setattr(PixSearch, "encode_image", lambda *_: pytest.fail("was encoded"))
+    again = evaluate(replace(stored, output_dir=str(tmp_path / "again")))
+    assert again["policies"] == first["policies"]
+
+
 def test_teacher_forced_masks_have_the_images_size(own):
     model = PixSearch.from_pretrained(own.checkpoint).eval()
     scene = open_benchmark(own.benchmark).scenes[0]
     features = {}
-    masks = teacher_forced_masks(model, scene, features)
-    assert masks.shape == (3, SIDE, SIDE)
+    masks = MaskModel(model=model, options=own.generation, features=features)
+    forced = masks.teacher_forced(asked_of_scene(scene)).masks
+    assert [mask.shape for mask in forced] == [(SIDE, SIDE)] * 3
     assert "scene1" in features
 
 
 def test_an_unknown_benchmark_is_named(own):
-    with pytest.raises(ValueError, match="no benchmark 'x'; there are: crag_mm_miniature"):
+    with pytest.raises(ValueError, match=r"no benchmark 'x'; there are: .*crag_mm_miniature"):
         evaluate(replace(own, benchmark=replace(own.benchmark, name="x")))
 
 

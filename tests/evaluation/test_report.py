@@ -6,9 +6,9 @@ import pytest
 
 from pixsearch.config import QueryType, RegionCrop, RetrievalOptions
 from pixsearch.datasets.masks import encode_rle
+from pixsearch.evaluation.paper_tables.figures import loss_figure
 from pixsearch.evaluation.prediction import GroundedPhrase
 from pixsearch.evaluation.report import write_report
-from pixsearch.evaluation.report_curves import curves
 from pixsearch.evaluation.report_trajectories import TrajectoryView
 from pixsearch.evaluation.score import write_results
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
@@ -97,9 +97,9 @@ def test_places_are_kept_for_answers_with_masks_and_crops(tmp_path):
     assert {predictions[each.id].verdict for each in unsearched} == {"correct", "hallucination"}
 
 
-def test_the_paper_stands_beside_and_the_curves_are_drawn(html):
+def test_the_paper_stands_beside_and_pictures_are_drawn(html):
     assert "37.7" in html
-    assert html.count("<polyline") == 4 * 2
+    assert html.count("data:image/png;base64,") == 2  # how it searched; losses of one stage
     assert "search: no metrics" in html
 
 
@@ -107,7 +107,19 @@ def test_the_answers_of_other_policies_stand_beside(html):
     assert html.count("whole_image: <span") == 4
 
 
-def test_a_flat_curve_is_drawn_within_the_frame():
-    drawn = curves("flat", {"training": [(1.0, 2.0), (1.0, 2.0)]})
-    numbers = [float(x) for x in re.search('points="([^"]*)"', drawn)[1].replace(",", " ").split()]
-    assert all(0 <= number <= 380 for number in numbers)
+def test_slices_have_their_own_figures(html):
+    assert "<td>question_type: factoid</td>" in html
+    assert "<td>scene_kind: non_egocentric</td>" in html
+
+
+def test_losses_are_drawn_where_there_are_metrics(tmp_path):
+    step = {"loss": 3.0, "language": 2.0, "mask_bce": 1.0, "mask_overlap": 0.5}
+    for name, steps in (("metrics", 900), ("held_out", 2)):
+        lines = (json.dumps({"step": number, **step}) + "\n" for number in range(steps))
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    panels = loss_figure({"ground": tmp_path, "search": tmp_path / "never_run"}).axes
+    drawn = [sum(len(line.get_xdata()) > 0 for line in axes.lines) for axes in panels]
+    assert drawn == [2] * 4 + [0] * 4
+    training, held_out = panels[1].lines
+    assert set(training.get_ydata()) == {2.0}
+    assert (len(training.get_xdata()), len(held_out.get_xdata())) == (300, 2)

@@ -6,6 +6,7 @@ import pytest
 from pixsearch.config import AnswerSpan, PolicyOptions, QueryType, to_dict
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation.prediction import Prediction
+from pixsearch.evaluation.sample_scores import SCORES, read_scores
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, RUNTIME, SCENES, write_results
 from pixsearch.line_store import LineStore
 from tests.evaluation.worlds import benchmark, box, prediction, query, sample
@@ -185,3 +186,25 @@ def test_a_failed_search_is_kept_in_its_line_and_older_lines_have_none():
     assert Prediction.from_json(line).queries[0].failed == "no answer"
     del line["queries"][0]["failed"]
     assert Prediction.from_json(line).queries[0].failed is None
+
+
+@pytest.mark.parametrize("policy", ["full", "whole_image"])
+def test_scores_of_samples_are_what_the_results_are_means_of(tmp_path, world, policies, policy):
+    save(tmp_path, world, policies)
+    overall = write_results(tmp_path, world, span=AFTER)["policies"][policy]["overall"]
+    samples = read_scores(tmp_path, policy)
+    assert list(samples) == ["a", "b", "c"]  # the unanswerable one is in no group
+    assert samples["c"].slices == {"question_type": "counting", "scene_kind": "non_egocentric"}
+    assert (samples["a"].cluster, samples["c"].cluster) == ("scene1", "scene2")
+    for name, score in samples["a"].scores.items():
+        found = [sample.scores[name] for sample in samples.values()]
+        assert sum(found) / len(found) == pytest.approx(overall[name]), (name, score)
+
+
+def test_scores_of_samples_that_are_none_are_named(tmp_path, world, policies):
+    save(tmp_path, world, policies)
+    write_results(tmp_path, world, span=AFTER)
+    path = tmp_path / SCORES / "full.jsonl"
+    path.write_text(path.read_text().replace('"cluster"', '"klaster"', 1))
+    with pytest.raises(ValueError, match=r"full\.jsonl: 'a' has no 'cluster'; score again"):
+        read_scores(tmp_path, "full")

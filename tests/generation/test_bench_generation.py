@@ -65,7 +65,7 @@ def test_each_token_is_processed_once_by_ours(
     stats = run_ours(subject, trajectories, batch_size=2).stats
     processed = sum(each.num_tokens - 1 for each in trajectories)  # what follows the end is unasked
     assert stats.processed_tokens == processed
-    assert stats.images_encoded == 3
+    assert stats.vision_encodes == 3
 
 
 def test_both_sides_refuse_other_ids(

@@ -118,7 +118,7 @@ def test_each_token_is_processed_once(model: PixSearch) -> None:
         unread = len(trajectories) if kind is TokenKind.GENERATED else 0  # the end tokens
         assert processed[kind] == total - unread
     assert engine.stats.searches == 5
-    assert engine.stats.images_encoded == 4
+    assert engine.stats.vision_encodes == 4
     assert engine.stats.masks_decoded == 3
     assert engine.stats.prefill_forwards < len(SCRIPTS)
 
@@ -208,7 +208,7 @@ def test_requests_of_one_image_share_its_features(model: PixSearch) -> None:
         )
         engine.generate(same)
     assert list(cache) == ["a picture"]
-    assert engine.stats.images_encoded == 0
+    assert engine.stats.vision_encodes == 0
 
 
 def test_an_engine_that_is_used_again_sees_the_new_picture(model: PixSearch) -> None:
@@ -230,7 +230,7 @@ def test_an_engine_that_is_used_again_sees_the_new_picture(model: PixSearch) -> 
     assert (second == alone).all()
     assert (first == again).all()
     assert (first != second).any()
-    assert engine.stats.images_encoded == 2
+    assert engine.stats.vision_encodes == 2
 
 
 @pytest.mark.parametrize("part", ["next_logits", "decode_masks"])

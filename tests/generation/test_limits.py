@@ -3,9 +3,12 @@
 import pytest
 
 from pixsearch.config import GenerationOptions, PolicyOptions
+from pixsearch.generation import Engine
 from pixsearch.generation.limits import TEXT_TOKENS
+from pixsearch.generation.prompting import open_row
 from pixsearch.generation.records import Request
-from pixsearch.generation.row import Row, longest_row, open_row
+from pixsearch.generation.row import Row
+from pixsearch.model import PixSearch
 from tests.families import family_model
 from tests.model.examples import picture
 
@@ -33,12 +36,19 @@ def test_by_default_text_has_its_room_beside_the_image() -> None:
     assert given.limits.max_length == 3000
 
 
-def test_the_cache_is_as_long_as_the_longest_row_may_grow() -> None:
+def test_a_row_knows_how_long_it_may_grow() -> None:
     options = GenerationOptions(max_new_tokens=1500)
     rows = [row(options, has_image=has_image) for has_image in (True, False)]
-    assert longest_row(rows) == max(one.limits.max_length for one in rows)
+    assert [one.longest for one in rows] == [one.limits.max_length for one in rows]
 
 
 def test_what_does_not_fit_names_the_limit_that_was_derived() -> None:
     with pytest.raises(ValueError, match=r"request 1: .* generation.max_length=200; raise it"):
         row(GenerationOptions(), has_image=True, num_positions=200)
+
+
+def test_a_row_that_may_outgrow_the_cache_is_refused(model: PixSearch) -> None:
+    options = GenerationOptions(cache_gib=1e-5)  # 20 tokens of 512 bytes
+    engine = Engine(model, lambda queries: [], PolicyOptions(), options)
+    with pytest.raises(ValueError, match=r"request 1 may take \d+ tokens, .*cache_gib=1e-05 hol"):
+        engine.open(Request(id="1", question="What is it?"))

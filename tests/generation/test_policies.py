@@ -171,6 +171,22 @@ def test_the_question_is_forced_word_for_word(model: PixSearch) -> None:
     assert not any(trajectory.rendered.supervised[: forced + 1])
 
 
+@pytest.mark.parametrize("forced", [ForcedFirst.text_query, ForcedFirst.whole_image])
+def test_words_around_a_question_are_not_searched_with(
+    model: PixSearch, forced: ForcedFirst
+) -> None:
+    around = f"{QUESTION} Answer in one word."
+    request = Request(id="one", question=around, search_question=QUESTION, image=picture())
+    search = RecordingSearch()
+    policy = PolicyOptions(forced_first=forced, allow=[])
+    trajectory = run_script(model, "Velmora", search=search, policy=policy, request=request)
+    (query,) = search.queries
+    assert QUESTION in (query.text, query.question)
+    assert around not in (query.text, query.question)
+    prompt = model.renderer.plain_ids(" Answer in one word.")[-3:]
+    assert str(prompt)[1:-1] in str(trajectory.rendered.input_ids)
+
+
 def test_the_whole_image_is_forced_where_there_is_one(model: PixSearch) -> None:
     policy = PolicyOptions(forced_first=ForcedFirst.whole_image, allow=[])
     search = RecordingSearch()

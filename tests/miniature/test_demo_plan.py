@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from pixsearch.config import TextSearch
-from pixsearch.miniature.demo import DATASETS, plan
+from pixsearch.miniature.demo import plan
 from pixsearch.miniature.overrides import to_overrides
+from pixsearch.miniature.steps import DATASETS
 from tests.test_configs import composed
 
 RUN = "outputs/miniature/runs/seed7-smoke-scratch"
@@ -57,6 +58,35 @@ def test_a_dataset_that_was_dropped_stays_dropped():
 
 def test_the_demo_knows_the_datasets_of_the_miniature():
     assert set(composed("train", "experiment=miniature").data.sources) == set(DATASETS)
+
+
+def test_mixtures_start_from_one_stage_1():
+    options = composed("demo", "experiment=miniature_mix", "preset=smoke", "search.steps=3")
+    steps = {step.name: step for step in plan(options)}
+    run = options.paths.miniature
+    trained = {name: taken(steps[f"stage 2: {name}"]) for name in ("1to9", "5to9", "7to9")}
+    assert {each.stage.init_from for each in trained.values()} == {f"{run}/ground/final"}
+    assert {each.stage.steps for each in trained.values()} == {3}
+    weights = [each.stage.mixture["trajectories"] for each in trained.values()]
+    assert weights == [63.0, 12.6, 9.0]
+    assert trained["1to9"].run.output_dir == f"{run}/mixtures/1to9/search"
+    assert trained["7to9"].run.output_dir == f"{run}/search"  # that of a demo without mixtures
+    evaluated = taken(steps["evaluation: 5to9"])
+    assert evaluated.checkpoint == f"{trained['5to9'].run.output_dir}/final"
+    assert evaluated.output_dir == f"{run}/mixtures/5to9/evaluation"
+    assert taken(steps["evaluation: stage 1"]).checkpoint == f"{run}/ground/final"
+    assert taken(steps["table"]).runs == [
+        f"stage_1:{run}/mixtures/stage_1",
+        f"1to9:{run}/mixtures/1to9/evaluation",
+        f"5to9:{run}/mixtures/5to9/evaluation",
+        f"7to9:{run}/evaluation",
+    ]
+    assert "report" not in steps
+
+
+def test_a_mixture_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="mixtures: '7:9' is none; write 7to9"):
+        plan(composed("demo", "mixtures=['7:9']"))
 
 
 def test_retrieval_is_the_same_in_every_step():

@@ -17,7 +17,7 @@ from pixsearch.retrieval.searcher import AnyReranker
 from pixsearch.retrieval.server.app import create_app
 from pixsearch.retrieval.server.metrics import Metrics
 from pixsearch.retrieval.server.owner import Owner, OwnerState
-from pixsearch.retrieval.server.serve import listen, uvicorn_config
+from pixsearch.web.listening import listen, uvicorn_config
 
 PATIENCE = 20.0  # seconds within which anything here happens
 

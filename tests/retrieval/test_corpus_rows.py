@@ -2,7 +2,6 @@
 
 import os
 
-import numpy as np
 import pytest
 
 from pixsearch.retrieval import corpus_rows
@@ -16,9 +15,10 @@ RECORDS = [
 
 
 @pytest.fixture
-def remembering(monkeypatch) -> list[int]:
+def remembering(monkeypatch, tmp_path_factory) -> list[int]:
     """Remember even short corpora; the list grows by one for each corpus that is read."""
     monkeypatch.setattr(corpus_rows, "REMEMBERED_FROM", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     scans: list[int] = []
     scan = KnowledgeBase._scan
     monkeypatch.setattr(KnowledgeBase, "_scan", lambda self: scans.append(1) or scan(self))
@@ -51,7 +51,7 @@ def test_a_corpus_is_read_once(folder, remembering):
 
 def test_a_short_corpus_is_read_again(folder):
     KnowledgeBase(folder)
-    assert not (folder / "corpus.rows.npy").exists()
+    assert not (folder / "corpus.jsonl.rows.npy").exists()
 
 
 def test_another_corpus_is_read(folder, remembering):
@@ -69,12 +69,12 @@ def test_another_corpus_is_read(folder, remembering):
 @pytest.mark.parametrize("content", [b"", b"no array", None])
 def test_a_broken_file_is_made_anew(folder, remembering, content, caplog):
     first = everything(KnowledgeBase(folder))
-    path = folder / "corpus.rows.npy"
+    path = folder / "corpus.jsonl.rows.npy"
     path.write_bytes(path.read_bytes()[:500] if content is None else content)
     assert everything(KnowledgeBase(folder)) == first
     assert everything(KnowledgeBase(folder)) == first
     assert remembering == [1, 1]
-    assert "cannot be read" in caplog.text
+    assert "made anew" in caplog.text
 
 
 def test_a_file_of_another_version_is_made_anew(folder, remembering, monkeypatch):
@@ -83,7 +83,6 @@ def test_a_file_of_another_version_is_made_anew(folder, remembering, monkeypatch
     KnowledgeBase(folder)
     KnowledgeBase(folder)
     assert remembering == [1, 1]
-    assert np.load(folder / "corpus.rows.npy")[0] == corpus_rows.VERSION
 
 
 def test_a_corpus_with_errors_is_not_remembered(folder, remembering):
@@ -91,13 +90,12 @@ def test_a_corpus_with_errors_is_not_remembered(folder, remembering):
     for _ in range(2):
         with pytest.raises(ValueError, match="lines 4 and 51 both have the id 'd3'"):
             KnowledgeBase(folder)
-    assert not (folder / "corpus.rows.npy").exists()
+    assert not (folder / "corpus.jsonl.rows.npy").exists()
 
 
-def test_where_nothing_can_be_written_it_is_read_again(folder, remembering, caplog):
-    (folder / "corpus.rows.npy").mkdir()  # a folder in its place: neither read nor replaced
+def test_beside_a_corpus_that_may_not_be_written_to_it_lies_in_the_cache(folder, remembering):
+    (folder / "corpus.jsonl.rows.npy").mkdir()  # a folder in its place: neither read nor replaced
     first = everything(KnowledgeBase(folder))
     assert everything(KnowledgeBase(folder)) == first
-    assert remembering == [1, 1]
-    assert "cannot be written" in caplog.text
+    assert remembering == [1]
     assert not list(folder.glob("*partial*"))

@@ -22,10 +22,10 @@ from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.searcher import Searcher
 from pixsearch.retrieval.server.app import types_of
 from pixsearch.retrieval.server.bench import is_same
-from pixsearch.retrieval.server.images import PixelBudget, decode_image
-from pixsearch.retrieval.server.refusals import refusal
 from pixsearch.retrieval.server.requests import read_retrieval
-from pixsearch.retrieval.server.serve import check_reach
+from pixsearch.web.images import PixelBudget, decode_image
+from pixsearch.web.listening import check_reach
+from pixsearch.web.refusals import refusal
 from tests.retrieval.scenes import mixed_queries
 from tests.retrieval.serving import serving, until
 from tests.retrieval.test_searcher import image_queries, region_queries, scene_with, text_queries

@@ -11,7 +11,7 @@ from pixsearch.datasets.quarantine import check_example
 from pixsearch.training.bench.data.bench import bench_data
 from pixsearch.training.bench.data.formats import FORMATS, write_formats, write_long_file
 from pixsearch.training.bench.data.loading import open_source
-from pixsearch.training.bench.data.opening import open_and_read
+from pixsearch.training.bench.data.opening import STARTS, open_and_read, start
 
 TINY = {"num_images": 4, "num_phrases": 2, "batch_size": 1, "image_height": 48, "image_width": 64}
 
@@ -45,6 +45,9 @@ def test_a_long_file_is_read_at_any_place(tmp_path: Path) -> None:
     source = write_formats(options, tmp_path / "other")["trajectories"]
     source.root = str(tmp_path)
     assert open_and_read(source, 0)[0] == 250
+    for name in STARTS:
+        seconds, cpu = start(source, name)
+        assert min(seconds, cpu) > 0
 
 
 def test_a_reader_without_data_is_named(tmp_path: Path) -> None:
@@ -76,4 +79,5 @@ def test_bench_data(tmp_path: Path) -> None:
     assert found["readers"]["llava"].keys() == {"1", "2 threads", "2 processes"}
     assert all(one["samples_per_second"] > 0 for one in found["readers"]["llava"].values())
     assert found["opening"]["later"]["num_lines"] == 100
+    assert found["starting"].keys() == {*STARTS}
     assert [*folder.iterdir()] == []

@@ -20,13 +20,13 @@ from pixsearch.config import (
 from pixsearch.datasets.files import JsonLines
 from pixsearch.datasets.questions import QUESTION_READERS
 from pixsearch.datasets.trajectories import load
+from pixsearch.endpoint.request import EndpointUnavailable
 from pixsearch.trajectories.build import build_trajectories
 from pixsearch.trajectories.held_out import HeldOut, blocked_questions
 from pixsearch.trajectories.running import FOLDER
 from pixsearch.trajectories.sources import Questions
-from pixsearch.trajectories.teacher.request import TeacherUnavailable
+from tests.chat_server import Act, serving
 from tests.datasets.questions.make_fixtures import FIXTURES
-from tests.trajectories.teacher_server import Act, serving
 from tests.trajectories.toys import know, options_of, write_questions
 
 REASONS = {
@@ -138,7 +138,7 @@ def test_a_server_that_goes_away_ends_the_run(tmp_path: Path, source: RetrievalO
 
     with serving(script) as server:
         options = options_of(root, source, server.url, output)
-        with pytest.raises(TeacherUnavailable, match=r"status 500.*it goes on"):
+        with pytest.raises(EndpointUnavailable, match=r"status 500.*it goes on"):
             build_trajectories(options)
         is_away = False
         build_trajectories(options)
@@ -157,7 +157,7 @@ def test_a_setting_that_the_server_refuses_quarantines_nobody_for_good(tmp_path,
 
     with serving(script) as server:
         options = options_of(root, source, server.url, output, until=BuildStage.select)
-        with pytest.raises(TeacherUnavailable, match=r"first 10 .*refused.*answer_format"):
+        with pytest.raises(EndpointUnavailable, match=r"first 10 .*refused.*answer_format"):
             build_trajectories(options)
         plain = replace(options.teacher, answer_format=AnswerFormat.json_object)
         build_trajectories(replace(options, teacher=plain))

@@ -10,8 +10,8 @@ from pixsearch.trajectories.build import build_trajectories
 from pixsearch.trajectories.estimate import as_table, estimate
 from pixsearch.trajectories.sources import Questions
 from pixsearch.trajectories.teacher.prompts import read_prompts
-from pixsearch.trajectories.teacher.request import Task
-from tests.trajectories.teacher_server import serving
+from pixsearch.trajectories.teacher.tasks import Task
+from tests.chat_server import serving
 from tests.trajectories.toys import know, options_of, write_questions
 
 
@@ -26,6 +26,7 @@ def test_an_estimate_knows_what_is_done(tmp_path: Path, source: RetrievalOptions
         assert {task: each.requests for task, each in usage.items()} == {
             Task.select: 8,
             **dict.fromkeys((Task.decompose, Task.respond, Task.refine, Task.choose), 4),
+            Task.check: 0,
             Task.assign: 4,
             Task.judge: 8,
         }

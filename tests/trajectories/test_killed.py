@@ -13,7 +13,7 @@ import pytest
 from pixsearch.config import RetrievalOptions, to_dict
 from pixsearch.trajectories.build import build_trajectories
 from pixsearch.trajectories.running import FOLDER
-from tests.trajectories.teacher_server import Act, Asked, TeacherServer, serving
+from tests.chat_server import Act, Asked, ChatServer, serving
 from tests.trajectories.toys import build_source, know, options_of, write_questions
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ def start(root: Path, boats: RetrievalOptions, url: str, output: Path) -> subpro
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
-def kill_when_it_stands_still(process: subprocess.Popen[bytes], server: TeacherServer) -> None:
+def kill_when_it_stands_still(process: subprocess.Popen[bytes], server: ChatServer) -> None:
     while not server.stands_still():
         assert process.poll() is None, "it ended before it was killed"
         time.sleep(0.02)
@@ -42,7 +42,7 @@ def kill_when_it_stands_still(process: subprocess.Popen[bytes], server: TeacherS
     assert process.wait() == -9
 
 
-class Pausing(TeacherServer):
+class Pausing(ChatServer):
     """Answers until the nth request of a task; from then on nobody is answered."""
 
     task, number = "", 0

@@ -7,20 +7,22 @@ from PIL import Image
 
 from pixsearch.config import BuildStage
 from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.endpoint.schema import check
+from pixsearch.trajectories import agreement
 from pixsearch.trajectories.checks import faults_of
 from pixsearch.trajectories.records import PlannedQuery, SubQuestion
 from pixsearch.trajectories.stages import assign, choose, decompose, respond, retrieve, select
 from pixsearch.trajectories.stages.assign import _read as read_assigned
 from pixsearch.trajectories.stages.respond import _response, read_responses
 from pixsearch.trajectories.teacher.prompts import read_prompts
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.schema import check
+from pixsearch.trajectories.teacher.tasks import Task
 
 SCHEMAS = {
     Task.select: select.SCHEMA,
     Task.decompose: decompose.SCHEMA,
     Task.respond: respond.SCHEMA,
     Task.refine: respond.SCHEMA,
+    Task.check: agreement.SCHEMA,
     Task.choose: choose.SCHEMA,
     Task.assign: assign.SCHEMA,
     Task.judge: retrieve.SCHEMA,
@@ -50,7 +52,7 @@ def test_example_responses_are_without_fault(task: Task) -> None:
             id="1", question=sent["question"], answers=tuple(sent["accepted_answers"])
         )
         for response in read_responses(answer, count=count, sub_questions=sub_questions):
-            assert faults_of(response, sub_questions, question) == []
+            assert faults_of(response, sub_questions, question, most_words=4) == []
 
 
 def test_example_assignments_can_be_read() -> None:

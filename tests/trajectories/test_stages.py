@@ -26,6 +26,7 @@ from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.datasets.subset import SomeExamples
 from pixsearch.datasets.trajectories import StoredTrajectory, load, write_trajectories
+from pixsearch.endpoint.request import ChatRequest, Correction, Reply
 from pixsearch.queries import Passage, Query
 from pixsearch.trajectories.checks import faults_of
 from pixsearch.trajectories.composing import with_search
@@ -40,7 +41,7 @@ from pixsearch.trajectories.stages.choose import STAGE as CHOOSE
 from pixsearch.trajectories.stages.ground import STAGE as GROUND
 from pixsearch.trajectories.stages.retrieve import STAGE as RETRIEVE
 from pixsearch.trajectories.stages.stage import Stage
-from pixsearch.trajectories.teacher.request import Correction, Reply, Task, TeacherRequest
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import Job, Tools, Values
 from tests.datasets.builders import HEIGHT, WIDTH, save_image
 
@@ -71,7 +72,7 @@ def asked(image: Path | None = None) -> SourcedQuestion:
         load_image=image and partial(load_image, image, example="1"),
         image_file=image and str(image),
     )
-    return SourcedQuestion(source="toy", key="toy/1", question=question)
+    return SourcedQuestion(source="toy", key="toy/1", row=0, question=question)
 
 
 @pytest.fixture
@@ -84,9 +85,9 @@ class Told:
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
-        self.requests: list[TeacherRequest] = []
+        self.requests: list[ChatRequest] = []
 
-    def complete(self, request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
+    def complete(self, request: ChatRequest, corrections: Sequence[Correction]) -> Reply:
         self.requests.append(request)
         return Reply(text=json.dumps(self.answers[request.task]))
 
@@ -146,7 +147,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_of_a_response(fault: str) -> None:
-    found = faults_of(FAULTS[fault], STEPS, asked().question)
+    found = faults_of(FAULTS[fault], STEPS, asked().question, most_words=4)
     assert (len(found) == 1 and fault in found[0].told) if fault else found == []
 
 
@@ -185,6 +186,46 @@ def test_without_a_sound_candidate_a_question_is_left_out() -> None:
         choose(replace(RESPONSE, segments=()))
     with pytest.raises(Unusable, match=r"answer_not_accepted.*none of the accepted answers"):
         choose(replace(RESPONSE, answer="The Guildhall."))
+
+
+GOLD = "The red boat was made by the Guild of Osmeth in 1907."
+
+
+def choose_for_sentence(*answers: str, verdicts: list[str]) -> tuple[tuple[str, int], Told]:
+    """The answers that are chosen from, where the accepted one is a sentence."""
+    plain = [asdict(replace(RESPONSE, answer=answer)) for answer in answers]
+    teacher = Told(
+        refine={"responses": plain},
+        check={"verdicts": verdicts},
+        choose={"reason": "so", "chosen": 1},
+    )
+    of = replace(asked(), question=replace(asked().question, answers=(GOLD,)))
+    values = values_of() | {BuildStage.respond: {"responses": plain}}
+    value = run(CHOOSE, tools_of(teacher), values, of)
+    return (value["response"]["answer"], value["num_sound"]), teacher
+
+
+def test_a_paraphrase_of_a_sentence_is_taken_where_the_teacher_finds_it_the_same() -> None:
+    paraphrase, reversed_ = "Osmeth's Guild built it in 1907.", "Osmeth was made by the boat."
+    chosen, teacher = choose_for_sentence(
+        reversed_, GOLD, paraphrase, verdicts=["contradicts", "agrees"]
+    )
+    assert chosen == (GOLD, 2)
+    check = next(request for request in teacher.requests if request.task is Task.check)
+    assert check.fields["answers"] == [reversed_, paraphrase]  # what repeats it is not asked about
+    assert (check.fields["accepted_answers"], check.load_image) == ([GOLD], None)
+    assert choose_for_sentence(paraphrase, verdicts=["agrees"])[0] == (paraphrase, 1)
+
+
+@pytest.mark.parametrize("verdict", ["contradicts", "incomplete"])
+def test_what_does_not_agree_with_a_sentence_is_left_out(verdict: str) -> None:
+    with pytest.raises(Unusable, match=f"answer_not_accepted.*'It is new.': {verdict}"):
+        choose_for_sentence("It is new.", verdicts=[verdict])
+
+
+def test_another_number_than_the_sentence_has_is_a_fault_whatever_the_teacher_says() -> None:
+    with pytest.raises(Unusable, match=r"answer_not_accepted.*its answer says 1908, which the"):
+        choose_for_sentence("Osmeth's Guild built it in 1908.", verdicts=["agrees"])
 
 
 def assign(image: Path | None, *searches: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -276,7 +317,7 @@ def retrieved(image: Path, *verdicts: list[str], **changes: Any) -> tuple[Values
     teacher = Told()
     left = list(verdicts)
 
-    def complete(request: TeacherRequest, corrections: Sequence[Correction]) -> Reply:
+    def complete(request: ChatRequest, corrections: Sequence[Correction]) -> Reply:
         teacher.requests.append(request)
         return Reply(text=json.dumps({"verdicts": left.pop(0)}))
 

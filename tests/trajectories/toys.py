@@ -29,8 +29,8 @@ from pixsearch.datasets.files import JsonLines, image_key, load_image, require
 from pixsearch.datasets.questions import QUESTION_READERS
 from pixsearch.datasets.questions.question import AnnotatedQuestion
 from pixsearch.retrieval.build import build_indexes
+from tests.chat_server import Act, Asked
 from tests.datasets.builders import save_image
-from tests.trajectories.teacher_server import Act, Asked
 
 SPECIAL = ("silent", "wrong", "count", "sign", "mumble")
 

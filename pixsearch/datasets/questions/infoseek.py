@@ -61,7 +61,9 @@ def load(root: Path, split: str) -> LazyQuestions:
     fields = (*_ALWAYS, *_ANSWERED) if split in _JOINED else _ALWAYS
     folder = first_folder(root / "oven_images", root.parent / "oven" / "oven_images")
     build = partial(_question, folder=folder, fields=fields)
-    return questions_of_lines(lines, JoinedLines(lines, others), build)
+    return questions_of_lines(
+        lines, JoinedLines(lines, others), build, others=[other.path for other in others]
+    )
 
 
 def _question(

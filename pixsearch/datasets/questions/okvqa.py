@@ -5,18 +5,15 @@ Layout under `root`: `OpenEnded_mscoco_<split>2014_questions.json` and
 `root/../coco/<split>2014`.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pixsearch.datasets.files import image_key, read_json, require
-from pixsearch.datasets.questions.question import AnnotatedQuestion, OfficialFields
-from pixsearch.datasets.questions.records import (
-    LazyQuestions,
-    by_agreement,
-    first_folder,
-    load_question_image,
-    questions_of_json,
+from pixsearch.datasets.questions.question import OfficialFields
+from pixsearch.datasets.questions.records import LazyQuestions, by_agreement, first_folder
+from pixsearch.datasets.questions.vqa_files import (
+    VqaAnnotation,
+    questions_of_vqa,
+    read_annotations,
 )
 
 
@@ -32,67 +29,25 @@ def load(root: Path, split: str) -> LazyQuestions:
     Raises:
         ValueError: a file is missing or broken, or a question has no annotation.
     """
-    path = root / f"OpenEnded_mscoco_{split}2014_questions.json"
-    content = read_json(path)
-    require(content, "questions", where=str(path))
     annotations = root / f"mscoco_{split}2014_annotations.json"
-    answered, type_names = _annotations(annotations)
-    build = partial(
-        _question,
+    return questions_of_vqa(
+        root / f"OpenEnded_mscoco_{split}2014_questions.json",
         folder=first_folder(root / f"{split}2014", root.parent / "coco" / f"{split}2014"),
-        annotated=answered,
-        type_names=type_names,
         annotations=annotations,
-    )
-    return questions_of_json(
-        path, content["questions"], build, id_field="question_id", fields=("image_id", "question")
-    )
-
-
-def _annotations(path: Path) -> tuple[dict[int, dict[str, Any]], dict[str, str]]:
-    """Annotations by question, and the names of the types of questions, where the file has them."""
-    content = read_json(path)
-    require(content, "annotations", where=str(path))
-    answered = {}
-    for number, annotation in enumerate(content["annotations"]):
-        where = f"{path}: item {number}"
-        require(annotation, "question_id", "question_type", "answers", where=where)
-        for answer in annotation["answers"]:
-            require(answer, "answer", "raw_answer", where=f"{where}, an answer")
-        if annotation["question_id"] in answered:
-            raise ValueError(f"{where}: question {annotation['question_id']} is annotated twice")
-        answered[annotation["question_id"]] = annotation
-    return answered, content.get("question_types", {})
-
-
-def _question(
-    record: dict[str, Any],
-    where: str,
-    *,
-    folder: Path,
-    annotated: dict[int, dict[str, Any]],
-    type_names: dict[str, str],
-    annotations: Path,
-) -> AnnotatedQuestion:
-    if record["question_id"] not in annotated:
-        raise ValueError(
-            f"{where}: question {record['question_id']} is not annotated in {annotations}; fetch "
-            "both files of the same release"
-        )
-    annotation = annotated[record["question_id"]]
-    path = folder / f"COCO_{folder.name}_{record['image_id']:012d}.jpg"
-    id = str(record["question_id"])
-    question_type = annotation["question_type"]
-    return AnnotatedQuestion(
-        id=id,
-        question=record["question"],
-        answers=by_agreement(answer["raw_answer"] for answer in annotation["answers"]),
-        image_id=image_key(path),
-        load_image=partial(
-            load_question_image, path, question=id, source=f"COCO's {folder.name}.zip"
+        answered=read_annotations(
+            annotations,
+            _annotation,
+            fields=("question_type",),
+            answer_fields=("answer", "raw_answer"),
         ),
-        image_file=str(path),
-        labels=(("question_type", type_names.get(question_type, question_type)),),
+    )
+
+
+def _annotation(annotation: dict[str, Any], content: dict[str, Any]) -> VqaAnnotation:
+    kind = annotation["question_type"]
+    return VqaAnnotation(
+        answers=by_agreement(answer["raw_answer"] for answer in annotation["answers"]),
+        labels=(("question_type", content.get("question_types", {}).get(kind, kind)),),
         official=OfficialFields(
             compared_answers=by_agreement(answer["answer"] for answer in annotation["answers"])
         ),

@@ -17,7 +17,8 @@ class OfficialFields:
         choices, correct_choice: of multiple choice, and the place of the right one (A-OKVQA).
         rationales: why the answer is right, in annotators' words (A-OKVQA).
         image_words: words that an OCR system read in the image (TextVQA).
-        evidence: texts of what the annotators call evidence, in the order of `supporting` (WebQA).
+        evidence: texts of what the annotators call evidence, in the order of `supporting` (WebQA,
+            MuSiQue); sentences, or parts of them (HotpotQA, Encyclopedic-VQA).
     """
 
     compared_answers: tuple[str, ...] = ()

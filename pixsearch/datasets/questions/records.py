@@ -1,5 +1,6 @@
 """What all readers of questions share: records of a file, looked up when asked for."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from jaxtyping import Int64, UInt32
+from jaxtyping import Int64, UInt, UInt32
 from PIL import Image
 
 from pixsearch.datasets.files import JsonLines, load_image, require
@@ -28,6 +29,7 @@ class LazyQuestions(Sequence):
     Args:
         where: names the place of a row.
         repeated: rows whose id stands earlier already, each with the first row that has it.
+        files: what they were read from, images aside.
     """
 
     def __init__(
@@ -37,7 +39,9 @@ class LazyQuestions(Sequence):
         *,
         where: Callable[[int], str],
         repeated: Mapping[int, int],
+        files: Sequence[Path] = (),
     ) -> None:
+        self.files = tuple(files)
         self._records = records
         self._build = build
         self._where = where
@@ -76,26 +80,62 @@ def _check_texts(question: AnnotatedQuestion, where: str) -> None:
 
 
 def questions_of_json(
-    path: Path, records: Sequence[Any], build: Build, *, id_field: str, fields: Sequence[str] = ()
+    path: Path,
+    records: Sequence[Any],
+    build: Build,
+    *,
+    id_field: str,
+    fields: Sequence[str] = (),
+    others: Sequence[Path] = (),
 ) -> LazyQuestions:
     """Questions of a JSON file that was read whole.
 
     Args:
         fields: what each record must have beside the id; all else is forgotten.
+        others: further files that say something of the questions.
     """
+    return questions_of_records(
+        records,
+        build,
+        id_field=id_field,
+        fields=fields,
+        where=partial(_item, path),
+        files=(path, *others),
+    )
+
+
+def questions_of_records(
+    records: Sequence[Any],
+    build: Build,
+    *,
+    id_field: str,
+    fields: Sequence[str],
+    where: Callable[[int], str],
+    files: Sequence[Path],
+) -> LazyQuestions:
+    """Questions of records that were read whole, as `questions_of_json`."""
     kept = [_only(record, (id_field, *fields)) for record in records]
     checked = partial(_checked, build=build, fields=(id_field, *fields))
     ids = [record.get(id_field) if isinstance(record, dict) else None for record in kept]
-    return LazyQuestions(kept, checked, where=partial(_item, path), repeated=repeated_ids(ids))
+    return LazyQuestions(kept, checked, where=where, repeated=repeated_ids(ids), files=files)
 
 
-def questions_of_lines(lines: "KeyedLines", records: Sequence[Any], build: Build) -> LazyQuestions:
+def questions_of_lines(
+    lines: "KeyedLines", records: Sequence[Any], build: Build, *, others: Sequence[Path] = ()
+) -> LazyQuestions:
     """Questions of a JSONL file, of which little more than the lines' offsets is kept.
 
     Args:
         records: the lines themselves, or lines joined with those of other files, row for row.
+        others: those other files.
     """
-    return LazyQuestions(records, build, where=lines.where, repeated=lines.repeated())
+    return LazyQuestions(
+        records,
+        build,
+        where=lines.where,
+        repeated=lines.repeated(),
+        files=(lines.path, *others),
+    )
 
 
 def repeated_ids(ids: Iterable[Any]) -> dict[int, int]:
@@ -110,6 +150,21 @@ def repeated_ids(ids: Iterable[Any]) -> dict[int, int]:
         if isinstance(id, Hashable) and id is not None and first.setdefault(id, row) != row:
             repeated[row] = first[id]
     return repeated
+
+
+def repeated_rows(
+    hashes: UInt[np.ndarray, " num_rows"], id_of: Callable[[int], Any]
+) -> dict[int, int]:
+    """As `repeated_ids`, by hashes of the ids: only the ids whose hashes agree are looked at.
+
+    >>> repeated_rows(np.array([7, 7, 9, 7], dtype=np.uint32), "abca".__getitem__)
+    {3: 0}
+    """
+    order = np.argsort(hashes, kind="stable")
+    same = np.diff(hashes[order]) == 0
+    suspects = np.union1d(order[:-1][same], order[1:][same]).tolist()
+    repeated = repeated_ids(map(id_of, suspects))
+    return {suspects[row]: suspects[first] for row, first in repeated.items()}
 
 
 class KeyedLines(JsonLines):
@@ -144,11 +199,7 @@ class KeyedLines(JsonLines):
 
     def repeated(self) -> dict[int, int]:
         """Rows whose id stands earlier already, each with the first row that has it."""
-        order = self._by_hash()
-        same = np.diff(self._hashes[order]) == 0
-        suspects = np.union1d(order[:-1][same], order[1:][same]).tolist()
-        repeated = repeated_ids(self._id(row) for row in suspects)
-        return {suspects[row]: suspects[first] for row, first in repeated.items()}
+        return repeated_rows(self._hashes, self._id)
 
     def _by_hash(self) -> Int64[np.ndarray, " num_lines"]:
         if self._order is None:
@@ -173,19 +224,30 @@ class KeyedLines(JsonLines):
 
 
 def hash_ids(path: Path, field: str) -> UInt32[np.ndarray, " num_lines"]:
-    """CRC-32 of the text of a field in each line, in one pass and without holding the file."""
-    pair = rb'"%s"\s*:\s*"([^"\n]*)"' % field.encode()
-    first, anywhere = re.compile(rb"\n\{\s*" + pair), re.compile(rb"[^\n]*?" + pair)
+    """CRC-32 of the text of a field in each line, in one pass and without holding the file.
+
+    A line that begins with the field, as in the official files, is not parsed for it.
+    """
+    first = re.compile(rb'\n(?:\{\s*"%s"\s*:\s*"([^"\\\n]*)")?' % re.escape(field).encode())
     parts = [np.zeros(0, dtype=np.uint32)]
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             chunk = (chunk + file.readline()).removesuffix(b"\n")  # whole lines
-            ids = first.findall(b"\n" + chunk)  # as the official files have it: the first field
-            if len(ids) != chunk.count(b"\n") + 1:
-                found = (anywhere.match(line) for line in chunk.split(b"\n"))
-                ids = [match.group(1) if match else b"" for match in found]
+            ids = first.findall(b"\n" + chunk)
+            if b"" in ids:
+                pairs = zip(ids, chunk.split(b"\n"), strict=True)
+                ids = [id or _parsed_id(line, field) for id, line in pairs]
             parts.append(np.fromiter(map(crc32, ids), dtype=np.uint32, count=len(ids)))
     return np.concatenate(parts)
+
+
+def _parsed_id(line: bytes, field: str) -> bytes:
+    """Empty where there is no text, or no JSON: that is told when the line is asked for."""
+    try:
+        id = json.loads(line).get(field)
+    except (AttributeError, ValueError):
+        return b""
+    return id.encode("utf-8", "surrogatepass") if isinstance(id, str) else b""
 
 
 def by_agreement(answers: Iterable[str]) -> tuple[str, ...]:

@@ -36,15 +36,21 @@ def load(root: Path, split: str) -> LazyQuestions:
     require(content, "data", where=str(path))
     folder = "test_images" if split == "test" else "train_images"
     fields = ("question", "image_id", *(() if split in _WITHHELD else ("answers",)))
-    build = partial(_question, folder=root / folder, words=_words(root, split))
-    return questions_of_json(path, content["data"], build, id_field="question_id", fields=fields)
+    read = image_words_file(root, split)
+    others = [read] if read.is_file() else []
+    build = partial(_question, folder=root / folder, words=_words(read) if others else {})
+    return questions_of_json(
+        path, content["data"], build, id_field="question_id", fields=fields, others=others
+    )
 
 
-def _words(root: Path, split: str) -> dict[str, tuple[str, ...]]:
-    """Words by image; none without Rosetta's file, which has been replaced and left out before."""
-    path = root / f"TextVQA_Rosetta_OCR_v0.2_{split}.json"
-    if not path.is_file():
-        return {}
+def image_words_file(root: Path, split: str) -> Path:
+    """Where Rosetta's words are looked for. It has been replaced and left out before."""
+    return root / f"TextVQA_Rosetta_OCR_v0.2_{split}.json"
+
+
+def _words(path: Path) -> dict[str, tuple[str, ...]]:
+    """Words by image."""
     content = read_json(path)
     require(content, "data", where=str(path))
     for number, image in enumerate(content["data"]):

@@ -103,15 +103,23 @@ def polygon_target(
 
 
 def match_in_order(
-    predictions: Sequence[Mask], targets: Sequence[Mask]
+    predictions: Sequence[Mask],
+    targets: Sequence[Mask],
+    *,
+    ignored: Bool[np.ndarray, "target_height target_width"] | None = None,
 ) -> tuple[list[Overlap], int]:
     """Overlaps of the targets with the masks generated in the same place, and the surplus masks.
+
+    Args:
+        ignored: as in `overlap`.
 
     Returns:
         One overlap per target, and how many predicted masks have no target (ignored, but counted).
     """
     padded = [*predictions, *[None] * len(targets)]
-    overlaps = [overlap(padded[index], target) for index, target in enumerate(targets)]
+    overlaps = [
+        overlap(padded[index], target, ignored=ignored) for index, target in enumerate(targets)
+    ]
     return overlaps, max(0, len(predictions) - len(targets))
 
 

@@ -59,10 +59,18 @@ def judge(answer: str, gold: str, aliases: Sequence[str] = ()) -> Verdict:
     """
     if says_unknown(answer):
         return Verdict.MISSING
+    return Verdict.CORRECT if matches(answer, (gold, *aliases)) else Verdict.HALLUCINATION
+
+
+def matches(answer: str, accepted: Sequence[str]) -> bool:
+    """Whether an answer is short enough and one of the accepted ones, both normalised.
+
+    >>> matches("The Red.", ["blue", "red"])
+    True
+    """
     if len(answer.split()) > MAX_ANSWER_WORDS:
-        return Verdict.HALLUCINATION
-    accepted = {squad(text) for text in (gold, *aliases)}
-    return Verdict.CORRECT if squad(answer) in accepted else Verdict.HALLUCINATION
+        return False
+    return squad(answer) in {squad(text) for text in accepted}
 
 
 def truthfulness(verdicts: Sequence[Verdict]) -> Truthfulness:

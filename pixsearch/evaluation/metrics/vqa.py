@@ -1,9 +1,11 @@
 """Scores of answers to questions about images that ten people (or so) have answered."""
 
+import re
 from collections.abc import Sequence
 
 from pixsearch.evaluation.metrics.normalisation import (
     Normaliser,
+    caseless,
     evalai,
     one_line,
     verbatim,
@@ -12,6 +14,7 @@ from pixsearch.evaluation.metrics.normalisation import (
 from pixsearch.evaluation.metrics.text_qa import exact_match
 
 FULL_SCORE = 3  # as many people must have given an answer for it to count fully
+_LETTER = re.compile(r"\(?([A-Z])(?:[).:]|$)")  # "B", "(B)", "B.", "B: bus"; not "A bus"
 
 
 def vqa_accuracy(answer: str, human_answers: Sequence[str]) -> float:
@@ -108,6 +111,23 @@ def multiple_choice_score(answer: str, choices: Sequence[str], correct: int) -> 
     (1.0, 0.0)
     """
     return float(answer == choices[correct])
+
+
+def chosen(answer: str, choices: Sequence[str]) -> str:
+    """The choice that an answer names, by its words or by its letter; else the answer itself.
+
+    >>> [chosen(answer, ["car", "bus"]) for answer in ("B. bus", "(A)", "Car.", "b", "C", "A bus")]
+    ['bus', 'car', 'car', 'b', 'C', 'A bus']
+    """
+    plain = caseless(answer).strip()
+    by_words = [choice for choice in choices if caseless(choice).strip() == plain]
+    letter = _LETTER.match(answer.strip())
+    by_letter = [choices[place] for place in _place(letter) if place < len(choices)]
+    return next(iter([*by_words, *by_letter]), answer)
+
+
+def _place(letter: re.Match[str] | None) -> list[int]:
+    return [] if letter is None else [ord(letter.group(1)) - ord("A")]
 
 
 def gqa_exact_match(answer: str, gold: str, *, normalise: Normaliser = verbatim) -> bool:

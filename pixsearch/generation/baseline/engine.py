@@ -1,6 +1,6 @@
 """The engine of a plain model: a forced search or none, then transformers' own `generate`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +17,7 @@ from pixsearch.generation.baseline.prompt import (
     make_prompt,
     render_prompt,
 )
+from pixsearch.generation.events import Event, Finished
 from pixsearch.generation.failures import Found, SearchUnderFailure
 from pixsearch.generation.limits import max_length
 from pixsearch.generation.records import (
@@ -97,12 +98,15 @@ class PlainEngine(AnyEngine):
         self._policy = policy
         self._options = options
 
-    def stream(self, requests: Sequence[Request]) -> Iterator[Trajectory]:
-        check_requests(requests)
+    def stream(self, requests: Iterable[Request]) -> Generator[Event, None, None]:
+        """Answer all requests, which are drawn at once; nothing is told on the way."""
+        drawn = list(requests)
+        check_requests(drawn)
         for has_image in (True, False):  # not every processor takes both at once
-            group = [one for one in requests if (one.image is not None) is has_image]
+            group = [one for one in drawn if (one.image is not None) is has_image]
             for start in range(0, len(group), self._options.batch_size):
-                yield from self._answer(group[start : start + self._options.batch_size])
+                for trajectory in self._answer(group[start : start + self._options.batch_size]):
+                    yield Finished(request_id=trajectory.request_id, trajectory=trajectory)
 
     def _answer(self, requests: Sequence[Request]) -> list[Trajectory]:
         """One batch."""
@@ -140,10 +144,10 @@ class PlainEngine(AnyEngine):
     def _ask(self, request: Request, query_type: QueryType) -> Asked:
         record = SearchRecord(type=query_type, forced=True)
         if query_type is QueryType.text:
-            query = Query.of_text(request.question)
+            query = Query.of_text(request.asked)
             return Asked(record=replace(record, text=query.text), query=query)
         if query_type is QueryType.image:
-            query = Query.of_image(request.image, question=request.question)
+            query = Query.of_image(request.image, question=request.asked)
             return Asked(record=record, query=query)
         asked = ask_region(request, request.found_region(), record, self._policy, place=0)
         self.stats.empty_masks += asked.record.empty_mask_action is not None
@@ -159,7 +163,7 @@ class PlainEngine(AnyEngine):
             return_tensors="pt",
             processor_kwargs={"padding": True, "padding_side": "left"},
         )
-        self.stats.images_encoded += sum(prompt.request.image is not None for prompt in prompts)
+        self.stats.vision_encodes += sum(prompt.request.image is not None for prompt in prompts)
         return inputs.to(self._plain.model.device, self._plain.model.dtype)
 
     def _rows(
@@ -211,7 +215,8 @@ class PlainEngine(AnyEngine):
         )
         new = sequences[:, inputs["input_ids"].shape[1] :].tolist()
         self.stats.prefill_forwards += 1
-        self.stats.decode_forwards += len(new[0]) - 1
+        self.stats.decode_steps += len(new[0]) - 1
+        self.stats.forwards += len(new[0])
         return [self._cut(ids, row.limit) for ids, row in zip(new, rows, strict=True)]
 
     def _cut(self, ids: list[int], limit: int) -> list[int]:

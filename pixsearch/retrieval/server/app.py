@@ -1,7 +1,6 @@
 """The routes of the server: bodies in, replies out. What is searched is the owner's affair."""
 
 import asyncio
-import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +15,6 @@ from pixsearch.retrieval.build import IMAGE, LEXICAL, TEXT
 from pixsearch.retrieval.info import SourceInfo
 from pixsearch.retrieval.server.metrics import Metrics
 from pixsearch.retrieval.server.owner import Owner, OwnerState
-from pixsearch.retrieval.server.refusals import NotReady, TooLarge, Unauthorized, refusal
 from pixsearch.retrieval.server.requests import (
     Reranking,
     Retrieval,
@@ -24,8 +22,9 @@ from pixsearch.retrieval.server.requests import (
     read_retrieval,
 )
 from pixsearch.retrieval.wire import result_of
+from pixsearch.web.bodies import check_token, read_body
+from pixsearch.web.refusals import NotReady, refusal
 
-MEBI = 2**20
 LIMITS = (
     "topk",
     "max_topk",
@@ -85,7 +84,7 @@ class Routes:
         """The reply to who may ask, in time; else why there is none. Counted in either case."""
         started = time.perf_counter()
         try:
-            self._check_token(request)
+            check_token(request, self._token)
             async with asyncio.timeout(self._options.timeout_seconds):
                 answered = await answer(request)
             response = answered if isinstance(answered, Response) else JSONResponse(answered)
@@ -97,14 +96,6 @@ class Routes:
         self._metrics.requests.labels(path, response.status_code).inc()
         self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
         return response
-
-    def _check_token(self, request: Request) -> None:
-        if self._token is None:
-            return
-        expected = f"Bearer {self._token}".encode()
-        given = request.headers.get("authorization", "").encode()
-        if not hmac.compare_digest(given, expected):  # takes as long wherever they differ
-            raise Unauthorized("send the header 'Authorization: Bearer …' with the server's token")
 
     async def _retrieve(self, request: Request) -> dict[str, Any]:
         asked, found = await self._through_owner(request, read_retrieval)
@@ -122,7 +113,7 @@ class Routes:
         """What was asked, and what the owner says to it."""
         self._owner.take_place()
         try:
-            body = await read_body(request, self._options.max_body_mib * MEBI)
+            body = await read_body(request, self._options.max_body_mib)
             asked = await asyncio.to_thread(read, body, self._options)
         except BaseException:  # also when the time is up
             self._owner.leave_place()
@@ -161,31 +152,11 @@ def create_app(
     return app
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The whole body.
-
-    Raises:
-        TooLarge: it has more bytes, as it says itself or as they come.
-    """
-    told = request.headers.get("content-length", "")
-    _refuse_long(int(told) if told.isdecimal() else 0, max_bytes)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        _refuse_long(len(body), max_bytes)
-    return bytes(body)
-
-
 def types_of(info: SourceInfo) -> list[QueryType]:
     """The types of queries that the indexes can answer."""
     names = {name.rpartition("/")[2] for name in info.manifests}  # behind the number of a part
     by_words, by_image = bool(names & {TEXT, LEXICAL}), IMAGE in names
     return [type for type in QueryType if (by_words if type is QueryType.text else by_image)]
-
-
-def _refuse_long(num_bytes: int, max_bytes: int) -> None:
-    if num_bytes > max_bytes:
-        raise TooLarge(f"the body is longer than {max_bytes // MEBI} MiB: split the request")
 
 
 def _reranked(asked: Reranking, rankings: list[list[tuple[int, float]]]) -> list[list[Any]]:

@@ -20,8 +20,8 @@ from pixsearch.retrieval.info import KnowledgeSource, SourceInfo
 from pixsearch.retrieval.opening import close_searcher, layers
 from pixsearch.retrieval.searcher import AnyReranker
 from pixsearch.retrieval.server.metrics import Metrics
-from pixsearch.retrieval.server.refusals import Busy, NotConfigured, NotReady
 from pixsearch.retrieval.server.requests import Reranking, Retrieval
+from pixsearch.web.refusals import Busy, NotConfigured, NotReady
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from pydantic import BaseModel, Field, StrictInt
 from pixsearch.config import QueryType, RegionCrop, ServerOptions
 from pixsearch.queries import Query
 from pixsearch.retrieval.rle import decode_mask
-from pixsearch.retrieval.server.images import PixelBudget, decode_image
-from pixsearch.retrieval.server.refusals import TooLarge
 from pixsearch.retrieval.wire import query_type, words_of
+from pixsearch.web.images import PixelBudget, decode_image
+from pixsearch.web.refusals import TooLarge
 
 Box = Annotated[list[float], Field(min_length=4, max_length=4)]
 

@@ -1,25 +1,22 @@
 """Starts the server: `scripts/serve_retriever.py`."""
 
-import ipaddress
 import logging
 import os
-import socket
 from contextlib import suppress
 from functools import partial
 
 import uvicorn
 
-from pixsearch.config import RetrievalOptions, ServeRetrieverOptions, ServerOptions
+from pixsearch.config import RetrievalOptions, ServeRetrieverOptions
 from pixsearch.retrieval.info import KnowledgeSource
 from pixsearch.retrieval.opening import layers, open_searcher
 from pixsearch.retrieval.searcher import AnyReranker, Searcher, open_reranker
 from pixsearch.retrieval.server.app import create_app
 from pixsearch.retrieval.server.metrics import Metrics
 from pixsearch.retrieval.server.owner import Owner
+from pixsearch.web.listening import check_reach, listen, uvicorn_config
 
 logger = logging.getLogger(__name__)
-
-BACKLOG = 2048  # connections that the system keeps until they are taken on
 
 
 def serve(options: ServeRetrieverOptions) -> None:
@@ -52,58 +49,9 @@ def serve(options: ServeRetrieverOptions) -> None:
         raise owner.error
 
 
-def uvicorn_config(app: object, options: ServerOptions) -> uvicorn.Config:
-    """No log of accesses (the metrics count them), no web sockets, time to drain."""
-    return uvicorn.Config(
-        app,
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        ws="none",
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
-    )
-
-
-def check_reach(options: ServerOptions, token: str | None) -> None:
-    """See that nobody beyond this machine can ask without a token.
-
-    Raises:
-        ValueError: somebody could.
-    """
-    if token is None and not options.allow_without_token and not _is_loopback(options.host):
-        raise ValueError(
-            f"server.host={options.host} can be reached from other machines: put a token into the "
-            f"environment variable {options.token_variable}, or set server.allow_without_token=true"
-        )
-
-
-def listen(options: ServerOptions) -> socket.socket:
-    """The socket on which the server takes connections.
-
-    Raises:
-        OSError: host or port cannot be had; one line.
-    """
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    try:
-        return socket.create_server((options.host, options.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise OSError(
-            f"server.host={options.host} server.port={options.port}: {error.strerror or error}; "
-            "set another port, or 0 for any free one"
-        ) from error
-
-
 def reranker_of(searcher: KnowledgeSource, *, options: RetrievalOptions) -> AnyReranker:
     """The one with which the searcher orders what it finds, else one for `/rerank` alone."""
     for layer in layers(searcher):
         if isinstance(layer, Searcher) and layer.reranker is not None:
             return layer.reranker
     return open_reranker(options)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

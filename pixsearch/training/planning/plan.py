@@ -7,6 +7,7 @@ from pixsearch.model.pixsearch import PixSearch
 from pixsearch.model.trainable import set_trainable
 from pixsearch.precision import check_frozen_in_bf16
 from pixsearch.training.planning.activations import ActivationMemory, activation_memory
+from pixsearch.training.planning.answering import AnsweringTime, answering_time
 from pixsearch.training.planning.architecture import planned_model
 from pixsearch.training.planning.flops import FlopCounts, count_flops
 from pixsearch.training.planning.gpus import CARDS
@@ -57,6 +58,7 @@ class Plan:
     sample: SampleTokens
     flops: FlopCounts
     duration: Duration
+    answering: AnsweringTime
 
     @property
     def activations(self) -> ActivationMemory:
@@ -77,7 +79,7 @@ def make_plan(options: PlanOptions, name: str) -> Plan:
     1. See what training refuses.
     2. Build the model on the meta device, set what trains and how the rest is kept; count weights.
     3. Estimate memory: what engines keep, and what the longest micro-batch adds.
-    4. Estimate arithmetic and time, for samples of the mean length.
+    4. Estimate arithmetic and time, for samples of the mean length; and that of answering.
 
     Raises:
         ValueError: sizes of the model are unknown, or the options do not fit each other.
@@ -108,6 +110,7 @@ def make_plan(options: PlanOptions, name: str) -> Plan:
         sample=sample,
         flops=flops,
         duration=estimate_duration(flops, options, sample),
+        answering=answering_time(model, plan),
     )
 
 

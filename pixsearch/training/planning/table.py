@@ -23,6 +23,7 @@ def as_table(plan: Plan) -> str:
         ("Memory of one GPU in GiB (estimate)", _memory_rows(plan)),
         (f"TFLOP of a sample of {plan.sample.whole:,} tokens (estimate)", _flop_rows(plan)),
         ("Time (estimate)", _duration_rows(plan)),
+        ("Evaluation, hours of one GPU for 1,000 answers (estimate)", _answering_rows(plan)),
     ]
     texts = [f"{title}\n{aligned(rows)}" for title, rows in sections]
     return "\n\n".join([f"Plan {plan.name}", *texts, _assumptions(plan)])
@@ -49,6 +50,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "sample": asdict(plan.sample),
         "flops_per_sample": asdict(plan.flops),
         "duration": asdict(plan.duration),
+        "answering": asdict(plan.answering),
         "options": to_dict(plan.options),
     }
 
@@ -153,6 +155,14 @@ def _duration_rows(plan: Plan) -> list[Row]:
     ]
 
 
+def _answering_rows(plan: Plan) -> list[Row]:
+    answering = plan.answering
+    return [
+        ("without search", f"{answering.hours_without_search:.3f}"),
+        (f"with {answering.searches:g} searches each", f"{answering.hours_with_searches:.3f}"),
+    ]
+
+
 def _assumptions(plan: Plan) -> str:
     taken = plan.options.plan
     card = CARDS[taken.gpu]
@@ -163,5 +173,8 @@ def _assumptions(plan: Plan) -> str:
         f"{taken.image_width} pixels, never cached, {taken.target_tokens} supervised tokens, "
         f"{taken.masks} mask(s), {taken.phrase_tokens} tokens a phrase; "
         f"{taken.conversations_per_image:g} conversation(s) about an image; "
-        f"{RESERVED_GIB:.0f} GiB of every sum are kept free."
+        f"{RESERVED_GIB:.0f} GiB of every sum are kept free. Evaluation: {taken.question_tokens} "
+        f"tokens of prompt beside an image, {taken.answer_tokens} generated, "
+        f"{taken.evidence_tokens} of evidence a search, {taken.answer_batch} rows together; "
+        f"retrieval and judge are not counted."
     )

@@ -9,11 +9,11 @@ from typing import Any
 
 from pixsearch.config import BuildStage, QueryType
 from pixsearch.datasets.questions.question import AnnotatedQuestion
+from pixsearch.endpoint.schema import TEXT, TEXT_OR_NULL, choice, record, sequence
 from pixsearch.trajectories.checks import has_words_of
 from pixsearch.trajectories.records import PlannedQuery, Response, Segment, sub_questions_of
 from pixsearch.trajectories.stages.stage import Stage
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.schema import TEXT, TEXT_OR_NULL, choice, record, sequence
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import Job, Tools, distinct, request_of
 
 SCHEMA = record(

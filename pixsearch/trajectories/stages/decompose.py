@@ -4,11 +4,11 @@ from dataclasses import asdict
 from typing import Any
 
 from pixsearch.config import BuildStage
+from pixsearch.endpoint.schema import TEXT, YES_OR_NO, record, sequence
 from pixsearch.trajectories.quarantine import Reason, Unusable
 from pixsearch.trajectories.records import SubQuestion
 from pixsearch.trajectories.stages.stage import Stage
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.schema import TEXT, YES_OR_NO, record, sequence
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import Job, Tools, request_of
 
 SCHEMA = record(

@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 from pixsearch.config import BuildStage
+from pixsearch.endpoint.schema import NUMBER, TEXT, record, sequence
 from pixsearch.trajectories.records import Response, Segment, SubQuestion, sub_questions_of
 from pixsearch.trajectories.stages.stage import Stage
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.schema import NUMBER, TEXT, record, sequence
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import Job, Tools, request_of
 
 SCHEMA = record(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pixsearch.config import BuildStage, QueryType
 from pixsearch.datasets.masks import Rle, decode_segmentation
+from pixsearch.endpoint.schema import choice, record, sequence
 from pixsearch.queries import Passage, Query
 from pixsearch.trajectories.quarantine import Reason, Unusable
 from pixsearch.trajectories.records import (
@@ -25,8 +26,7 @@ from pixsearch.trajectories.records import (
 )
 from pixsearch.trajectories.stages.ground import queries_of
 from pixsearch.trajectories.stages.stage import Stage
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.schema import choice, record, sequence
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import Job, Tools, request_of
 
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from pixsearch.config import BuildStage, QuestionKind
+from pixsearch.endpoint.schema import YES_OR_NO, choice, record
 from pixsearch.trajectories.quarantine import Reason, Unusable
 from pixsearch.trajectories.sources import content_digest
 from pixsearch.trajectories.stages.stage import Stage
-from pixsearch.trajectories.teacher.request import Task
-from pixsearch.trajectories.teacher.schema import YES_OR_NO, choice, record
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import Job, Tools, request_of
 
 SCHEMA = record(needs_search=YES_OR_NO, kind=choice(list(QuestionKind)))

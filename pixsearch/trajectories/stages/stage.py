@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixsearch.config import BuildStage
-from pixsearch.trajectories.teacher.request import Task
+from pixsearch.trajectories.teacher.tasks import Task
 from pixsearch.trajectories.tools import Job, Tools
 
 Work = Callable[[Job, Tools], dict[str, Any]]

@@ -1,1 +1,1 @@
-"""The teacher: what is asked of it, by whom it is answered, what its answers cost."""
+"""The teacher: what is asked of it, and in which words (pixsearch/endpoint/ asks)."""

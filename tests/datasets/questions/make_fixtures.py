@@ -6,12 +6,15 @@ All words and pictures in it are our own.
 """
 
 import base64
+import csv
 import json
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 from PIL import Image
 
 from pixsearch.datasets.crag_mm_writer import CragMMQuestion, CragMMSession, write_crag_mm
@@ -30,6 +33,13 @@ def write_fixtures(root: Path) -> None:
     _infoseek(root / "infoseek")
     _webqa(root / "webqa")
     _crag_mm(root / "crag_mm")
+    _vqav2(root / "vqav2")
+    _gqa(root / "gqa")
+    _encyclopedic_vqa(root / "encyclopedic_vqa")
+    _hotpotqa(root / "hotpotqa")
+    _nq_open(root / "nq_open")
+    _popqa(root / "popqa")
+    _musique(root / "musique")
 
 
 def _textvqa(root: Path) -> None:
@@ -70,6 +80,7 @@ def _textvqa(root: Path) -> None:
 
 def _coco(root: Path) -> None:
     _write_image(root / "train2014" / "COCO_train2014_000000000009.jpg", RED)
+    _write_image(root / "val2014" / "COCO_val2014_000000000042.jpg", GREEN)
     _write_image(root / "train2017" / "000000000009.jpg", RED)
     _write_image(root / "train2017" / "000000000025.jpg", GREEN)
 
@@ -151,6 +162,10 @@ def _oven(root: Path) -> None:
     _write_lines(
         root / "oven_query_val.jsonl",
         [_oven_record(0, "Rye bread", "Q207123", "query_val_unseen", split="query_val")],
+    )
+    _write_lines(
+        root / "oven_entity_val.jsonl",
+        [_oven_record(1, "Cessna 172", "Q244416", "entity_val_seen", split="entity_val")],
     )
     withheld = _oven_record(0, "", "", "entity_test", split="entity_test")
     _write_lines(root / "oven_entity_test.jsonl", [_without(withheld, "entity_id", "entity_text")])
@@ -304,6 +319,220 @@ def _crag_mm(root: Path) -> None:
         [CragMMSession(session_id="m1", turns=turns, image=_encoded(RED, "PNG"))],
         root / "multi" / "validation.parquet",
     )
+
+
+def _vqav2(root: Path) -> None:
+    asked = [(42000, "Is the dog wet?"), (42001, "How many dogs are there?")]
+    kinds = [("is the", "yes/no"), ("how many", "number")]
+    answers = [["yes"] * 8 + ["no"] * 2, ["2"] * 9 + ["two"]]
+    common = {"data_type": "mscoco", "license": {"name": "CC BY 4.0"}}
+    questions = [
+        {"image_id": 42, "question": question, "question_id": id} for id, question in asked
+    ]
+    annotations = [
+        {
+            "question_id": id,
+            "image_id": 42,
+            "question_type": question_type,
+            "answer_type": answer_type,
+            "multiple_choice_answer": given[0],
+            "answers": [
+                {"answer": answer, "answer_confidence": "yes", "answer_id": number}
+                for number, answer in enumerate(given, start=1)
+            ],
+        }
+        for (id, _), (question_type, answer_type), given in zip(asked, kinds, answers, strict=True)
+    ]
+    _write_json(
+        root / "v2_OpenEnded_mscoco_val2014_questions.json",
+        common | {"task_type": "Open-Ended", "data_subtype": "val2014", "questions": questions},
+    )
+    _write_json(
+        root / "v2_mscoco_val2014_annotations.json",
+        common | {"data_subtype": "val2014", "annotations": annotations},
+    )
+    test = [{"image_id": 7, "question": "What is it?", "question_id": 7000}]
+    _write_json(
+        root / "v2_OpenEnded_mscoco_test-dev2015_questions.json",
+        common | {"data_subtype": "test-dev2015", "questions": test},
+    )
+
+
+def _gqa(root: Path) -> None:
+    asked = {
+        "201307251": {
+            "imageId": "n161313",
+            "question": "Is the cup to the left of the plate?",
+            "answer": "yes",
+            "fullAnswer": "Yes, the cup is to the left of the plate.",
+            "isBalanced": True,
+            "types": {"structural": "verify", "semantic": "rel", "detailed": "verifyRelS"},
+        },
+        "201640614": {
+            "imageId": "n161313",
+            "question": "What is on the table?",
+            "answer": "tea cup",
+            "fullAnswer": "The tea cup is on the table.",
+            "isBalanced": True,
+            "types": {"structural": "query", "semantic": "rel", "detailed": "relS"},
+        },
+    }
+    _write_json(root / "questions" / "testdev_balanced_questions.json", asked)
+    hidden = {"question": "Is it blue?", "imageId": "n161313", "isBalanced": True}
+    _write_json(root / "questions" / "test_balanced_questions.json", {"0500": hidden})
+    _write_image(root / "images" / "n161313.jpg", BLUE)
+
+
+def _encyclopedic_vqa(root: Path) -> None:
+    cells = {
+        "dataset_category_id": "12",
+        "evidence": "",
+        "evidence_section_id": "2",
+        "evidence_section_title": "Description",
+        "encyclopedic_vqa_split": "val",
+        "wikipedia_url_used_in_train": "False",
+    }
+    rows = [
+        _evqa_row("How tall does this tree grow?", "20 m|20 metres", "2686843|7", "templated")
+        | {"dataset_name": "inaturalist", "evidence": "It grows 20 m tall, or more."},
+        _evqa_row("Which animals eat it?", "deer&&elk|red deer&&elk", "2686844", "multi_answer")
+        | {"dataset_name": "inaturalist"},
+        _evqa_row("In which year did its architect die?", "1712", "00a1b2c3d4e5f607", "2_hop")
+        | {
+            "dataset_name": "landmarks",
+            "wikipedia_url": "https://example.org/Gate|https://example.org/Tarn",
+        },
+    ]
+    _write_table(root / "val.csv", [cells | row for row in rows], ",")
+    images = [
+        {"id": 2686843, "file_name": "val/00000_Tree/a.jpg", "width": 12, "height": 8},
+        {"id": 2686844, "file_name": "val/00001_Herb/b.jpg", "width": 12, "height": 8},
+        {"id": 2686845, "file_name": "val/00001_Herb/c.jpg", "width": 12, "height": 8},
+    ]
+    _write_json(root / "inaturalist" / "val.json", {"images": images, "annotations": []})
+    _write_image(root / "inaturalist" / "val" / "00000_Tree" / "a.jpg", GREEN)
+    _write_image(root / "landmarks" / "index" / "0" / "0" / "a" / "00a1b2c3d4e5f607.jpg", RED)
+
+
+def _evqa_row(question: str, answer: str, images: str, kind: str) -> dict[str, str]:
+    return {
+        "question": question,
+        "answer": answer,
+        "dataset_image_ids": images,
+        "question_type": kind,
+        "question_original": question,
+        "wikipedia_url": "https://example.org/Tree",
+        "wikipedia_title": "Tree",
+    }
+
+
+def _hotpotqa(root: Path) -> None:
+    towers = [["Ro Tower", ["It is in Tarn.", " It is 90 m tall."]], ["Tarn", ["A town."]]]
+    asked = [
+        _hotpot_record("5a8b", "Is the Ro Tower in a town?", "yes", "comparison")
+        | {"supporting_facts": [["Ro Tower", 0], ["Tarn", 0], ["Ro Tower", 1]]}
+        | {"context": towers},
+        _hotpot_record("5a8c", "Who built the tower in Tarn?", "Abel Tarn", "bridge")
+        | {"supporting_facts": [["Abel Tarn", 3]], "context": towers},
+    ]
+    _write_json(root / "hotpot_dev_fullwiki_v1.json", asked)
+    hidden = [_without(asked[0], "answer", "type", "level", "supporting_facts")]
+    _write_json(root / "hotpot_test_fullwiki_v1.json", hidden)
+    hub = [
+        {"id": record["_id"]}
+        | _without(record, "_id", "supporting_facts", "context")
+        | {
+            "supporting_facts": _columns(record["supporting_facts"], "title", "sent_id"),
+            "context": _columns(record["context"], "title", "sentences"),
+        }
+        for record in asked
+    ]
+    _write_parquet(root / "distractor" / "validation-00000-of-00001.parquet", hub)
+
+
+def _hotpot_record(id: str, question: str, answer: str, kind: str) -> dict[str, Any]:
+    return {"_id": id, "question": question, "answer": answer, "type": kind, "level": "hard"}
+
+
+def _columns(pairs: list[list[Any]], first: str, second: str) -> dict[str, list[Any]]:
+    return {first: [pair[0] for pair in pairs], second: [pair[1] for pair in pairs]}
+
+
+def _nq_open(root: Path) -> None:
+    dev = [
+        {"question": "when was the ro tower built", "answer": ["1901", "in 1901"]},
+        {"question": "who sings the song of tarn", "answer": ["Zo\u00eb Abel"]},
+    ]
+    _write_lines(root / "NQ-open.dev.jsonl", dev)
+    for shard, record in enumerate(dev):
+        name = f"train-{shard:05d}-of-00002.parquet"
+        _write_parquet(root / "nq_open" / name, [record])
+
+
+def _popqa(root: Path) -> None:
+    row = {
+        "id": "4222362",
+        "subj": "Abel Tarn",
+        "prop": "occupation",
+        "obj": "politician",
+        "subj_id": "1850297",
+        "prop_id": "22",
+        "obj_id": "2834605",
+        "s_aliases": '["A. Tarn"]',
+        "o_aliases": '["political leader"]',
+        "s_uri": "http://www.wikidata.org/entity/Q5952047",
+        "o_uri": "http://www.wikidata.org/entity/Q82955",
+        "s_wiki_title": "Abel Tarn",
+        "o_wiki_title": "Politician",
+        "s_pop": "142",
+        "o_pop": "25692",
+        "question": "What is Abel Tarn's occupation?",
+        "possible_answers": '["politician", "political leader"]',
+    }
+    other = {
+        "id": "792991",
+        "prop": "capital",
+        "question": "What is the capital of Ro?",
+        "possible_answers": '["Tarn"]',
+    }
+    _write_table(root / "popQA.tsv", [row, row | other], "\t")
+
+
+def _musique(root: Path) -> None:
+    paragraphs = [
+        {"idx": 0, "title": "Ro", "paragraph_text": "Ro is a land.", "is_supporting": False},
+        {"idx": 1, "title": "Tarn", "paragraph_text": "Tarn is in Ro.", "is_supporting": True},
+        {"idx": 2, "title": "Abel", "paragraph_text": "Abel led Tarn.", "is_supporting": True},
+    ]
+    asked = {
+        "id": "2hop__482757_12019",
+        "paragraphs": paragraphs,
+        "question": "Who led the town in Ro?",
+        "question_decomposition": [],
+        "answer": "Abel",
+        "answer_aliases": ["Abel of Tarn"],
+        "answerable": True,
+    }
+    other = {"id": "3hop1__1_2_3", "answer": "Ro", "answer_aliases": []}
+    _write_lines(root / "musique_ans_v1.0_dev.jsonl", [asked, asked | other])
+    hidden = [{**paragraph} for paragraph in paragraphs]
+    for paragraph in hidden:
+        del paragraph["is_supporting"]
+    test = _without(asked, "answer", "answer_aliases", "answerable", "question_decomposition")
+    _write_lines(root / "musique_ans_v1.0_test.jsonl", [test | {"paragraphs": hidden}])
+
+
+def _write_table(path: Path, rows: list[dict[str, str]], delimiter: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, [*rows[0]], delimiter=delimiter, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _write_parquet(path: Path, records: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records), path)
 
 
 def _write_json(path: Path, content: Any) -> None:

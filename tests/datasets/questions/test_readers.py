@@ -18,16 +18,30 @@ COUNTS = {
     ("crag_mm/multi", "validation"): 3,
     ("crag_mm/single", "validation"): 1,
     ("crag_mm/single", "public_test"): 1,
+    ("encyclopedic_vqa", "val"): 3,
+    ("gqa", "testdev_balanced"): 2,
+    ("gqa", "test_balanced"): 1,
+    ("hotpotqa", "dev_fullwiki"): 2,
+    ("hotpotqa", "dev_distractor"): 2,
+    ("hotpotqa", "test_fullwiki"): 1,
     ("infoseek", "train"): 2,
     ("infoseek", "val"): 2,
     ("infoseek", "test"): 1,
+    ("musique", "dev"): 2,
+    ("musique", "test"): 1,
+    ("nq_open", "dev"): 2,
+    ("nq_open", "train"): 2,
     ("okvqa", "train"): 2,
     ("oven", "entity_train"): 3,
     ("oven", "entity_test"): 1,
+    ("oven", "entity_val"): 1,
     ("oven", "query_val"): 1,
+    ("popqa", "test"): 2,
     ("textvqa", "train"): 2,
     ("textvqa", "val"): 1,
     ("textvqa", "test"): 1,
+    ("vqav2", "val"): 2,
+    ("vqav2", "test-dev"): 1,
     ("webqa", "train"): 2,
     ("webqa", "val"): 1,
     ("webqa", "test"): 1,
@@ -86,7 +100,13 @@ def test_images_decode(name: str, split: str) -> None:
 
 def test_the_script_writes_what_is_committed(tmp_path: Path) -> None:
     write_fixtures(tmp_path)
-    texts = (".json", ".jsonl", ".lineidx")  # encoders of images and parquet differ by version
+    texts = (
+        ".json",
+        ".jsonl",
+        ".lineidx",
+        ".csv",
+        ".tsv",
+    )  # encoders of images and parquet differ by version
     written, committed = (
         {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
         for folder in (tmp_path, FIXTURES)

@@ -52,6 +52,21 @@ def test_hashes_do_not_hang_on_the_chunk(tmp_path: Path, monkeypatch: pytest.Mon
     assert hash_ids(path, "id").tolist() == whole
 
 
+def test_an_id_is_found_wherever_it_stands_in_its_line(tmp_path: Path) -> None:
+    """Not one of what the line holds, and however its letters are spelled."""
+    records = [
+        {"evidence": [{"id": "1"}], "id": "é"},
+        {"evidence": [{"id": "2"}], "id": "é"},
+        {"id": "é", "evidence": []},
+    ]
+    path = tmp_path / "x.jsonl"
+    spelled = [json.dumps(each, ensure_ascii=row != 1) for row, each in enumerate(records)]
+    path.write_text("".join(f"{line}\n" for line in spelled))
+    lines = KeyedLines(path, "id")
+    assert lines.repeated() == {1: 0, 2: 0}
+    assert lines.find("é", near=9) == records[0]
+
+
 @pytest.mark.parametrize(
     ("name", "split", "file", "change"),
     [

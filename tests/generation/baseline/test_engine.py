@@ -234,7 +234,7 @@ def test_what_was_processed_is_counted() -> None:
     finished = engine.generate(requests())
     stats = engine.stats
     assert stats.processed_tokens == sum(len(one.rendered) - 1 for one in finished)
-    assert (stats.images_encoded, stats.searches, stats.search_calls) == (3, 5, 3)
+    assert (stats.vision_encodes, stats.searches, stats.search_calls) == (3, 5, 3)
     assert stats.prefill_forwards == 3
 
 

@@ -19,6 +19,10 @@ from pixsearch.config import (
 )
 from pixsearch.model.trainable import set_trainable
 from pixsearch.training.planning import make_plan, report_plan
+from pixsearch.training.planning.answering import answering_time
+from pixsearch.training.planning.architecture import planned_model
+from pixsearch.training.planning.flops import decoder_flops, language_flops
+from pixsearch.training.planning.gpus import CARDS
 from pixsearch.training.planning.memory import (
     DEEPSPEED_BUCKET,
     WeightSizes,
@@ -135,6 +139,39 @@ def test_a_teacher_is_one_forward_more(options: PlanOptions) -> None:
     assert "teacher" not in as_table(without)
 
 
+def test_answers_take_reading_and_writing(options: PlanOptions) -> None:
+    """Reading goes by arithmetic, writing by the weights that are fetched for each token."""
+    options.plan.searches = 2.0
+    first = make_plan(options, "first").answering
+    assert 0 < first.hours_without_search < first.hours_with_searches
+    options.plan.answer_tokens *= 2
+    longer = make_plan(options, "longer").answering
+    written = longer.hours_without_search - first.hours_without_search
+    assert longer.hours_with_searches - first.hours_with_searches == pytest.approx(written)
+    options.plan.answer_batch *= 2
+    assert make_plan(options, "batch").answering == first
+    options.plan.searches = 0.0
+    without = make_plan(options, "without").answering
+    assert without.hours_with_searches == without.hours_without_search
+
+
+def test_reading_an_answer_is_a_forward_of_its_tokens(options: PlanOptions) -> None:
+    """Evidence of one more search costs what the layers do for so many more tokens, and a mask."""
+    model, plan = planned_model(options.model, options.plan.architectures), options.plan
+    size = (plan.image_height, plan.image_width)
+    before = model.family.layout(size).num_tokens + plan.question_tokens
+    plan.searches = 1.0
+    found = answering_time(model, plan)
+    layers = [
+        language_flops(model, tokens=tokens, row=tokens).forward
+        for tokens in (before, before + plan.evidence_tokens)
+    ]
+    more = layers[1] - layers[0] + decoder_flops(model.segmenter, masks=1).forward
+    rate = CARDS[plan.gpu].bf16 * plan.utilization
+    difference = found.hours_with_searches - found.hours_without_search
+    assert difference == pytest.approx(1000 * more / rate / 3600)
+
+
 def test_the_report(options: PlanOptions, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         file = report_plan(options, "tiny")
@@ -145,7 +182,7 @@ def test_the_report(options: PlanOptions, caplog: pytest.LogCaptureFixture) -> N
     assert list(written["engines"]) == ENGINES
     assert f"{written['parameters']['total']:,}" in table
     assert written["options"]["stage"]["batch_size"] == 6
-    assert table.count("estimate") == 4  # every section but the weights
+    assert table.count("estimate") == 5  # every section but the weights
 
 
 @pytest.mark.slow

@@ -14,7 +14,12 @@ from typing import Any
 from pixsearch.config import BenchDataOptions, to_dict
 from pixsearch.training.bench.data.formats import write_formats, write_long_file
 from pixsearch.training.bench.data.loading import WORKERS, Speed, measure, measuring_pool
-from pixsearch.training.bench.data.opening import Opening, measure_opening
+from pixsearch.training.bench.data.opening import (
+    Opening,
+    Start,
+    measure_opening,
+    measure_starts,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +35,17 @@ def bench_data(options: BenchDataOptions) -> dict[str, Any]:
     with TemporaryDirectory(dir=options.folder, prefix="drawn-") as drawn:
         folder = Path(drawn)
         speeds = _measure_readers(options, folder)
-        openings = _measure_opening(options, folder / "long") if options.num_lines else {}
+        openings, starts = (
+            _measure_long(options, folder / "long") if options.num_lines else ({}, {})
+        )
     result = {
         "readers": {reader: _summary(found) for reader, found in speeds.items()},
         "opening": {name: asdict(opening) for name, opening in openings.items()},
+        "starting": {name: asdict(start) for name, start in starts.items()},
         "options": to_dict(options),
         "cpus": os.cpu_count(),
     }
-    for line in table(result["readers"], openings):
+    for line in table(result["readers"], openings, starts):
         logger.info("%s", line)
     path = Path(options.output)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,9 +67,11 @@ def _measure_readers(options: BenchDataOptions, folder: Path) -> Speeds:
     return found
 
 
-def _measure_opening(options: BenchDataOptions, root: Path) -> dict[str, Opening]:
+def _measure_long(
+    options: BenchDataOptions, root: Path
+) -> tuple[dict[str, Opening], dict[str, Start]]:
     write_long_file(options, root / "train.jsonl")
-    return measure_opening(root, options)
+    return measure_opening(root, options), measure_starts(root)
 
 
 def _summary(found: Mapping[str, list[Speed]]) -> dict[str, dict[str, float]]:
@@ -79,7 +89,9 @@ def _medians(found: list[Speed]) -> dict[str, float]:
 
 
 def table(
-    readers: Mapping[str, Mapping[str, Mapping[str, float]]], openings: Mapping[str, Opening]
+    readers: Mapping[str, Mapping[str, Mapping[str, float]]],
+    openings: Mapping[str, Opening],
+    starts: Mapping[str, Start],
 ) -> Iterator[str]:
     """Lines to be read."""
     if readers:
@@ -95,4 +107,9 @@ def table(
         yield (
             f"{one.num_lines:,} lines, {name} opening: {one.opened:.3f} s, "
             f"{one.peak_bytes / MIB:.0f} MiB; then 1000 examples in {one.read:.2f} s"
+        )
+    for name, done in starts.items():
+        yield (
+            f"opening and {name}: {done.seconds:.2f} s ({done.cpu_seconds:.2f} s CPU), "
+            f"{done.peak_bytes / MIB:.0f} MiB"
         )

@@ -314,11 +314,17 @@ def _words(generator: np.random.Generator, count: int) -> str:
 
 
 def write_long_file(options: BenchDataOptions, path: Path) -> None:
-    """A trajectory file of `options.num_lines` lines: ids of their own, a hundred answers."""
+    """A trajectory file of `options.num_lines` lines: a hundred answers, ids of their own.
+
+    Two lines about an image each, of which there are only the names.
+    """
     generator = np.random.default_rng(options.seed)
     drawn = [to_json(trajectory("a.jpg", generator, options)) for _ in range(100)]
-    ends = [json.dumps(one | {"id": ""}).removeprefix('{"id": ""').encode() for one in drawn]
+    before = '{"id": "", "image": ""'
+    empty = {"id": "", "image": ""}
+    ends = [json.dumps(one | empty).removeprefix(before).encode() for one in drawn]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         for number in range(options.num_lines):
-            file.write(b'{"id": "%d"%b\n' % (number, ends[number % len(ends)]))
+            image = b"train2017/%012d.jpg" % (number // 2)
+            file.write(b'{"id": "%d", "image": "%b"%b\n' % (number, image, ends[number % 100]))

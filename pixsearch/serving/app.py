@@ -1,0 +1,251 @@
+"""The routes of the server of answers: bodies in, completions out."""
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import ClientDisconnect
+
+from pixsearch.config import ChatServerOptions
+from pixsearch.generation.events import Finished
+from pixsearch.generation.online import OnlineEngine
+from pixsearch.serving.asking import Asked, read_chat
+from pixsearch.serving.conversation import Conversation
+from pixsearch.serving.metrics import ChatMetrics
+from pixsearch.serving.telling import Completion, Json, delta_of, last_pieces
+from pixsearch.web.bodies import check_token, read_body
+from pixsearch.web.refusals import Busy, refusal
+
+logger = logging.getLogger(__name__)
+
+COMPLETIONS = "/v1/chat/completions"
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class ChatRoutes:
+    """What each path replies.
+
+    Args:
+        token: without it nothing but `/health` is told; None: to everybody.
+    """
+
+    def __init__(
+        self,
+        online: OnlineEngine,
+        options: ChatServerOptions,
+        metrics: ChatMetrics,
+        *,
+        token: str | None,
+    ) -> None:
+        self._online = online
+        self._options = options
+        self._metrics = metrics
+        self._token = token
+        self._taken = 0  # requests from their first byte to their last; the event loop's alone
+
+    async def completions(self, request: Request) -> Response:
+        """`POST /v1/chat/completions`."""
+        return await self._guarded(COMPLETIONS, request, self._complete)
+
+    async def models(self, request: Request) -> Response:
+        """`GET /v1/models`: the one model."""
+        return await self._guarded("/v1/models", request, self._list)
+
+    async def metrics(self, request: Request) -> Response:
+        """`GET /metrics`: counters for Prometheus."""
+        return await self._guarded("/metrics", request, self._exposition)
+
+    async def health(self) -> Response:
+        """`GET /health`: the engine's thread lives; 503 once it has died of an error."""
+        if self._online.error is None:
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "the engine has died"}, 503)
+
+    async def _guarded(self, path: str, request: Request, answer: Answer) -> Response:
+        """The reply to who may ask, else why there is none. Counted in either case."""
+        started = time.monotonic()
+        try:
+            check_token(request, self._token)
+            response = await answer(request)
+        except Exception as error:  # the table of refusals has a status for each
+            response = told_as_openai(refusal(error))
+        if not isinstance(response, StreamingResponse):  # a stream is counted at its end
+            self._count(path, response.status_code, started)
+        return response
+
+    def _count(self, path: str, status: int, started: float) -> None:
+        self._metrics.requests.labels(path, status).inc()
+        self._metrics.seconds.labels(path).observe(time.monotonic() - started)
+
+    async def _complete(self, request: Request) -> Response:
+        deadline = time.monotonic() + self._options.timeout_seconds
+        self._take_place()
+        streams = False
+        try:
+            asked, completion = await self._read(request, deadline)
+            streams = asked.stream
+            if streams:
+                return StreamingResponse(
+                    self._stream(asked, completion, deadline), media_type="text/event-stream"
+                )
+            return JSONResponse(await self._whole(request, asked, completion, deadline))
+        finally:
+            if not streams:  # a stream keeps its place to its end
+                self._taken -= 1
+
+    def _take_place(self) -> None:
+        if self._taken >= self._options.queue_size:
+            raise Busy(f"{self._taken} requests are being answered: ask again later")
+        self._taken += 1
+
+    async def _read(self, request: Request, deadline: float) -> tuple[Asked, Completion]:
+        id = f"chatcmpl-{uuid.uuid4().hex}"
+        async with timeout_at(deadline, self._options):
+            body = await read_body(request, self._options.max_body_mib)
+            read = partial(read_chat, body, self._options, request_id=id)
+            asked = await asyncio.to_thread(read)
+        name = self._options.model_name
+        return asked, Completion(id=id, model=name, created=int(time.time()))
+
+    async def _whole(
+        self, request: Request, asked: Asked, completion: Completion, deadline: float
+    ) -> Json:
+        """The reply in one piece, unless the client goes away before."""
+        async with (
+            timeout_at(deadline, self._options),
+            Conversation(self._online, asked.request) as conversation,
+        ):
+            trajectory = await unless_gone(request, conversation.trajectory())
+        return completion.whole(trajectory)
+
+    async def _stream(
+        self, asked: Asked, completion: Completion, deadline: float
+    ) -> AsyncIterator[bytes]:
+        """The reply piece by piece. A client that goes away ends this generator, and its request.
+
+        The status is sent before the first piece, so what fails later is told as a piece.
+        """
+        started, status = time.monotonic(), 200
+        try:
+            async for piece in self._pieces(asked, completion, deadline):
+                yield as_event(piece)
+        except Exception as error:
+            refused = told_as_openai(refusal(error))
+            status = refused.status_code
+            yield as_event(json.loads(refused.body))
+        except BaseException:  # the client went away
+            status = 499
+            raise
+        finally:
+            self._taken -= 1
+            self._count(COMPLETIONS, status, started)
+        yield b"data: [DONE]\n\n"
+
+    async def _pieces(
+        self, asked: Asked, completion: Completion, deadline: float
+    ) -> AsyncIterator[Json]:
+        async with (
+            timeout_at(deadline, self._options),
+            Conversation(self._online, asked.request) as conversation,
+        ):
+            yield completion.chunk({"role": "assistant", "content": ""})
+            async for event in conversation.events():
+                if isinstance(event, Finished):
+                    with_usage = asked.include_usage
+                    for piece in last_pieces(completion, event.result(), with_usage=with_usage):
+                        yield piece
+                elif (delta := delta_of(event)) is not None:
+                    yield completion.chunk(delta)
+
+    async def _list(self, request: Request) -> Response:
+        model = {"id": self._options.model_name, "object": "model", "owned_by": "pixsearch"}
+        return JSONResponse({"object": "list", "data": [{**model, "created": 0}]})
+
+    async def _exposition(self, request: Request) -> Response:
+        return PlainTextResponse(self._metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+def create_app(
+    online: OnlineEngine,
+    options: ChatServerOptions,
+    metrics: ChatMetrics,
+    *,
+    token: str | None = None,
+) -> FastAPI:
+    """The application; whoever made the engine closes it."""
+    routes = ChatRoutes(online, options, metrics, token=token)
+    app = FastAPI(title="PixSearch", openapi_url=None)
+    app.add_api_route(COMPLETIONS, routes.completions, methods=["POST"])
+    app.add_api_route("/v1/models", routes.models, methods=["GET"])
+    app.add_api_route("/metrics", routes.metrics, methods=["GET"])
+    app.add_api_route("/health", routes.health, methods=["GET"])
+    return app
+
+
+@asynccontextmanager
+async def timeout_at(deadline: float, options: ChatServerOptions) -> AsyncIterator[None]:
+    """The block, if it ends before the deadline.
+
+    Raises:
+        TimeoutError: it did not; one line.
+    """
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            yield
+    except TimeoutError as error:
+        raise TimeoutError(f"it took longer than {options.timeout_seconds:g} s") from error
+
+
+async def unless_gone(request: Request, answer: Awaitable[object]) -> object:
+    """What is awaited, unless the client hangs up.
+
+    Raises:
+        ClientDisconnect: it did.
+    """
+    answering = asyncio.ensure_future(answer)
+    going = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({answering, going}, return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            raise ClientDisconnect
+        return answering.result()
+    finally:
+        for task in (answering, going):
+            task.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has hung up; the body was read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def as_event(piece: Json) -> bytes:
+    """A server-sent event."""
+    return f"data: {json.dumps(piece, ensure_ascii=False)}\n\n".encode()
+
+
+def told_as_openai(refused: JSONResponse) -> JSONResponse:
+    """A refusal in the shape in which OpenAI's clients look for it."""
+    status = refused.status_code
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error = {
+        "message": json.loads(refused.body)["detail"],
+        "type": kind,
+        "param": None,
+        "code": status,
+    }
+    kept = {
+        name: refused.headers[name]
+        for name in ("retry-after", "www-authenticate")
+        if name in refused.headers
+    }
+    return JSONResponse({"error": error}, status, kept)

@@ -1,0 +1,223 @@
+"""What an engine tells on the way, and how it is used from several threads."""
+
+import queue
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from pixsearch.config import GenerationOptions, OnSearchFailure, PolicyOptions, QueryType
+from pixsearch.generation import (
+    Engine,
+    Event,
+    EvidenceEvent,
+    FailureKind,
+    Finished,
+    MaskEvent,
+    OnlineEngine,
+    Request,
+    SearchStarted,
+    TokenEvent,
+)
+from pixsearch.model import PixSearch
+from pixsearch.queries import Passage, Query
+from pixsearch.rendering import TokenKind
+from tests.generation.scripted import QUESTION, RecordingSearch, Scripted, ids_of, picture
+
+PARTS = ["The red cup", ":seg", ":search", ":region", ":search_end", "It is the Velmora."]
+LONG = 60.0  # seconds that no test takes
+
+
+class Gate(RecordingSearch):
+    """A searcher that does not answer before it is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, queries: Sequence[Query]) -> list[list[Passage]]:
+        self.asked.set()
+        assert self.opened.wait(LONG)
+        return super().__call__(queries)
+
+
+def make_engine(
+    model: PixSearch, names: Sequence[str], search: RecordingSearch | None = None, **options
+) -> Engine:
+    script = ids_of(model, *PARTS)
+    return Engine(
+        model,
+        search or RecordingSearch(),
+        PolicyOptions(evidence_tokens=60),
+        GenerationOptions(**options),
+        choose=Scripted(dict.fromkeys(names, script)),
+    )
+
+
+def request(name: str) -> Request:
+    return Request(id=name, question=QUESTION, image=picture())
+
+
+def drain(events: queue.SimpleQueue[Event]) -> list[Event]:
+    """All events of one request."""
+    taken = [events.get(timeout=LONG)]
+    while not isinstance(taken[-1], Finished):
+        taken.append(events.get(timeout=LONG))
+    return taken
+
+
+def assert_tells_all(model: PixSearch, events: Sequence[Event]) -> None:
+    trajectory = events[-1].result()
+    tokens = [event for event in events if isinstance(event, TokenEvent)]
+    assert [event.token for event in tokens] == ids_of(model, *PARTS)
+    assert [event.in_query for event in tokens].count(True) == 3
+    words = "".join(event.text for event in tokens)
+    assert words.split() == trajectory.all_text.split()
+    others = [event for event in events if not isinstance(event, TokenEvent)]
+    mask, started, evidence, finished = others
+    assert isinstance(mask, MaskEvent)
+    assert mask.grounded.phrase == "The red cup"
+    assert isinstance(started, SearchStarted)
+    assert started.type is QueryType.region
+    assert np.array_equal(started.mask, mask.grounded.mask)
+    assert isinstance(evidence, EvidenceEvent)
+    assert evidence.record is trajectory.searches[0]
+    order = [events.index(one) for one in (mask, started, evidence, tokens[-2], finished)]
+    assert order == sorted(order)
+    assert finished is events[-1]
+
+
+def test_a_stream_tells_all_that_happens(model: PixSearch) -> None:
+    engine = make_engine(model, ["one", "two"])
+    events = list(engine.stream(request(name) for name in ("one", "two")))
+    for name in ("one", "two"):
+        assert_tells_all(model, [event for event in events if event.request_id == name])
+
+
+def test_requests_are_drawn_when_there_is_room(model: PixSearch) -> None:
+    names = [str(number) for number in range(40)]
+    drawn, most_ahead, ended = [], 0, 0
+
+    def requests():
+        for name in names:
+            drawn.append(name)
+            yield request(name)
+
+    for _ in make_engine(model, names, batch_size=2).finished(requests()):
+        ended += 1
+        most_ahead = max(most_ahead, len(drawn) - ended)
+    assert ended == 40
+    assert most_ahead < 25
+
+
+def test_requests_come_from_any_thread(model: PixSearch) -> None:
+    names = [str(number) for number in range(8)]
+    taken: dict[str, list[Event]] = {}
+
+    def ask(online: OnlineEngine, name: str) -> None:
+        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        online.submit(request(name), events.put)
+        taken[name] = drain(events)
+
+    with OnlineEngine(make_engine(model, names, batch_size=3)) as online:
+        threads = [threading.Thread(target=ask, args=[online, name]) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert online.num_unfinished == online.num_waiting == 0
+    for events in taken.values():
+        assert_tells_all(model, events)
+
+
+def test_who_waits_can_be_cancelled_and_frees_its_place(model: PixSearch) -> None:
+    gate = Gate()
+    engine = make_engine(model, ["one", "two"], gate, batch_size=1, waiting_slots=0)
+    queues = {name: queue.SimpleQueue() for name in ("one", "two")}
+    with OnlineEngine(engine) as online:
+        for name, events in queues.items():
+            online.submit(request(name), events.put)
+        assert gate.asked.wait(LONG)
+        online.cancel("one")
+        online.cancel("nobody")
+        failure = drain(queues["one"])[-1].failure
+        assert failure.kind is FailureKind.cancelled
+        assert failure.reason == "request one was cancelled"
+        gate.opened.set()
+        assert_tells_all(model, drain(queues["two"]))
+        assert online.num_running == 0
+
+
+def test_a_closed_engine_cancels_and_takes_nothing_more(model: PixSearch) -> None:
+    gate = Gate()
+    online = OnlineEngine(make_engine(model, ["one"], gate))
+    events = queue.SimpleQueue()
+    online.submit(request("one"), events.put)
+    with pytest.raises(ValueError, match="request one: one with this id has not ended"):
+        online.submit(request("one"), events.put)
+    with pytest.raises(ValueError, match="request two: the question is empty"):
+        online.submit(Request(id="two", question=" "), events.put)
+    assert gate.asked.wait(LONG)
+    gate.opened.set()
+    online.close()
+    assert drain(events)[-1].failure is None or events.empty()
+    with pytest.raises(RuntimeError, match="answers no more"):
+        online.submit(request("three"), events.put)
+
+
+def test_an_error_of_the_engine_ends_all_and_is_told(
+    model: PixSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(PixSearch, "language_states", run_out)
+    events = queue.SimpleQueue()
+    with OnlineEngine(make_engine(model, ["one"])) as online:
+        online.submit(request("one"), events.put)
+        failure = drain(events)[-1].failure
+        assert (failure.kind, failure.reason) == (FailureKind.error, "out of memory")
+        with pytest.raises(RuntimeError, match="out of memory"):
+            online.submit(request("two"), events.put)
+
+
+def test_a_row_that_waits_holds_up_no_other(model: PixSearch) -> None:
+    """While the only search hangs, a request without one is answered."""
+    gate = Gate()
+    script = {"one": ids_of(model, *PARTS), "two": ids_of(model, "There are three.")}
+    engine = Engine(
+        model,
+        gate,
+        PolicyOptions(evidence_tokens=60),
+        GenerationOptions(batch_size=1),
+        choose=Scripted(script),
+    )
+    order = []
+    for finished in engine.finished([request("one"), request("two")]):
+        order.append(finished.request_id)
+        gate.opened.set()
+    assert order == ["two", "one"]
+    assert engine.stats.wait_seconds > 0
+
+
+def test_a_search_that_is_late_ends_its_row_by_the_policy(model: PixSearch) -> None:
+    for action in (OnSearchFailure.error, OnSearchFailure.answer_without):
+        gate = Gate()
+        engine = Engine(
+            model,
+            gate,
+            PolicyOptions(evidence_tokens=60, on_search_failure=action),
+            GenerationOptions(search_timeout_seconds=0.2),
+            choose=Scripted({"one": ids_of(model, *PARTS)}),
+        )
+        (finished,) = engine.finished([request("one")])
+        gate.opened.set()
+        late = r"no answer within generation.search_timeout_seconds=0.2"
+        if action is OnSearchFailure.error:
+            assert finished.failure.kind is FailureKind.search
+            assert late in finished.failure.reason
+        else:
+            assert finished.trajectory.searches[0].failed == late.replace("\\", "")
+            assert finished.trajectory.counts[TokenKind.EVIDENCE] == 2
