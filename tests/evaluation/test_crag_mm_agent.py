@@ -89,13 +89,13 @@ def test_a_loop_as_the_kits_own_gets_an_answer_to_every_turn(agent):
 
 def test_history_reaches_the_model(agent, monkeypatch):
     asked = []
-    generate = Engine.generate
+    stream = Engine.stream
 
     def keeping(engine, requests):
-        asked.append(requests)
-        return generate(engine, requests)
+        asked.append(list(requests))
+        return stream(engine, asked[-1])
 
-    monkeypatch.setattr(Engine, "generate", keeping)
+    monkeypatch.setattr(Engine, "stream", keeping)
     turns = [
         {"role": "user", "content": "What is the red cup?"},
         {"role": "assistant", "content": "It is the Velmora cup."},
