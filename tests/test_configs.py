@@ -25,6 +25,8 @@ from pixsearch.config import (
     Control,
     ConvertOptions,
     DemoOptions,
+    DetectorKind,
+    DownloadOptions,
     EncoderOptions,
     EvaluateOptions,
     ForcedFirst,
@@ -46,6 +48,7 @@ from pixsearch.config import (
     ServeOptions,
     ServeRetrieverOptions,
     TextSearch,
+    TrainDetectorOptions,
     TrainOptions,
     from_omegaconf,
 )
@@ -86,6 +89,8 @@ OPTIONS = {
     "make_table": MakeTableOptions,
     "pretrain_miniature": PretrainOptions,
     "demo": DemoOptions,
+    "train_detector": TrainDetectorOptions,
+    "download": DownloadOptions,
     "convert_checkpoint": ConvertOptions,
     "serve": ServeOptions,
     "serve_retriever": ServeRetrieverOptions,
@@ -348,8 +353,8 @@ def test_there_are_all_policies():
     expected += [f"{kind}_{type}" for kind in ("no", "only") for type in TYPES]
     expected += [f"budget_{count}" for count in (1, 2, 3, 4)]
     expected += [control for control in Control if control != Control.none]
-    assert choices("policy") == sorted(expected)
-    assert sorted(composed("demo").policies) == sorted(expected)
+    assert choices("policy") == sorted([*expected, "pipeline"])
+    assert sorted(composed("demo").policies) == sorted(expected)  # its detector trains apart
 
 
 @pytest.mark.parametrize("name", choices("policy"))
@@ -377,6 +382,13 @@ def test_policies_of_budgets():
 def test_policies_that_force_the_first_query(name):
     assert policy(name).forced_first == ForcedFirst(name)
     assert policy(name).allow == []
+
+
+def test_the_pipeline_looks_for_the_detector_where_it_was_trained():
+    options = composed("evaluate", "policy=pipeline", "policy.detector.kind=miniature").policy
+    assert (options.allow, options.forced_first) == ([], ForcedFirst.region)
+    assert options.detector.kind == DetectorKind.miniature
+    assert options.detector.folder == composed("train_detector").output_dir
 
 
 @pytest.mark.parametrize("control", [control for control in Control if control != Control.none])

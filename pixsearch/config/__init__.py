@@ -15,6 +15,7 @@ from pixsearch.config.choices import (
     Control,
     DataAction,
     Decay,
+    DetectorKind,
     ForcedFirst,
     Foundation,
     FromDocument,
@@ -48,6 +49,9 @@ from pixsearch.config.choices import (
     WhenSilent,
 )
 from pixsearch.config.composing import from_omegaconf, to_dict
+from pixsearch.config.crag_mm_agent import CragMMAgentOptions
+from pixsearch.config.detector import DetectorOptions
+from pixsearch.config.download import DownloadOptions
 from pixsearch.config.endpoint import EndpointOptions
 from pixsearch.config.evaluation import (
     BenchmarkOptions,
@@ -93,6 +97,7 @@ from pixsearch.config.miniature import (
     DemoOptions,
     MiniatureOptions,
     PretrainOptions,
+    TrainDetectorOptions,
 )
 from pixsearch.config.model import ConvertOptions, ModelOptions
 from pixsearch.config.paths import PathOptions
@@ -165,6 +170,7 @@ __all__ = [
     "CocoStuffClasses",
     "Control",
     "ConvertOptions",
+    "CragMMAgentOptions",
     "CragMMOptions",
     "CragMMProtocol",
     "DataAction",
@@ -172,6 +178,9 @@ __all__ = [
     "DatasetOptions",
     "Decay",
     "DemoOptions",
+    "DetectorKind",
+    "DetectorOptions",
+    "DownloadOptions",
     "EncoderOptions",
     "EndpointOptions",
     "EntityLookup",
@@ -246,6 +255,7 @@ __all__ = [
     "TeacherKind",
     "TeacherOptions",
     "TextSearch",
+    "TrainDetectorOptions",
     "TrainOptions",
     "TrainablePart",
     "TrainableTokens",

@@ -166,6 +166,14 @@ class ForcedFirst(StrEnum):
     none = "none"
     text_query = "text_query"  # the question, word for word
     whole_image = "whole_image"
+    region = "region"  # one that the request brings: what `policy.detector` found
+
+
+class DetectorKind(StrEnum):
+    """What finds the region of `policy.forced_first=region`."""
+
+    grounding_dino = "grounding_dino"  # Grounding DINO and SAM
+    miniature = "miniature"  # trained by scripts/train_detector.py, with the miniature's segmenter
 
 
 class IndexDevice(StrEnum):

@@ -11,8 +11,9 @@ from pixsearch.config.choices import (
     QueryType,
     RegionCrop,
 )
+from pixsearch.config.detector import DetectorOptions
 
-OF_ONE_POLICY = ("name", "allow", "max_searches", "forced_first", "control")
+OF_ONE_POLICY = ("name", "allow", "max_searches", "forced_first", "detector", "control")
 """Fields of `PolicyOptions` in which the paper's policies differ; the others they share."""
 
 
@@ -27,6 +28,7 @@ class PolicyOptions:
     evidence_tokens: int = 320  # of passages per search; whole ones are dropped from the end
     query_tokens: int = 32  # longest free-text payload
     forced_first: ForcedFirst = ForcedFirst.none
+    detector: DetectorOptions | None = None  # of forced_first=region
     on_empty_mask: OnEmptyMask = OnEmptyMask.whole_image
     on_search_failure: OnSearchFailure = OnSearchFailure.error
     search_retries: int = 3  # of on_search_failure=retry, beside those of retrieval.client

@@ -55,6 +55,19 @@ class PretrainOptions:
 
 
 @dataclass
+class TrainDetectorOptions:
+    """scripts/train_detector.py: a detector of the miniature's drawings."""
+
+    miniature: MiniatureOptions = field(default_factory=MiniatureOptions)
+    output_dir: str = "outputs/miniature/detector"
+    parts: str = "assets/miniature"  # folder of tower/ and segmenter/, which stay as they are
+    steps: int = 400
+    num_images: int = 600  # of the training scenes, from the first
+    seed: int = 0
+    paths: PathOptions = field(default_factory=PathOptions)
+
+
+@dataclass
 class DemoOptions:
     """scripts/demo.py: the miniature run. Each section goes on to the scripts that have it."""
 

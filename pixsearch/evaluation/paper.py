@@ -82,7 +82,7 @@ VQA: dict[str, tuple[float, ...]] = {
 TOLERANCE = 0.6  # percentage points by which rounding may miss a sum
 
 CONTROLS = ("gold_region", "random_region", "other_region", "shuffled_passages")
-POLICY_ORDER = (*PAPER, *CONTROLS)
+POLICY_ORDER = (*PAPER, "pipeline", *CONTROLS)
 
 
 def paper_score(policy: str, group: str, score: str) -> float | None:

@@ -14,6 +14,7 @@ from pixsearch.chat import Message, Role, Text
 from pixsearch.config import Control, EvaluateOptions, PolicyOptions, to_dict
 from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.evaluation.answering import ChunkLimits, answers, in_chunks_of_images
+from pixsearch.evaluation.detected_regions import with_region
 from pixsearch.evaluation.parted_lines import PartedLines
 from pixsearch.evaluation.prediction import Prediction, failed_prediction, question_prediction
 from pixsearch.evaluation.processes import Place, preparing
@@ -120,7 +121,13 @@ def _generate(
         feature_cache=workbench.features,
     )
     with tqdm(total=num_left, desc=options.policy.name, disable=place.rank > 0) as progress:
-        asking = _Asking(benchmark=benchmark, engine=engine, store=store, progress=progress)
+        asking = _Asking(
+            benchmark=benchmark,
+            policy=options.policy,
+            engine=engine,
+            store=store,
+            progress=progress,
+        )
         limits = ChunkLimits(requests=BATCHES_PER_CHUNK * options.generation.batch_size)
         asking.ask_all(conversations, limits)
     return store
@@ -197,6 +204,7 @@ class _Asking:
     """Puts turns to an engine and saves what comes back."""
 
     benchmark: QuestionBenchmark
+    policy: PolicyOptions
     engine: AnyEngine
     store: PartedLines
     progress: tqdm
@@ -231,7 +239,7 @@ class _Asking:
                 self._save(question, conversation, _failed(question, str(error)))
                 continue
             open_turns[question.id] = (question, conversation)
-            yield Request(
+            request = Request(
                 id=question.id,
                 question=self.benchmark.prompt(question),
                 image=image,
@@ -239,6 +247,7 @@ class _Asking:
                 search_question=question.question,
                 history=tuple(conversation.history),
             )
+            yield with_region(request, self.policy)
 
     def _prediction(
         self, question: AnnotatedQuestion, finished: Finished, seconds: float

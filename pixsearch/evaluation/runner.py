@@ -21,6 +21,7 @@ from pixsearch.evaluation.answering import answers
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.benchmarks import open_benchmark
 from pixsearch.evaluation.controls import RegionControl, ShuffledSearch, region_control
+from pixsearch.evaluation.detected_regions import with_region
 from pixsearch.evaluation.gold import Sample
 from pixsearch.evaluation.mask_benchmark import MaskBenchmark
 from pixsearch.evaluation.mask_runner import run_masks
@@ -153,7 +154,10 @@ def _answers(
 ) -> Iterator[dict[str, Any]]:
     by_id = {sample.id: sample for sample in samples}
     start = time.monotonic()
-    for finished in answers(engine, [_request(sample, controls[sample.id]) for sample in samples]):
+    requests = [
+        with_region(_request(sample, controls[sample.id]), options.policy) for sample in samples
+    ]
+    for finished in answers(engine, requests):
         sample, control = by_id[finished.request_id], controls[finished.request_id]
         if finished.trajectory is None:
             logger.warning("%s: %s", sample.id, finished.failure.reason)

@@ -58,13 +58,14 @@ def _write(trajectory: Trajectory, options: InferOptions) -> None:
         "answer": trajectory.answer_text,
         "all_text": trajectory.all_text,
         "phrases": [grounded.phrase for grounded in trajectory.grounded],
-        "searches": [_search(search) for search in trajectory.searches],
+        "searches": [describe_search(search) for search in trajectory.searches],
         "finish_reason": trajectory.finish_reason.value,
     }
     (folder / "answer.json").write_text(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
 
 
-def _search(search: SearchRecord) -> dict[str, Any]:
+def describe_search(search: SearchRecord) -> dict[str, Any]:
+    """A search as JSON, for people: its passages by id and title, no mask."""
     return {
         "type": search.type.value,
         "text": search.text,

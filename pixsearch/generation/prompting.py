@@ -137,8 +137,10 @@ def _allowed_types(policy: PolicyOptions) -> frozenset[QueryType]:
 
 
 def _force_first(row: Row, renderer: ChatRenderer, forced: ForcedFirst) -> None:
-    """Open the forced first search; none of the whole image where there is no image."""
+    """Open the forced first search; none of image or region where there is no image."""
     if forced is ForcedFirst.text_query:
         row.force_search(renderer.payload_ids(QueryType.text, row.request.asked))
     elif forced is ForcedFirst.whole_image and row.request.image is not None:
         row.force_search(renderer.payload_ids(QueryType.image, None))
+    elif forced is ForcedFirst.region and row.request.image is not None:
+        row.force_search(renderer.payload_ids(QueryType.region, None))

@@ -21,6 +21,9 @@ Mask = Bool[np.ndarray, "height width"]
 RegionOverride = Callable[[int, Mask], Mask]
 """(number of region searches earlier in the answer, predicted mask) -> the mask to search with."""
 
+FindRegion = Callable[[], Mask]
+"""-> the mask of `policy.forced_first=region`, in the image's own pixels; empty: nothing found."""
+
 
 class FinishReason(StrEnum):
     """Why an answer ended."""
@@ -41,6 +44,7 @@ class Request:
         search_question: what searches go by, where `question` puts further words around it; the
             question unless told.
         history: earlier turns; an answer among them holds its `answer_text` alone.
+        find_region: of a forced first search by region; called when it is asked.
         max_new_tokens: fewer sampled tokens than `generation.max_new_tokens`, for this one alone.
         region_override: control experiments alone; replaces the mask of each region query.
     """
@@ -51,8 +55,22 @@ class Request:
     image_id: str | None = None
     search_question: str | None = None
     history: tuple[Message, ...] = ()
+    find_region: FindRegion | None = None
     max_new_tokens: int | None = None
     region_override: RegionOverride | None = None
+
+    def found_region(self) -> Mask:
+        """The mask of the forced first search.
+
+        Raises:
+            ValueError: the request brings none.
+        """
+        if self.find_region is None:
+            raise ValueError(
+                f"request {self.id}: policy.forced_first=region, but nothing finds one here; "
+                "use scripts/evaluate.py, or give the request `find_region`"
+            )
+        return self.find_region()
 
     @property
     def asked(self) -> str:

@@ -5,23 +5,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pixsearch.chat import ChatRenderer
-from pixsearch.config import GenerationOptions, OnEmptyMask, PolicyOptions, QueryType
+from pixsearch.config import GenerationOptions, PolicyOptions, QueryType
 from pixsearch.generation.events import Failure, FailureKind, not_finite
 from pixsearch.generation.failures import Found, SearchUnderFailure
 from pixsearch.generation.limits import check_passages
 from pixsearch.generation.masks import MaskDecoding
 from pixsearch.generation.records import EngineStats, SearchRecord
+from pixsearch.generation.region_query import Asked, EmptyMask, ask_region
 from pixsearch.generation.row import Row
 from pixsearch.generation.search_pool import Answered, SearchPool
 from pixsearch.queries import Query, Search, SearchFailed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Asked:
-    """One row's search; `query` is None if the policy skips it."""
+class _Waiting:
+    """One row's search, from when on it is waited for."""
 
     record: SearchRecord
-    query: Query | None
     at: float = field(default_factory=time.monotonic)
 
 
@@ -51,7 +51,7 @@ class Searching:
         self._masks = masks
         self._stats = stats
         self._wake = wake
-        self._asked: dict[Row, _Asked] = {}  # on their way
+        self._asked: dict[Row, _Waiting] = {}  # on their way
         self._skipped: list[Row] = []
         self.pool = SearchPool(
             lambda queries, until: self._search.find_each(queries, until=until),
@@ -68,10 +68,11 @@ class Searching:
             For each row what it asks, or why it cannot.
         """
         by_region = [row for row in rows if self._type_of(row) is QueryType.region]
-        broken = self._masks.decode(row.grounded[-1] for row in by_region)
+        own = [row for row in by_region if not row.is_forced_search]
+        broken = self._masks.decode(row.grounded[-1] for row in own)
         found: dict[Row, SearchRecord | Failure] = {}
         for row in rows:
-            is_broken = row in by_region and row.grounded[-1] in broken
+            is_broken = row in own and row.grounded[-1] in broken
             found[row] = not_finite(row.request.id, "a mask is") if is_broken else self._ask(row)
         return found
 
@@ -94,11 +95,11 @@ class Searching:
     def _ask(self, row: Row) -> SearchRecord | Failure:
         try:
             asked = self._query_of(row)
-        except _EmptyMask as error:
+        except EmptyMask as error:
             return Failure(kind=FailureKind.empty_mask, error=error)
         except Exception as error:  # a control's code, which is the caller's
             return Failure(kind=FailureKind.error, error=error)
-        self._asked[row] = asked
+        self._asked[row] = _Waiting(record=asked.record)
         if asked.query is None:
             self._skipped.append(row)
             self._wake()
@@ -109,8 +110,8 @@ class Searching:
 
     def _take(self, answered: Answered) -> SearchRecord | Failure:
         row: Row = answered.ticket
-        asked = self._asked.pop(row)
-        self._stats.wait_seconds += time.monotonic() - asked.at
+        waited = self._asked.pop(row)
+        self._stats.wait_seconds += time.monotonic() - waited.at
         try:
             result = self._result_of(answered)
         except SearchFailed as error:
@@ -119,7 +120,7 @@ class Searching:
             is_search = isinstance(result, SearchFailed)
             kind = FailureKind.search if is_search else FailureKind.error
             return Failure(kind=kind, error=result)
-        return self._inject(row, asked.record, result)
+        return self._inject(row, waited.record, result)
 
     def _result_of(self, answered: Answered) -> Found | Exception:
         if answered.found is None:
@@ -155,40 +156,26 @@ class Searching:
         }
         return symbols.get(first, QueryType.text)
 
-    def _query_of(self, row: Row) -> _Asked:
+    def _query_of(self, row: Row) -> Asked:
         query_type = self._type_of(row)
         record = SearchRecord(type=query_type, forced=row.is_forced_search, step=row.state.sampled)
         if query_type is QueryType.region:
             return self._region_query(row, record)
         if query_type is QueryType.image:
             query = Query.of_image(row.request.image, question=row.request.asked)
-            return _Asked(record=record, query=query)
+            return Asked(record=record, query=query)
         text = row.request.asked if record.forced else self._words(row.payload_ids)
-        return _Asked(record=replace(record, text=text), query=Query.of_text(text))
+        return Asked(record=replace(record, text=text), query=Query.of_text(text))
 
-    def _region_query(self, row: Row, record: SearchRecord) -> _Asked:
-        """A query by the mask of the last grounded phrase, or by a control's in its place."""
-        image, mask = row.request.image, row.grounded[-1].mask
-        question = row.request.asked
-        if row.request.region_override is not None:
-            mask = row.request.region_override(row.num_region_searches, mask)
-        if mask.any():
-            query = Query.of_region(image, mask, question=question)
-            return _Asked(record=replace(record, mask=mask), query=query)
-        action = self._policy.on_empty_mask
-        self._stats.empty_masks += 1
-        if action is OnEmptyMask.error:
-            raise _EmptyMask(
-                f"request {row.request.id}: region search {row.num_region_searches + 1} has an "
-                "empty mask; set policy.on_empty_mask to whole_image or skip to go on"
-            )
-        whole = Query.of_image(image, question=question)
-        query = whole if action is OnEmptyMask.whole_image else None
-        return _Asked(record=replace(record, mask=mask, empty_mask_action=action), query=query)
+    def _region_query(self, row: Row, record: SearchRecord) -> Asked:
+        """A query by the mask of the last grounded phrase, by the request's own region where it is
+        forced, or by a control's in its place."""
+        request = row.request
+        mask = request.found_region() if record.forced else row.grounded[-1].mask
+        if request.region_override is not None:
+            mask = request.region_override(row.num_region_searches, mask)
+        self._stats.empty_masks += not mask.any()
+        return ask_region(request, mask, record, self._policy, place=row.num_region_searches)
 
     def _words(self, ids: list[int]) -> str:
         return self._renderer.tokenizer.decode(ids, skip_special_tokens=True).strip()
-
-
-class _EmptyMask(ValueError):
-    """The mask of a region search is empty, and the policy says that this is an error."""

@@ -12,9 +12,11 @@ from PIL import Image
 from pixsearch.config import (
     BenchmarkOptions,
     Control,
+    DetectorOptions,
     EvaluateOptions,
     ForcedFirst,
     GenerationOptions,
+    GroundingDinoOptions,
     InferOptions,
     PolicyOptions,
     RetrievalSource,
@@ -35,6 +37,7 @@ from tests.evaluation.question_worlds import tiny_retrieval
 from tests.evaluation.worlds import SIDE, box
 from tests.plain import write_plain
 from tests.tiny import tiny_model_folder
+from tests.trajectories.dino import write_detector, write_sam
 
 QUESTIONS = {"a": "Who made this?", "b": "What is it?", "c": "How many lamps are there?"}
 
@@ -343,3 +346,25 @@ def test_a_table_is_made_again_from_recorded_searches(own, tmp_path):
     (predictions, results), (others, same) = files(recorded), files(again)
     assert without_time(predictions) == without_time(others)
     assert read(results) == read(same)
+
+
+def test_the_pipeline_baseline_is_one_more_policy(own, plain, tmp_path):
+    dino = GroundingDinoOptions(
+        detector=str(write_detector(tmp_path / "detector")),
+        segmenter=str(write_sam(tmp_path / "segmenter")),
+        box_threshold=0.01,
+        text_threshold=0.01,
+    )
+    pipeline = PolicyOptions(
+        name="pipeline",
+        allow=[],
+        max_searches=1,
+        forced_first=ForcedFirst.region,
+        detector=DetectorOptions(grounding_dino=dino),
+    )
+    for each in (own, replace(plain, output_dir=str(tmp_path / "plain"))):
+        results = evaluate(replace(each, policy=pipeline))
+        scores = results["policies"]["pipeline"]
+        assert scores["overall"]["n"] == 3
+        assert scores["calls_per_sample"]["egocentric"]["region"] == 1
+        assert scores["calls_per_sample"]["none"]["all"] == 0

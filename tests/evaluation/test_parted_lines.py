@@ -53,10 +53,12 @@ def test_a_line_is_not_lost_that_comes_while_others_are_taken_out(path):
     writer = open_lines(path, TWO[1])
     for name in "bc":
         writer.append({"id": name})
-    readable, writable = os.pipe()
+    told_at, tell_at = os.pipe()
+    heard_at, hear_at = os.pipe()
 
     def append_when_told():
-        os.read(readable, 1)
+        os.read(told_at, 1)
+        os.write(hear_at, b"!")
         writer.append({"id": "d"})
 
     child = forked(append_when_told)
@@ -65,20 +67,21 @@ def test_a_line_is_not_lost_that_comes_while_others_are_taken_out(path):
     def is_dropped(line):
         """Lines are being read, so the file will be written anew: a line may not come now."""
         if not told:
-            told.append(os.write(writable, b"!"))
+            told.append(os.write(tell_at, b"!"))
+            os.read(heard_at, 1)
             wait_in_vain(child)
         return line["id"] == "b"
 
     open_lines(path).drop(is_dropped)
     assert os.waitpid(child, 0)[1] == 0
-    os.close(readable)
-    os.close(writable)
+    for end in (told_at, tell_at, heard_at, hear_at):
+        os.close(end)
     assert [line["id"] for line in read_parts(path, id_field="id")] == ["c", "d"]
 
 
 def wait_in_vain(child):
     """Give a process time to end, which it does not while it waits for a lock."""
-    for _ in range(20):
+    for _ in range(50):
         assert os.waitpid(child, os.WNOHANG) == (0, 0), "it did not wait for the lock"
         time.sleep(0.01)
 

@@ -123,7 +123,9 @@ def _search_directions(kinds: Mapping[str, Behaviour]) -> list[Direction]:
             statement="region is the most used type of query",
             ours=", ".join(_number(share) for share in regions) or "-",
             paper="the most used",
-            holds=all(map(_mostly_regions, both)) if both else None,
+            holds=all(map(_mostly_regions, both))
+            if any(kind.num_searches for kind in both)
+            else None,
         ),
         Direction(
             statement="about a quarter of the queries about egocentric images are text",

@@ -18,7 +18,7 @@ from pixsearch.generation.baseline.prompt import (
     render_prompt,
 )
 from pixsearch.generation.events import Event, Finished
-from pixsearch.generation.failures import SearchUnderFailure
+from pixsearch.generation.failures import Found, SearchUnderFailure
 from pixsearch.generation.limits import max_length
 from pixsearch.generation.records import (
     EngineStats,
@@ -27,10 +27,15 @@ from pixsearch.generation.records import (
     SearchRecord,
     Trajectory,
 )
+from pixsearch.generation.region_query import Asked, ask_region
 from pixsearch.queries import Query, Search
 from pixsearch.rendering import Rendered, TokenKind
 
-FORCED = {ForcedFirst.text_query: QueryType.text, ForcedFirst.whole_image: QueryType.image}
+FORCED = {
+    ForcedFirst.text_query: QueryType.text,
+    ForcedFirst.whole_image: QueryType.image,
+    ForcedFirst.region: QueryType.region,
+}
 
 
 def refuse_policy(policy: PolicyOptions, model_type: str) -> None:
@@ -47,7 +52,8 @@ def refuse_policy(policy: PolicyOptions, model_type: str) -> None:
     if may_search or policy.control is not Control.none:
         raise ValueError(
             f"policy={policy.name}: the checkpoint is a plain {model_type!r} model, which does not "
-            "search in its answer; choose policy=no_search, text_query or whole_image"
+            "search in its answer; choose policy=no_search, text_query, whole_image or "
+            "pipeline"
         )
 
 
@@ -69,11 +75,11 @@ class PlainEngine(AnyEngine):
         2. question, passages and image go through the model's own template and processor;
         3. transformers generates; each answer ends at its first end token or at its limit.
 
-    There are no masks. Options that are about what a model decides (`answer_tokens`,
-    `policy.query_tokens`, `policy.on_empty_mask`, `policy.region_crop`) have no meaning here.
+    The model makes no masks. Options that are about what a model decides (`answer_tokens`,
+    `policy.query_tokens`) have no meaning here.
 
     Args:
-        search: the retriever; the caller binds `policy.k` to it.
+        search: the retriever; the caller binds `policy.k` and `policy.region_crop` to it.
 
     Raises:
         ValueError: the policy is none for a plain model.
@@ -122,25 +128,30 @@ class PlainEngine(AnyEngine):
         return [self._trajectory(row, ids) for row, ids in zip(rows, new_ids, strict=True)]
 
     def _search_for(self, requests: Sequence[Request]) -> list[SearchRecord | None]:
-        """The forced search of each request; none of the whole image where there is no image."""
+        """The forced search of each request; none of image or region where there is no image."""
         query_type = FORCED.get(self._policy.forced_first)
-        if query_type is None or (query_type is QueryType.image and requests[0].image is None):
-            return [None] * len(requests)
         by_text = query_type is QueryType.text
-        queries = [
-            Query.of_text(one.asked) if by_text else Query.of_image(one.image, question=one.asked)
-            for one in requests
-        ]
-        return [
-            SearchRecord(
-                type=query_type,
-                text=query.text,
-                passages=found.passages,
-                failed=found.failed,
-                forced=True,
-            )
-            for query, found in zip(queries, self._search.find(queries), strict=True)
-        ]
+        if query_type is None or (not by_text and requests[0].image is None):
+            return [None] * len(requests)
+        asked = [self._ask(one, query_type) for one in requests]
+        found = self._search.find([one.query for one in asked if one.query is not None])
+        records = []
+        for one in asked:
+            result = Found() if one.query is None else found.pop(0)
+            records.append(replace(one.record, passages=result.passages, failed=result.failed))
+        return records
+
+    def _ask(self, request: Request, query_type: QueryType) -> Asked:
+        record = SearchRecord(type=query_type, forced=True)
+        if query_type is QueryType.text:
+            query = Query.of_text(request.asked)
+            return Asked(record=replace(record, text=query.text), query=query)
+        if query_type is QueryType.image:
+            query = Query.of_image(request.image, question=request.asked)
+            return Asked(record=record, query=query)
+        asked = ask_region(request, request.found_region(), record, self._policy, place=0)
+        self.stats.empty_masks += asked.record.empty_mask_action is not None
+        return asked
 
     def _process(self, prompts: Sequence[PlainPrompt]) -> BatchFeature:
         """What the model is given, padded on the left."""

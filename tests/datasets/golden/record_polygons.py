@@ -10,7 +10,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 PATH = Path(__file__).with_name("polygons.json")
@@ -19,6 +18,8 @@ PER_MARGIN = 50
 
 
 def main() -> None:
+    import cv2  # not among the requirements: nothing but this script needs it
+
     generator = np.random.default_rng(0)
     recorded = []
     for margin in MARGINS:

@@ -1,0 +1,135 @@
+"""lmms-eval itself runs a task by `--model pixsearch`: offline, with a tiny checkpoint.
+
+Its own environment (its pins are not ours):
+
+    python -m venv ENV && ENV/bin/pip install -e '.[cpu,dev,lmms-eval]'
+    ENV/bin/python -m pytest tests/evaluation/test_lmms_eval.py
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from io import BytesIO
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+
+from pixsearch.config import (
+    BenchmarkOptions,
+    EncoderOptions,
+    EvaluateOptions,
+    ForcedFirst,
+    GenerationOptions,
+    PolicyOptions,
+    RetrievalOptions,
+    to_dict,
+)
+from pixsearch.retrieval.build import build_indexes
+from pixsearch.retrieval.convert_clip import convert_clip
+from tests.retrieval.conftest import tiny_clip, write_world
+from tests.tiny import tiny_model_folder
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("lmms_eval") is None,
+        reason="lmms-eval is not installed: pip install -e '.[cpu,dev,lmms-eval]'",
+    ),
+]
+ROOT = Path(__file__).parents[2]
+TASK = Path(__file__).parent / "lmms_eval_task"
+QUESTIONS = ("Who made this?", "What is it?", "How many lamps are there?")
+
+
+def write_task(folder: Path) -> None:
+    """Copy the task; its rows are two questions with an image and one without."""
+    shutil.copytree(TASK, folder)
+    buffer = BytesIO()
+    Image.new("RGB", (32, 32), (200, 30, 30)).save(buffer, format="PNG")
+    image = {"bytes": buffer.getvalue(), "path": None}
+    rows = [
+        {"question": question, "answer": "Osmeth", "image": None if "lamps" in question else image}
+        for question in QUESTIONS
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
+    task = folder / "toy_search.yaml"
+    task.write_text(task.read_text().replace("DATA_FILE", str(folder / "rows.parquet")))
+
+
+def write_options(root: Path) -> Path:
+    """A checkpoint, an index, and the file that names them."""
+    clip = tiny_clip()
+    convert_clip(clip.state_dict(), clip.config, root / "clip")
+    retrieval = RetrievalOptions(
+        knowledge_base=str(write_world(root / "knowledge_base")),
+        index=str(root / "index"),
+        text_encoder=EncoderOptions(name="hashed_ngrams", dimension=64),
+        image_encoder=EncoderOptions(name="open_clip", model=str(root / "clip"), dimension=24),
+    )
+    build_indexes(retrieval, progress=False)
+    options = EvaluateOptions(
+        checkpoint=str(tiny_model_folder(root / "checkpoint")),
+        output_dir=str(root / "output"),
+        benchmark=BenchmarkOptions(name="any", root="any"),
+        policy=PolicyOptions(name="whole_image", allow=[], forced_first=ForcedFirst.whole_image),
+        generation=GenerationOptions(max_new_tokens=12, answer_tokens=4),
+        retrieval=retrieval,
+    )
+    file = root / "options.yaml"
+    OmegaConf.save(OmegaConf.create(to_dict(options)), file)
+    return file
+
+
+def write_entry_points(folder: Path) -> Path:
+    """What an installation would write of pyproject.toml."""
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    info = folder / "pixsearch_here-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pixsearch-here\nVersion: 0\n")
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in named.items())
+        for group, named in points.items()
+    ]
+    (info / "entry_points.txt").write_text("".join(lines))
+    return folder
+
+
+def test_its_command_runs_a_task_with_our_engine(tmp_path):
+    write_task(tmp_path / "task")
+    options, trace = write_options(tmp_path), tmp_path / "trace.jsonl"
+    paths = [str(ROOT), str(write_entry_points(tmp_path / "site"))]
+    if "PYTHONPATH" in os.environ:
+        paths.append(os.environ["PYTHONPATH"])
+    command = [
+        sys.executable, "-m", "lmms_eval", "--model", "pixsearch", "--tasks", "toy_search",
+        "--model_args", f"options={options},trace={trace}",
+        "--include_path", str(tmp_path / "task"), "--batch_size", "2", "--log_samples",
+        "--output_path", str(tmp_path / "results"),
+    ]  # fmt: skip
+    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | offline | {"PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "pixsearch searches source=index-" in done.stdout + done.stderr
+    (results,) = (tmp_path / "results").rglob("*_results.json")
+    scores = json.loads(results.read_text())["results"]["toy_search"]
+    assert scores["any_words,none"] == 1.0, scores
+    (samples,) = (tmp_path / "results").rglob("*_samples_toy_search.jsonl")
+    assert len(samples.read_text().splitlines()) == 3
+    lines = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert [len(line["searches"]) for line in lines] == [1, 1, 0]
+    assert all(line["failed"] is None for line in lines)
