@@ -111,7 +111,7 @@ def check_official(folder):
     return [row["interaction_id"] for row in rows if row["is_correct"] == "True"]
 
 
-def test_verdicts_of_other_answers_are_not_taken(opened, tmp_path):
+def test_verdicts_of_other_answers_are_not_taken(opened, tmp_path, caplog):
     options, workbench = opened
     options = of(options, single(tmp_path), "crag_mm_single")
     evaluate(options, workbench)
@@ -121,13 +121,18 @@ def test_verdicts_of_other_answers_are_not_taken(opened, tmp_path):
 
     path = folder / "predictions" / "no_search.jsonl"
     changed = [json.loads(line) for line in path.read_text().splitlines()]
-    changed[0]["answer"] = "Osmeth"
+    was, changed[0]["answer"] = changed[0]["answer"], "Osmeth"
     path.write_text("".join(json.dumps(line) + "\n" for line in changed))
     with pytest.raises(ValueError, match="no answers have been judged"):
         evaluate(only)
     kit = replace(only.benchmark, protocol=CragMMProtocol.kit)
-    with pytest.raises(ValueError, match="verdicts on answers of another run, policy, span or pro"):
+    changed[0]["answer"] = was
+    path.write_text("".join(json.dumps(line) + "\n" for line in changed))
+    with pytest.raises(ValueError, match="no answers have been judged"):
         evaluate(replace(only, benchmark=kit))
+    assert "verdicts on answers of another run, policy, span or pro" in caplog.text
+    assert not (folder / "official" / "no_search" / "scores_dictionary.json").exists()
+    assert evaluate(only)["policies"]["no_search"]["overall"]["n"] == 4
 
 
 def test_conversations_count_by_either_protocol(opened, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,10 +48,16 @@ ANSWERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("questions")
+    write_questions(root, 8)
+    return root
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    write_questions(tmp_path, 8)
-    return tmp_path
+def root(questions: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(questions, tmp_path, dirs_exist_ok=True))
 
 
 @pytest.fixture
