@@ -70,8 +70,11 @@ class LineStore:
 
 
 @contextmanager
-def one_writer(folder: Path) -> Iterator[None]:
+def one_writer(folder: Path, *, option: str = "output_dir") -> Iterator[None]:
     """Keep other processes from writing to a folder; a kill lets go of it.
+
+    Args:
+        option: by which another folder is chosen.
 
     Raises:
         ValueError: another process has it.
@@ -82,7 +85,7 @@ def one_writer(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f"{folder}: another run writes there; wait for it, or set output_dir"
+                f"{folder}: another run writes there; wait for it, or set {option}"
             ) from error
         yield
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from pixsearch.key_table import KeyTable
 from pixsearch.line_store import drop_cut_line
 
 Record = TypeVar("Record")
@@ -15,8 +16,8 @@ Record = TypeVar("Record")
 class KeyedLines(Generic[Record]):
     """A line per record. Safe for several threads, and against a kill; for one process at a time.
 
-    In memory are the keys and where their lines begin. A key that is added again has its new record
-    from then on.
+    In memory are hashes of the keys and where their lines begin. A key that is added again has its
+    new record from then on. Of two keys with one hash (`KeyTable`) the later one alone is found.
 
     Args:
         record: a dataclass of plain values, one of them its `key`.
@@ -32,9 +33,9 @@ class KeyedLines(Generic[Record]):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         drop_cut_line(path)
-        self._offsets: dict[str, int] = {}
+        self._offsets = KeyTable()
         for offset, fields in _lines(path):
-            self._offsets[fields["key"]] = offset
+            self._offsets.put(fields["key"], offset)
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -47,14 +48,15 @@ class KeyedLines(Generic[Record]):
             return None
         with self.path.open("rb") as file:
             file.seek(offset)
-            return self._record(**json.loads(file.readline()))
+            fields = json.loads(file.readline())
+        return self._record(**fields) if fields["key"] == key else None
 
     def add(self, record: Record) -> None:
         """Keep a record; when this returns, a kill of the process cannot lose it."""
         fields = asdict(record)
         line = json.dumps(fields, ensure_ascii=False).encode() + b"\n"
         with self._lock, self.path.open("ab") as file:
-            self._offsets[fields["key"]] = file.tell()
+            self._offsets.put(fields["key"], file.tell())
             file.write(line)
 
     def __iter__(self) -> Iterator[Record]:
@@ -68,7 +70,8 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, line in enumerate(lines, start=1):
             try:
                 fields = json.loads(line)
-                fields["key"]
+                if not isinstance(fields["key"], str):
+                    raise TypeError("its key is no text")
             except (ValueError, TypeError, KeyError) as error:
                 raise ValueError(f"{path}:{number}: no record ({error!r}); remove it") from error
             yield offset, fields

@@ -2,7 +2,7 @@
 
 FOLDER/turn_data.jsonl                      its evaluate-only mode reads it
 FOLDER/turn_evaluation_results_all.csv      } as that mode writes them; there once there are
-FOLDER/turn_evaluation_results_ego.csv      } verdicts
+FOLDER/turn_evaluation_results_ego.csv      } verdicts by its own test for "I don't know"
 FOLDER/scores_dictionary.json               }
 """
 
@@ -51,16 +51,21 @@ def write_official(
     questions: Sequence[AnnotatedQuestion],
     answers: Mapping[str, str],
     verdicts: Mapping[str, JudgedAnswer],
+    *,
+    has_scores: bool = True,
 ) -> None:
     """Write what the official scorer reads and, once all is judged, what it writes.
 
     A missing or failed answer is the empty one, so that the denominator stays; a verdict that could
     not be read counts as wrong, as it does there.
+
+    Args:
+        has_scores: the verdicts are by this scorer's rules; without them it gets the turns alone.
     """
     turns = _turns(questions, answers)
     _write_lines(folder / TURNS, turns)
-    if not all(id in verdicts for id in answers):
-        for name in (ALL, EGO, SCORES):  # of answers that have changed since
+    if not has_scores or not all(id in verdicts for id in answers):
+        for name in (ALL, EGO, SCORES):  # of other answers or rules
             (folder / name).unlink(missing_ok=True)
         return
     judged = [turn | _judged(verdicts.get(turn["interaction_id"])) for turn in turns]

@@ -68,7 +68,7 @@ def write_question_results(
     that is all of them, there is no results.json.
 
     Raises:
-        ValueError: no predictions, those of another run or benchmark, or verdicts on others.
+        ValueError: no predictions, those of another run or benchmark, or two judges' verdicts.
     """
     rules = Rules(span=span, official_missing=official_missing)
     policies = []

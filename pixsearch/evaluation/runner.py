@@ -65,7 +65,7 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
     benchmark, place = open_benchmark(options.benchmark), place_in_run()
 
     def open_workbench() -> Workbench:
-        return workbench or Workbench.open(options)
+        return workbench or Workbench.open(options, fingerprint=benchmark.fingerprint)
 
     with one_run(Path(options.output_dir), place):
         if isinstance(benchmark, MaskBenchmark):

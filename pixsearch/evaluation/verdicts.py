@@ -4,6 +4,7 @@ OUTPUT/verdicts/POLICY.jsonl            a `JudgedAnswer` per sample
 OUTPUT/verdicts/POLICY.second.jsonl     of a second judge
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.line_store import read_lines, read_manifest
+
+logger = logging.getLogger(__name__)
 
 VERDICTS = "verdicts"  # folder of POLICY.jsonl
 SECOND = ".second"  # behind a policy's name: of the second judge
@@ -97,7 +100,8 @@ def read_verdicts(
     unknown_test: str,
 ) -> dict[str, JudgedAnswer]:
     """The verdicts on a policy's answers by sample id; those on texts that have changed are left
-    out, so they are to be given again.
+    out, so they are to be given again. A file of verdicts on other predictions or by other rules is
+    named in the log and not read: a new run in its folder is to be judged, and ends no sweep.
 
     Args:
         predictions: the manifest of the predictions.
@@ -105,7 +109,7 @@ def read_verdicts(
         answer_span, unknown_test: as in `verdicts_manifest`.
 
     Raises:
-        ValueError: a line is broken, or the verdicts are on other predictions.
+        ValueError: a line is broken.
     """
     if not path.exists():
         return {}
@@ -117,10 +121,12 @@ def read_verdicts(
         unknown_test=unknown_test,
     )
     if manifest != expected:
-        raise ValueError(
-            f"{path}: verdicts on answers of another run, policy, span or protocol than those that "
-            "are scored; move the file away and run scripts/judge.py"
+        logger.warning(
+            "%s: verdicts on answers of another run, policy, span or protocol than those that are "
+            "scored; scripts/judge.py sets them aside",
+            path,
         )
+        return {}
     found = {}
     for number, line in enumerate(read_lines(path, id_field="id"), start=1):
         judged = _parse(line, f"{path}:{number}")

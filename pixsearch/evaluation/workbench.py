@@ -36,25 +36,33 @@ class Workbench:
     )
 
     @classmethod
-    def open(cls, options: EvaluateOptions) -> "Workbench":
-        """Load checkpoint and index; they stay loaded for the next policy of a multirun."""
+    def open(cls, options: EvaluateOptions, *, fingerprint: str = "") -> "Workbench":
+        """Load checkpoint and index; they stay loaded for the next policy of a multirun.
+
+        Args:
+            fingerprint: of the benchmark's files; the features of other images are never reused.
+        """
         parts = [to_dict(options.retrieval), to_dict(options.benchmark)]  # names of its images
-        parts.append({"feature_store": options.feature_store})
+        parts.append({"feature_store": options.feature_store, "fingerprint": fingerprint})
         key = digest([model_digest(options.checkpoint), *parts])
         if key not in _opened:
             _opened.clear()
             take_device()
             model = open_model(options.checkpoint)
             searcher = open_searcher(options.retrieval)
-            _opened[key] = cls(model=model, searcher=searcher, features=_features(options, model))
+            _opened[key] = cls(
+                model=model, searcher=searcher, features=_features(options, model, fingerprint)
+            )
         return _opened[key]
 
 
-def _features(options: EvaluateOptions, model: PixSearch | PlainModel) -> dict[str, ImageFeatures]:
+def _features(
+    options: EvaluateOptions, model: PixSearch | PlainModel, fingerprint: str
+) -> dict[str, ImageFeatures]:
     """In memory, and on disk where the options name a place."""
     if options.feature_store is None or isinstance(model, PlainModel):
         return RecentFeatures(SHARED_IMAGES)
-    names = digest([model_digest(options.checkpoint), to_dict(options.benchmark)])
+    names = digest([model_digest(options.checkpoint), to_dict(options.benchmark), fingerprint])
     folder = Path(options.feature_store) / names[:20]
     return StoredFeatures(SHARED_IMAGES, folder=folder, device=model.device)
 

@@ -125,7 +125,7 @@ def _endpoint(options: BuildTrajectoriesOptions) -> Iterator[ChatEndpoint]:
         raise ValueError(f"teacher.kind={options.teacher.kind} answers for its own world only")
     folder = Path(options.teacher.cache or Path(options.output_dir) / ANSWERS)
     prompts = read_prompts(options.teacher.prompts)
-    with one_writer(folder):
+    with one_writer(folder, option="teacher.cache"):
         cache = AnswerCache(folder / f"{file_name(options.teacher.model)}.jsonl")
         teacher = ChatEndpoint(
             options.teacher,

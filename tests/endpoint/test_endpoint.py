@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pixsearch import key_table
 from pixsearch.config import AnswerFormat, TeacherOptions
 from pixsearch.endpoint.answers import AnswerCache, PaidAnswer
 from pixsearch.endpoint.asking import ask
@@ -275,8 +276,26 @@ def test_a_cache_that_a_kill_has_cut_keeps_its_whole_lines(tmp_path: Path, cut: 
     assert [answer.key for answer in AnswerCache(cache.path)] == ["a", "c"]
 
 
-def test_a_broken_line_of_a_cache_is_named(tmp_path: Path) -> None:
-    (tmp_path / "answers.jsonl").write_text("nonsense\n")
+def test_the_last_answer_of_a_key_counts(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path / "answers.jsonl")
+    for text in ("one", "two"):
+        cache.add(paid("a", text))
+    assert [each.get("a") for each in (cache, AnswerCache(cache.path))] == 2 * [paid("a", "two")]
+    assert len(cache) == 1
+
+
+def test_keys_of_one_hash_never_get_each_others_answers(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(key_table, "key_hash", lambda key: 7)
+    cache = AnswerCache(tmp_path / "answers.jsonl")
+    cache.add(paid("a"))
+    assert (cache.get("a"), cache.get("b")) == (paid("a"), None)
+    cache.add(paid("b"))
+    assert (cache.get("a"), cache.get("b")) == (None, paid("b"))
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[]", "{}", '{"key": 1}'])
+def test_a_broken_line_of_a_cache_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "answers.jsonl").write_text(f"{line}\n")
     with pytest.raises(ValueError, match=r"answers\.jsonl:1: no record"):
         AnswerCache(tmp_path / "answers.jsonl")
 

@@ -24,7 +24,7 @@ from pixsearch.evaluation import Workbench, evaluate, open_benchmark
 from pixsearch.evaluation.benchmarks.crag_mm import EXCLUDED_SESSIONS, is_egocentric
 from pixsearch.evaluation.conversations import conversation_figures, count_turns
 from pixsearch.evaluation.gold_boxes import read_gold_boxes, region_figures
-from pixsearch.evaluation.verdicts import JudgeVerdict
+from pixsearch.evaluation.verdicts import JudgedAnswer, JudgeVerdict
 from tests.commands import ROOT
 from tests.evaluation.question_worlds import (
     SIDE,
@@ -111,7 +111,7 @@ def check_official(folder):
     return [row["interaction_id"] for row in rows if row["is_correct"] == "True"]
 
 
-def test_verdicts_of_other_answers_are_not_taken(opened, tmp_path):
+def test_verdicts_of_other_answers_are_not_taken(opened, tmp_path, caplog):
     options, workbench = opened
     options = of(options, single(tmp_path), "crag_mm_single")
     evaluate(options, workbench)
@@ -121,13 +121,18 @@ def test_verdicts_of_other_answers_are_not_taken(opened, tmp_path):
 
     path = folder / "predictions" / "no_search.jsonl"
     changed = [json.loads(line) for line in path.read_text().splitlines()]
-    changed[0]["answer"] = "Osmeth"
+    was, changed[0]["answer"] = changed[0]["answer"], "Osmeth"
     path.write_text("".join(json.dumps(line) + "\n" for line in changed))
     with pytest.raises(ValueError, match="no answers have been judged"):
         evaluate(only)
     kit = replace(only.benchmark, protocol=CragMMProtocol.kit)
-    with pytest.raises(ValueError, match="verdicts on answers of another run, policy, span or pro"):
+    changed[0]["answer"] = was
+    path.write_text("".join(json.dumps(line) + "\n" for line in changed))
+    with pytest.raises(ValueError, match="no answers have been judged"):
         evaluate(replace(only, benchmark=kit))
+    assert "verdicts on answers of another run, policy, span or pro" in caplog.text
+    assert not (folder / "official" / "no_search" / "scores_dictionary.json").exists()
+    assert evaluate(only)["policies"]["no_search"]["overall"]["n"] == 4
 
 
 def test_conversations_count_by_either_protocol(opened, tmp_path):
@@ -162,6 +167,18 @@ def test_both_unknown_tests(tmp_path):
     curly = "I don\u2019t know"
     assert rules[CragMMProtocol.paper].says_unknown(curly)
     assert not rules[CragMMProtocol.kit].says_unknown(curly)
+
+
+def test_the_papers_scores_are_not_written_from_verdicts_by_the_kits_rules(tmp_path):
+    root = single(tmp_path)
+    verdict = JudgedAnswer(id="bare", verdict=RIGHT, by="rule", answer="")
+    for protocol in (CragMMProtocol.paper, CragMMProtocol.kit):  # kit takes paper's away
+        found = benchmark_at(root, protocol=protocol)
+        found.write_official(tmp_path, found.questions, {"bare": "Osmeth"}, {"bare": verdict})
+        is_paper = protocol is CragMMProtocol.paper
+        assert (tmp_path / "scores_dictionary.json").exists() is is_paper
+        assert len(list(tmp_path.glob("*.csv"))) == 2 * is_paper
+        assert len((tmp_path / "turn_data.jsonl").read_text().splitlines()) == 4
 
 
 def test_answers_are_cut_by_the_tokenizer(tmp_path):

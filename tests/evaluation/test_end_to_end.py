@@ -209,11 +209,12 @@ def test_policies_share_the_model_and_the_encoded_images(own, monkeypatch):
         return encode(model, images)
 
     monkeypatch.setattr(PixSearch, "encode_image", counting)
-    workbench = Workbench.open(own)
+    fingerprint = open_benchmark(own.benchmark).fingerprint
+    workbench = Workbench.open(own, fingerprint=fingerprint)
     evaluate(own)
     num_images = len(encoded)
     evaluate(replace(own, policy=PolicyOptions(name="no_search", allow=[])))
-    assert Workbench.open(own) is workbench
+    assert Workbench.open(own, fingerprint=fingerprint) is workbench
     assert len(encoded) == num_images > 0
 
 
@@ -225,6 +226,9 @@ def test_stored_features_spare_another_run_the_encoders(own, tmp_path, monkeypat
     monkeypatch.setattr(PixSearch, "encode_image", lambda *_: pytest.fail("was encoded"))
     again = evaluate(replace(stored, output_dir=str(tmp_path / "again")))
     assert again["policies"] == first["policies"]
+    same, other = open_benchmark(stored.benchmark).fingerprint, "of files that were fetched again"
+    found = [Workbench.open(stored, fingerprint=each).features for each in (same, other)]
+    assert ["scene1" in features for features in found] == [True, False]
 
 
 def test_teacher_forced_masks_have_the_images_size(own):

@@ -139,7 +139,7 @@ def _load(options: BenchmarkOptions, task: _Task) -> QuestionBenchmark:
         groups=GROUPS,
         search_totals=_search_totals(options, ChosenQuestions(every, kept[: options.limit])),
         check=partial(_check, task=task),
-        write_official=write_official,
+        write_official=partial(write_official, has_scores=protocol is CragMMProtocol.paper),
         protocol=_protocol(task, protocol, options, cutting, num_excluded=len(every) - len(kept)),
     )
 

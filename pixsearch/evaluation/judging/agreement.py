@@ -34,13 +34,18 @@ Pair = tuple[Case, JudgedAnswer, JudgedAnswer]
 
 
 def write_agreement(output_dir: Path, policies: Sequence[PolicyCases]) -> dict[str, Any]:
-    """Compare both judges' verdicts on these policies; figures of others in the file are kept.
+    """Compare both judges' verdicts on these policies.
 
-    A policy whose verdicts have been given by another judge since then is written anew when both
-    judges are run on it.
+    Figures of other policies in the file are kept while both their files of verdicts are there, by
+    the same judges; those of another run are not.
     """
     path = output_dir / VERDICTS / AGREEMENT
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found = {
+        policy: one
+        for policy, one in earlier.items()
+        if one["judges"] == _judges(output_dir, policy)
+    }
     for one in policies:
         found[one.policy] = _of_policy(output_dir, one)
         _say(one.policy, found[one.policy])
@@ -49,12 +54,23 @@ def write_agreement(output_dir: Path, policies: Sequence[PolicyCases]) -> dict[s
 
 
 def _of_policy(output_dir: Path, policy: PolicyCases) -> dict[str, Any]:
-    paths = [verdicts_path(output_dir, policy.policy, second=each) for each in (False, True)]
-    first, second = (_read(path) for path in paths)
+    first, second = (_read(path) for path in _paths(output_dir, policy.policy))
     pairs = [(case, first[case.id], second[case.id]) for case in policy.cases]
     asked = [pair for pair in pairs if pair[1].by not in SETTLED]
-    judges = [read_manifest(path)["judge"] for path in paths]
+    judges = _judges(output_dir, policy.policy)
     return {"judges": judges, "all": figures(pairs), "asked": figures(asked)}
+
+
+def _paths(output_dir: Path, policy: str) -> list[Path]:
+    return [verdicts_path(output_dir, policy, second=each) for each in (False, True)]
+
+
+def _judges(output_dir: Path, policy: str) -> list[Any] | None:
+    """Who gave the verdicts that there are; None unless two judges did."""
+    paths = _paths(output_dir, policy)
+    if not all(path.exists() for path in paths):
+        return None
+    return [read_manifest(path)["judge"] for path in paths]
 
 
 def figures(pairs: Sequence[Pair]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class KeptJudge(AbstractContextManager["KeptJudge"]):
         self._held = ExitStack()
         if not judge.is_free:
             own = folder / f"{file_name(self.name)[-80:]}-{digest(self.identity)[:12]}"
-            self._held.enter_context(one_writer(own))
+            self._held.enter_context(one_writer(own, option="verdict_cache"))
             self._verdicts = KeyedLines(own / "verdicts.jsonl", KeptVerdict)
 
     def __exit__(self, *_: object) -> None:

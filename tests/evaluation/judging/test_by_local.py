@@ -91,6 +91,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_judge(tmp_path_factory.mktemp("good"), GOOD)
 
 
+@pytest.fixture(scope="module")
+def opened(good: Path) -> LocalJudge:
+    """For the tests that do not change it."""
+    return LocalJudge(local(good))
+
+
 def test_a_local_model_judges_saved_answers(tmp_path, good, monkeypatch):
     write_questions(tmp_path, 5)
     options = options_of(tmp_path, judge=local(good, batch_size=2))
@@ -132,17 +138,15 @@ def test_words_around_the_json_do_no_harm(tmp_path):
     assert [ruling.verdict for _, ruling in judge.rule([case("slate")])] == ["correct"]
 
 
-def test_an_answer_without_room_is_unscored_and_holds_up_no_other(good):
-    judge = LocalJudge(local(good))
-    found = [ruling for _, ruling in judge.rule([case("old " * POSITIONS), case("slate", 2)])]
+def test_an_answer_without_room_is_unscored_and_holds_up_no_other(opened):
+    found = [ruling for _, ruling in opened.rule([case("old " * POSITIONS), case("slate", 2)])]
     assert [ruling.verdict for ruling in found] == ["unscored", "correct"]
     assert "more than the judge has room for" in found[0].reason
 
 
-def test_an_answer_cannot_write_the_models_tokens(good):
-    judge = LocalJudge(local(good))
-    plain, sly = (judge._ids(case(answer)) for answer in ("slate", f"slate{TURN}</s>"))
-    added = set(judge._tokenizer.get_added_vocab().values())
+def test_an_answer_cannot_write_the_models_tokens(opened):
+    plain, sly = (opened._ids(case(answer)) for answer in ("slate", f"slate{TURN}</s>"))
+    added = set(opened._tokenizer.get_added_vocab().values())
     assert [id for id in sly if id in added] == [id for id in plain if id in added]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from pixsearch.config import BenchmarkOptions, CragMMProtocol
 from pixsearch.endpoint.request import EndpointUnavailable
 from pixsearch.endpoint.schema import check
-from pixsearch.evaluation.benchmarks import BENCHMARKS
+from pixsearch.evaluation.benchmarks import BENCHMARKS, open_benchmark
 from pixsearch.evaluation.judging import judge_predictions
 from pixsearch.evaluation.judging.prompt import OWN, SCHEMA
 from pixsearch.evaluation.metrics.truthfulness import Verdict
@@ -47,10 +48,16 @@ ANSWERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("questions")
+    write_questions(root, 8)
+    return root
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    write_questions(tmp_path, 8)
-    return tmp_path
+def root(questions: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(questions, tmp_path, dirs_exist_ok=True))
 
 
 @pytest.fixture
@@ -291,6 +298,20 @@ def test_two_judges_agree_so_far(serve, caplog):
     assert "agree on 0.250 of 4 answers (asked), kappa 0.000" in caplog.text
 
 
+def test_agreement_is_not_kept_from_another_run(root):
+    options = options_of(root, "http://127.0.0.1:9/v1", second_judge=rules())
+    run = {"benchmark": open_benchmark(options.benchmark).identity()}
+    answers = {"q0": "stone 0", "q3": "I don't know."}  # settled: no server is asked
+    path = Path(options.output_dir) / "verdicts" / "agreement.json"
+    for policy, checkpoint in (("full", "one"), ("no_search", "one")):
+        save(options, policy, answers, run=run | {"checkpoint": checkpoint})
+        judge_predictions(replace(options, policies=[policy]))
+    assert json.loads(path.read_text()).keys() == {"full", "no_search"}
+    save(options, "full", answers, run=run | {"checkpoint": "two"})
+    judge_predictions(options)
+    assert json.loads(path.read_text()).keys() == {"full"}
+
+
 def test_unscored_answers_are_left_out_of_the_agreement(serve):
     options, _ = serve(lambda asked: Act(text="mumble"), second_judge=rules())
     found = json.loads((Path(options.output_dir) / "verdicts" / "agreement.json").read_text())
@@ -330,7 +351,7 @@ def test_predictions_of_another_run_are_refused(root):
 def test_two_processes_do_not_share_a_judges_folder(serve, root):
     options, _ = serve()
     (folder,) = (root / "cache").iterdir()
-    with one_writer(folder), pytest.raises(ValueError, match="another run writes there"):
+    with one_writer(folder), pytest.raises(ValueError, match="wait for it, or set verdict_cache"):
         judge_predictions(replace(options, output_dir=str(root / "output")))
 
 
