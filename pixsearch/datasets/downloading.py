@@ -13,7 +13,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import http_get
 
 from pixsearch.config import DownloadOptions
-from pixsearch.datasets.published import PUBLISHED, ByHand, Fetch, HubFiles, Kind, Source, WebFile
+from pixsearch.datasets.published import PUBLISHED
+from pixsearch.datasets.published_records import ByHand, Fetch, HubFiles, Kind, Source, WebFile
 
 logger = logging.getLogger(__name__)
 

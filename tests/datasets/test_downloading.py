@@ -11,7 +11,8 @@ import pytest
 from pixsearch.config import DownloadOptions, PathOptions
 from pixsearch.datasets import downloading
 from pixsearch.datasets.downloading import UNFINISHED, chosen, describe, download, fetch_file
-from pixsearch.datasets.published import DATA, PUBLISHED, ByHand, HubFiles, Source, WebFile
+from pixsearch.datasets.published import DATA, PUBLISHED
+from pixsearch.datasets.published_records import ByHand, HubFiles, Source, WebFile
 from tests.commands import ROOT, run_script_here
 
 CONTENT = bytes(range(256)) * 40

@@ -8,7 +8,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 def box_iou(first: Box, second: Box) -> float:
     """Intersection over union; 0 where both are empty.
 
-    >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2)) == 1 / 3
+    >>> box_iou((0.0, 0.0, 2.0, 2.0), (1.0, 0.0, 3.0, 2.0)) == 1 / 3
     True
     """
     width = min(first[2], second[2]) - max(first[0], second[0])
