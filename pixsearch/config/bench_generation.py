@@ -22,7 +22,7 @@ class BenchGenerationOptions:
     """scripts/bench_generation.py: the random models and the trajectories they are forced along."""
 
     output: str = "outputs/bench/generation.json"
-    subjects: list[str] = field(default_factory=lambda: ["100m-fp32", "500m-bf16"])  # size-dtype
+    subjects: list[str] = field(default_factory=lambda: ["100m-fp32", "500m-fp32"])  # size-dtype
     sides: list[BenchSide] = field(default_factory=lambda: list(BenchSide))
     repeats: int = 3  # of ours and of each other side in turn
     threads: int = 2
@@ -36,7 +36,8 @@ class BenchGenerationOptions:
     generated_tokens: int = 256  # queries counted
     short_trajectories: int = 2  # of the case without any cache, one search each
     short_generated_tokens: int = 48
-    slow_trajectories: int = 32  # of the case with a slow retriever
+    slow_subject: str = "25m-fp32"  # of the case with a slow retriever: the faster, the harder
+    slow_trajectories: int = 32
     retriever_seconds: float = 0.2
     paths: PathOptions = field(default_factory=PathOptions)
 

@@ -22,6 +22,7 @@ from pixsearch.model import PixSearch
 
 TINY = BenchGenerationOptions(
     subjects=["tiny-fp32"],
+    slow_subject="tiny-fp32",
     repeats=1,
     num_trajectories=3,
     batch_size=2,

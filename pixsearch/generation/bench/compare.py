@@ -99,8 +99,7 @@ def _of_subject(
     subject: str, sides: Sequence[BenchSide], options: BenchGenerationOptions
 ) -> dict[str, Any]:
     """All contests of one model, by their names in HEADLINES."""
-    size, dtype = subject.split("-")
-    model = build_model(size, dtype, device=options.device, seed=options.seed)
+    model = _model(subject, options)
     trajectories = make_trajectories(model, options, number=options.num_trajectories)
     costs = costs_of(model, trajectories)
     stats = run_ours(model, trajectories, batch_size=options.batch_size).stats  # and a warm-up
@@ -113,7 +112,7 @@ def _of_subject(
     for side in sides:
         logger.info("%s, %s …", subject, side.value)
         if side is BenchSide.slow:
-            found["slow_retriever"] = _slow(model, options)
+            found["slow_retriever"] = _slow(options)
         else:
             contest = CONTESTS[side](model, trajectories, costs, options)
             found[HEADLINES[side]] = contest.as_dict()
@@ -189,6 +188,11 @@ CONTESTS = {
 }
 
 
+def _model(subject: str, options: BenchGenerationOptions) -> PixSearch:
+    size, dtype = subject.split("-")
+    return build_model(size, dtype, device=options.device, seed=options.seed)
+
+
 def _contest(
     ours: Callable[[], object],
     theirs: Callable[[], object],
@@ -209,8 +213,9 @@ def _timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _slow(model: PixSearch, options: BenchGenerationOptions) -> dict[str, Any]:
+def _slow(options: BenchGenerationOptions) -> dict[str, Any]:
     """What a slow retriever costs either side over an instant one, as a share of its time."""
+    model = _model(options.slow_subject, options)
     many = make_trajectories(model, options, number=options.slow_trajectories)
     batch_size, delay = options.batch_size, options.retriever_seconds
     ours, theirs = [

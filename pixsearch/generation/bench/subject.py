@@ -24,6 +24,7 @@ TOWER_SIDE = 336  # 576 patches, as LLaVA-1.5
 WORD = " lamp"  # one token
 QUERY_WORDS = 6
 SIZES = {
+    "25m": {"width": 512, "layers": 8, "tower_width": 256, "tower_layers": 4},
     "100m": {"width": 768, "layers": 14, "tower_width": 384, "tower_layers": 8},
     "500m": {"width": 1536, "layers": 17, "tower_width": 768, "tower_layers": 9},
     "7b": {"width": 4096, "layers": 32, "tower_width": 1024, "tower_layers": 24},
