@@ -1,30 +1,28 @@
 """The routes of the server of answers: bodies in, completions out."""
 
 import asyncio
-import json
-import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 
 from pixsearch.config import ChatServerOptions
-from pixsearch.generation.events import Finished
+from pixsearch.generation.events import TokenEvent
 from pixsearch.generation.online import OnlineEngine
 from pixsearch.serving.asking import Asked, read_chat
 from pixsearch.serving.conversation import Conversation
+from pixsearch.serving.deadline import timeout_at
 from pixsearch.serving.metrics import ChatMetrics
-from pixsearch.serving.telling import Completion, Json, delta_of, last_pieces
+from pixsearch.serving.stream import EventStream
+from pixsearch.serving.telling import Completion, as_event, as_openai_error, pieces_of
 from pixsearch.web.bodies import check_token, read_body
 from pixsearch.web.refusals import Busy, refusal
-
-logger = logging.getLogger(__name__)
 
 COMPLETIONS = "/v1/chat/completions"
 Answer = Callable[[Request], Awaitable[Response]]
@@ -72,39 +70,50 @@ class ChatRoutes:
     async def _guarded(self, path: str, request: Request, answer: Answer) -> Response:
         """The reply to who may ask, else why there is none. Counted in either case."""
         started = time.monotonic()
+        count = partial(self._count, path, started)
         try:
             check_token(request, self._token)
             response = await answer(request)
         except Exception as error:  # the table of refusals has a status for each
             response = told_as_openai(refusal(error))
-        if not isinstance(response, StreamingResponse):  # a stream is counted at its end
-            self._count(path, response.status_code, started)
+        if isinstance(response, EventStream):
+            response.at_end.callback(lambda: count(response.outcome))
+        else:
+            count(response.status_code)
         return response
 
-    def _count(self, path: str, status: int, started: float) -> None:
+    def _count(self, path: str, started: float, status: int) -> None:
         self._metrics.requests.labels(path, status).inc()
         self._metrics.seconds.labels(path).observe(time.monotonic() - started)
 
     async def _complete(self, request: Request) -> Response:
         deadline = time.monotonic() + self._options.timeout_seconds
-        self._take_place()
-        streams = False
-        try:
+        with ExitStack() as at_end:
+            at_end.enter_context(self._place())
             asked, completion = await self._read(request, deadline)
-            streams = asked.stream
-            if streams:
-                return StreamingResponse(
-                    self._stream(asked, completion, deadline), media_type="text/event-stream"
-                )
-            return JSONResponse(await self._whole(request, asked, completion, deadline))
-        finally:
-            if not streams:  # a stream keeps its place to its end
-                self._taken -= 1
+            if not asked.stream:
+                return await self._whole(request, asked, completion, deadline)
+            return EventStream(
+                self._pieces(asked, completion),
+                self._options,
+                deadline=deadline,
+                at_end=at_end.pop_all(),  # a stream keeps its place to its end
+            )
 
-    def _take_place(self) -> None:
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of the places for requests.
+
+        Raises:
+            Busy: there is none.
+        """
         if self._taken >= self._options.queue_size:
             raise Busy(f"{self._taken} requests are being answered: ask again later")
         self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
 
     async def _read(self, request: Request, deadline: float) -> tuple[Asked, Completion]:
         id = f"chatcmpl-{uuid.uuid4().hex}"
@@ -117,53 +126,24 @@ class ChatRoutes:
 
     async def _whole(
         self, request: Request, asked: Asked, completion: Completion, deadline: float
-    ) -> Json:
+    ) -> JSONResponse:
         """The reply in one piece, unless the client goes away before."""
         async with (
             timeout_at(deadline, self._options),
             Conversation(self._online, asked.request) as conversation,
         ):
             trajectory = await unless_gone(request, conversation.trajectory())
-        return completion.whole(trajectory)
+        return await asyncio.to_thread(lambda: JSONResponse(completion.whole(trajectory)))
 
-    async def _stream(
-        self, asked: Asked, completion: Completion, deadline: float
-    ) -> AsyncIterator[bytes]:
-        """The reply piece by piece. A client that goes away ends this generator, and its request.
-
-        The status is sent before the first piece, so what fails later is told as a piece.
-        """
-        started, status = time.monotonic(), 200
-        try:
-            async for piece in self._pieces(asked, completion, deadline):
-                yield as_event(piece)
-        except Exception as error:
-            refused = told_as_openai(refusal(error))
-            status = refused.status_code
-            yield as_event(json.loads(refused.body))
-        except BaseException:  # the client went away
-            status = 499
-            raise
-        finally:
-            self._taken -= 1
-            self._count(COMPLETIONS, status, started)
-        yield b"data: [DONE]\n\n"
-
-    async def _pieces(
-        self, asked: Asked, completion: Completion, deadline: float
-    ) -> AsyncIterator[Json]:
-        async with (
-            timeout_at(deadline, self._options),
-            Conversation(self._online, asked.request) as conversation,
-        ):
-            yield completion.chunk({"role": "assistant", "content": ""})
+    async def _pieces(self, asked: Asked, completion: Completion) -> AsyncGenerator[bytes, None]:
+        """The reply piece by piece."""
+        tell = partial(pieces_of, completion, with_usage=asked.include_usage)
+        async with Conversation(self._online, asked.request) as conversation:
+            yield as_event(completion.chunk({"role": "assistant", "content": ""}))
             async for event in conversation.events():
-                if isinstance(event, Finished):
-                    with_usage = asked.include_usage
-                    for piece in last_pieces(completion, event.result(), with_usage=with_usage):
-                        yield piece
-                elif (delta := delta_of(event)) is not None:
-                    yield completion.chunk(delta)
+                is_short = isinstance(event, TokenEvent)  # no mask, no passages: not worth a thread
+                for piece in tell(event) if is_short else await asyncio.to_thread(tell, event):
+                    yield piece
 
     async def _list(self, request: Request) -> Response:
         model = {"id": self._options.model_name, "object": "model", "owned_by": "pixsearch"}
@@ -190,20 +170,6 @@ def create_app(
     return app
 
 
-@asynccontextmanager
-async def timeout_at(deadline: float, options: ChatServerOptions) -> AsyncIterator[None]:
-    """The block, if it ends before the deadline.
-
-    Raises:
-        TimeoutError: it did not; one line.
-    """
-    try:
-        async with asyncio.timeout(deadline - time.monotonic()):
-            yield
-    except TimeoutError as error:
-        raise TimeoutError(f"it took longer than {options.timeout_seconds:g} s") from error
-
-
 async def unless_gone(request: Request, answer: Awaitable[object]) -> object:
     """What is awaited, unless the client hangs up.
 
@@ -228,24 +194,11 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def as_event(piece: Json) -> bytes:
-    """A server-sent event."""
-    return f"data: {json.dumps(piece, ensure_ascii=False)}\n\n".encode()
-
-
 def told_as_openai(refused: JSONResponse) -> JSONResponse:
-    """A refusal in the shape in which OpenAI's clients look for it."""
-    status = refused.status_code
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    error = {
-        "message": json.loads(refused.body)["detail"],
-        "type": kind,
-        "param": None,
-        "code": status,
-    }
+    """A refusal as OpenAI's clients know it, with the headers that say what to do."""
     kept = {
         name: refused.headers[name]
         for name in ("retry-after", "www-authenticate")
         if name in refused.headers
     }
-    return JSONResponse({"error": error}, status, kept)
+    return JSONResponse(as_openai_error(refused), refused.status_code, kept)

@@ -47,8 +47,8 @@ class StreamOptions(BaseModel):
 class ChatRequest(BaseModel):
     """The body, as OpenAI has it.
 
-    Fields that would change what is decoded are read so that they can be refused; others that
-    clients send (`user`, `metadata`, …) change nothing and are not looked at.
+    Fields that would change the answer are read so that they can be refused; others that clients
+    send (`user`, `metadata`, `seed`, `prediction`, …) change nothing and are not looked at.
     """
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
@@ -64,9 +64,18 @@ class ChatRequest(BaseModel):
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
     logprobs: bool | None = None
+    top_logprobs: int | None = None
     stop: str | list[str] | None = None
     tools: list[Any] | None = None
+    tool_choice: Any = None
+    functions: list[Any] | None = None
+    function_call: Any = None
     response_format: dict[str, Any] | None = None
+    modalities: list[str] | None = None
+    audio: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    web_search_options: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,11 +99,15 @@ def read_chat(body: bytes, options: ChatServerOptions, *, request_id: str) -> As
     _check_lengths(chat.messages, options)
     system, turns = _split_system(chat.messages)
     words = [_words(message) for message in turns]
+    asked = words[-1]
+    if not asked.strip():
+        raise ValueError("messages: the question is empty; the last message is to have words")
     words[0] = "\n".join([*(_words(message) for message in system), words[0]])
     return Asked(
         request=Request(
             id=request_id,
             question=words[-1],
+            search_question=asked,  # without the instructions
             image=_only_image(chat.messages, options),
             history=tuple(_history(turns[:-1], words)),
             max_new_tokens=chat.max_completion_tokens or chat.max_tokens,
@@ -116,9 +129,18 @@ def _refuse_other_decoding(chat: ChatRequest, options: ChatServerOptions) -> Non
         "frequency_penalty": not chat.frequency_penalty,
         "logit_bias": not chat.logit_bias,
         "logprobs": not chat.logprobs,
+        "top_logprobs": not chat.top_logprobs,
         "stop": not chat.stop,
         "tools": not chat.tools,
+        "tool_choice": chat.tool_choice in (None, "none", "auto"),
+        "functions": not chat.functions,
+        "function_call": chat.function_call in (None, "none", "auto"),
         "response_format": chat.response_format in (None, {"type": "text"}),
+        "modalities": chat.modalities in (None, ["text"]),
+        "audio": chat.audio is None,
+        "reasoning_effort": chat.reasoning_effort in (None, "none"),
+        "verbosity": chat.verbosity in (None, "medium"),
+        "web_search_options": chat.web_search_options is None,
     }
     for name, is_plain in plain.items():
         if not is_plain:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 
 from pixsearch.generation.events import Event, Failure, FailureKind, Finished
@@ -34,7 +35,13 @@ class Conversation:
         Raises:
             ValueError: it cannot be answered, e.g. it is too long.
         """
-        await asyncio.to_thread(self._online.submit, self._request, self._deliver)
+        submit = asyncio.to_thread(self._online.submit, self._request, self._deliver)
+        submitting = asyncio.ensure_future(submit)
+        try:
+            await asyncio.shield(submitting)
+        except asyncio.CancelledError:  # a thread that runs cannot be stopped
+            submitting.add_done_callback(self._take_back)
+            raise
         return self
 
     async def __aexit__(
@@ -44,6 +51,12 @@ class Conversation:
         traceback: TracebackType | None,
     ) -> None:
         self._online.cancel(self._request.id)  # one that has ended is no error
+
+    def _take_back(self, submitting: asyncio.Future[None]) -> None:
+        """Cancel a request that was handed in when nobody waited for it any more."""
+        if not submitting.cancelled():
+            submitting.exception()  # asyncio warns of one that nobody has looked at
+        self._online.cancel(self._request.id)
 
     async def events(self) -> AsyncIterator[Event]:
         """All events up to `Finished`.
@@ -72,7 +85,8 @@ class Conversation:
 
     def _deliver(self, event: Event) -> None:
         """From the engine's thread."""
-        self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+        with suppress(RuntimeError):  # the server has stopped and closed the loop: nobody listens
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
 
 def _refused(failure: Failure) -> Exception:

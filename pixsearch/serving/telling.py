@@ -1,13 +1,17 @@
 """What a client is told, in OpenAI's shapes; what these have no field for stands in `pixsearch`."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from starlette.responses import JSONResponse
 
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.generation.events import (
     Event,
     EvidenceEvent,
+    Finished,
     MaskEvent,
     SearchStarted,
     TokenEvent,
@@ -129,10 +133,39 @@ def usage_of(trajectory: Trajectory) -> Json:
     }
 
 
-def last_pieces(
+def pieces_of(completion: Completion, event: Event, *, with_usage: bool) -> list[bytes]:
+    """What a stream tells of an event; masks are encoded and written here, which takes a while.
+
+    Raises:
+        Exception: as `Finished.result`.
+    """
+    if isinstance(event, Finished):
+        last = _last_pieces(completion, event.result(), with_usage=with_usage)
+        return [as_event(piece) for piece in last]
+    delta = delta_of(event)
+    return [] if delta is None else [as_event(completion.chunk(delta))]
+
+
+def as_event(piece: Json) -> bytes:
+    """A server-sent event."""
+    return f"data: {json.dumps(piece, ensure_ascii=False)}\n\n".encode()
+
+
+def as_openai_error(refused: JSONResponse) -> Json:
+    """A refusal in the shape in which OpenAI's clients look for it."""
+    status = refused.status_code
+    error = {
+        "message": json.loads(refused.body)["detail"],
+        "type": "invalid_request_error" if status < 500 else "server_error",
+        "param": None,
+        "code": status,
+    }
+    return {"error": error}
+
+
+def _last_pieces(
     completion: Completion, trajectory: Trajectory, *, with_usage: bool
 ) -> Iterator[Json]:
-    """The end of a stream."""
     details = {"pixsearch": {"event": "finished", **details_of(trajectory)}}
     yield completion.chunk(details, finish_reason=finish_of(trajectory))
     if with_usage:

@@ -47,7 +47,7 @@ SCORE_TOLERANCE = 1e-6  # of Chroma's fp32 distances
 VECTOR_TOLERANCE = 1e-6  # other batches are summed in another order
 
 WITH_CHROMADB = pytest.mark.skipif(
-    importlib.util.find_spec("chromadb") is None, reason="make setup EXTRAS=cpu,dev,crag_mm"
+    importlib.util.find_spec("chromadb") is None, reason="make setup EXTRAS=cpu,dev,crag-mm"
 )
 pytestmark = WITH_CHROMADB
 

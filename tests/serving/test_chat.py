@@ -11,7 +11,7 @@ import numpy as np
 import openai
 import pytest
 
-from pixsearch.config import GenerationOptions, PolicyOptions
+from pixsearch.config import ForcedFirst, GenerationOptions, PolicyOptions
 from pixsearch.evaluation.gold import decode_rle
 from pixsearch.generation import Engine, Request
 from pixsearch.generation.row import Row
@@ -26,6 +26,7 @@ SEARCHING = [
     *("The Velmora", ":search", "Where is Tarnwick", ":search_end", "In Osmeth"),
 ]
 ANSWER = "In Osmeth"
+INSTRUCTION = {"role": "system", "content": "Answer in one word."}
 POLICY = PolicyOptions(evidence_tokens=40)
 
 
@@ -111,13 +112,38 @@ def test_a_stream_tells_what_happens_in_order(server: Serving) -> None:
 
 def test_instructions_and_earlier_turns_are_read(server: Serving) -> None:
     follow_up = [
-        {"role": "system", "content": "Answer in one word."},
+        INSTRUCTION,
         *asked(),
         {"role": "assistant", "content": ANSWER},
         {"role": "user", "content": "And who lives there?"},
     ]
     short, long = complete(server), complete(server, follow_up)
     assert long.usage.prompt_tokens > short.usage.prompt_tokens + 10
+
+
+@pytest.mark.parametrize("forced", [ForcedFirst.text_query, ForcedFirst.whole_image])
+def test_searches_go_by_the_question_without_instructions(
+    shared_model: PixSearch, forced: ForcedFirst
+) -> None:
+    search = RecordingSearch()
+    policy = PolicyOptions(forced_first=forced, allow=[])
+    choose = ForEveryRequest(ids_of(shared_model, "In Osmeth"))
+    with serving(shared_model, search, policy=policy, choose=choose) as started:
+        complete(started, [INSTRUCTION, *asked()])
+    (query,) = search.queries
+    assert (query.question if query.text is None else query.text) == QUESTION
+
+
+def test_fields_that_change_nothing_are_not_looked_at(server: Serving) -> None:
+    harmless = {
+        "seed": 1,
+        "user": "me",
+        "parallel_tool_calls": False,
+        "prediction": {"type": "content", "content": "In"},
+        "modalities": ["text"],
+        "tool_choice": "none",
+    }
+    assert complete(server, **harmless).choices[0].message.content == ANSWER
 
 
 def test_an_answer_may_be_shortened(server: Serving) -> None:
@@ -152,6 +178,7 @@ class EndsWhereItMust:
     [
         ([], {}, 422, "messages"),
         ([{"role": "user", "content": " "}], {}, 422, "question is empty"),
+        ([INSTRUCTION, {"role": "user", "content": " "}], {}, 422, "question is empty"),
         ([{"role": "assistant", "content": "hi"}], {}, 422, "take turns"),
         (asked(url="http://example.com/cup.png"), {}, 422, "data URL"),
         (asked(url="data:image/png;base64,AAAA"), {}, 422, "PNG"),
@@ -163,6 +190,15 @@ class EndsWhereItMust:
         (asked(), {"max_tokens": 0}, 422, "max_tokens"),
         (asked(), {"stop": ["x"]}, 422, "stop"),
         (asked(), {"tools": [{"type": "function", "function": {"name": "f"}}]}, 422, "tools"),
+        (asked(), {"functions": [{"name": "f"}]}, 422, "functions"),
+        (asked(), {"function_call": {"name": "f"}}, 422, "function_call"),
+        (asked(), {"tool_choice": "required"}, 422, "tool_choice"),
+        (asked(), {"top_logprobs": 3}, 422, "top_logprobs"),
+        (asked(), {"reasoning_effort": "high"}, 422, "reasoning_effort"),
+        (asked(), {"verbosity": "low"}, 422, "verbosity"),
+        (asked(), {"modalities": ["text", "audio"]}, 422, "modalities"),
+        (asked(), {"audio": {"voice": "ash", "format": "mp3"}}, 422, "audio"),
+        (asked(), {"web_search_options": {}}, 422, "web_search_options"),
         (asked(), {"model": "other"}, 422, "other"),
     ],
 )

@@ -94,7 +94,7 @@ def installed_chromadb() -> str:
     if importlib.util.find_spec("chromadb") is None:
         raise ValueError(
             "retrieval.source=crag_mm: chromadb is not installed; "
-            "run `make setup EXTRAS=cpu,crag_mm`"
+            "run `make setup EXTRAS=cpu,crag-mm`"
         )
     return importlib.metadata.version("chromadb")
 
