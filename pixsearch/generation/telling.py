@@ -65,6 +65,11 @@ class Telling:
         self._masks: set[GroundedPhrase] = set()
         self._events: list[Event] = []
 
+    @property
+    def has_events(self) -> bool:
+        """Whether there are events that were not taken."""
+        return bool(self._events)
+
     def take(self) -> list[Event]:
         """The events since the last time."""
         taken, self._events = self._events, []

@@ -21,7 +21,7 @@ from pixsearch.generation import (
     TokenEvent,
 )
 from pixsearch.model import PixSearch
-from pixsearch.queries import Passage, Query
+from pixsearch.queries import Passage, Query, SearchFailed
 from pixsearch.rendering import TokenKind
 from tests.generation.scripted import QUESTION, RecordingSearch, Scripted, ids_of, picture
 
@@ -149,6 +149,37 @@ def test_who_waits_can_be_cancelled_and_frees_its_place(model: PixSearch) -> Non
         gate.opened.set()
         assert_tells_all(model, drain(queues["two"]))
         assert online.num_running == 0
+
+
+@pytest.mark.parametrize("end", [FailureKind.search, FailureKind.cancelled])
+def test_an_end_is_told_while_another_waits(model: PixSearch, end: FailureKind) -> None:
+    """The searches of two are on their way, each in a call of its own; one of them ends."""
+    asked = {text: threading.Event() for text in ("cup", "box")}
+    ends, opened = threading.Event(), threading.Event()
+
+    def search(queries: Sequence[Query]) -> list[list[Passage]]:
+        (query,) = queries
+        asked[query.text].set()
+        assert (ends if query.text == "cup" else opened).wait(LONG)
+        raise SearchFailed("no answer")
+
+    engine = Engine(
+        model,
+        search,
+        PolicyOptions(),
+        GenerationOptions(search_threads=2, search_window_ms=0.0),
+        choose=Scripted({text: ids_of(model, ":search", text, ":search_end") for text in asked}),
+    )
+    events = queue.SimpleQueue()
+    with OnlineEngine(engine) as online:
+        for text, is_asked in asked.items():
+            online.submit(request(text), events.put if text == "cup" else lambda event: None)
+            assert is_asked.wait(LONG)
+        ends.set() if end is FailureKind.search else online.cancel("cup")
+        assert drain(events)[-1].failure.kind is end
+        assert online.num_unfinished == 1
+        ends.set()
+        opened.set()
 
 
 def test_a_closed_engine_cancels_and_takes_nothing_more(model: PixSearch) -> None:
