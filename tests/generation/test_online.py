@@ -215,6 +215,21 @@ def test_an_error_of_the_engine_ends_all_and_is_told(
             online.submit(request("two"), events.put)
 
 
+def test_a_listener_that_raises_ends_its_own_request_alone(model: PixSearch) -> None:
+    def raise_error(event: Event) -> None:
+        raise KeyError("a bug of a listener")
+
+    names = ["broken", "one"]
+    events = queue.SimpleQueue()
+    with OnlineEngine(engine := make_engine(model, names)) as online:
+        online.submit(request("broken"), raise_error)
+        online.submit(request("one"), events.put)
+        assert_tells_all(model, drain(events))
+        assert online.error is None
+    assert online.num_unfinished == 0
+    assert engine.stats.failures == 1  # it was cancelled
+
+
 def test_a_row_that_waits_holds_up_no_other(model: PixSearch) -> None:
     """While the only search hangs, a request without one is answered."""
     gate = Gate()
