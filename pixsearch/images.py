@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from pixsearch.config import ImageFit, Resampling
 
+ELONGATED = 16  # longest side by shortest, from which on an image is cut before it is enlarged
 BYTE = 255.0  # largest value of a pixel
 
 
@@ -39,12 +40,19 @@ def fit_square(
 
 
 def _centre(image: Image.Image, size: int) -> Image.Image:
-    """Shortest side to `size`, then the square in the middle, rounded as CLIP's processor does."""
+    """Shortest side to `size`, then the square in the middle, rounded as CLIP's processor does.
+
+    Of an elongated image the square alone is computed, which is the same up to float rounding.
+    """
     shortest = min(image.size)
     width, height = (int(size * side / shortest) for side in image.size)
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (width - size) // 2, (height - size) // 2
-    return resized.crop((left, top, left + size, top + size))
+    square = (left, top, left + size, top + size)
+    if max(image.size) < ELONGATED * shortest:
+        return image.resize((width, height), Image.Resampling.BICUBIC).crop(square)
+    across, down = image.width / width, image.height / height
+    box = (left * across, top * down, (left + size) * across, (top + size) * down)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
 
 
 def pixels(
