@@ -166,21 +166,25 @@ class SearchPool:
 
     def _work(self, worker: _Worker) -> None:
         while asked := self._take_gathered(worker):
-            found = self._find([one.query for one in asked], worker.until)
-            now = time.monotonic()
-            with self._changed:
-                for one, result in zip(asked, found, strict=True):
-                    if one in worker.asked:  # neither given up nor forgotten
-                        in_time = result if now < one.until else None
-                        self._answered.append(Answered(ticket=one.ticket, found=in_time))
-                worker.asked, worker.is_busy = [], False
-            self._wake()
+            self._send(asked, worker)
+            del asked  # the tickets, which a thread that waits is not to keep alive
             if worker.given_up:
                 break
         with self._changed:
             self._workers.remove(worker)
             if self._gathered:
                 self._start_thread()
+
+    def _send(self, asked: Sequence[_Asked], worker: _Worker) -> None:
+        found = self._find([one.query for one in asked], worker.until)
+        now = time.monotonic()
+        with self._changed:
+            for one, result in zip(asked, found, strict=True):
+                if one in worker.asked:  # neither given up nor forgotten
+                    in_time = result if now < one.until else None
+                    self._answered.append(Answered(ticket=one.ticket, found=in_time))
+            worker.asked, worker.is_busy = [], False
+        self._wake()
 
     def _take_gathered(self, worker: _Worker) -> list[_Asked]:
         """Wait until a window has passed; nothing if the pool was closed."""
