@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from pixsearch.config import ImageFit, Resampling
 
+ELONGATED = 16  # longest side by shortest, from which on what is cropped is not enlarged
 BYTE = 255.0  # largest value of a pixel
 
 
@@ -39,12 +40,21 @@ def fit_square(
 
 
 def _centre(image: Image.Image, size: int) -> Image.Image:
-    """Shortest side to `size`, then the square in the middle, rounded as CLIP's processor does."""
+    """Shortest side to `size`, then the square in the middle, rounded as CLIP's processor does.
+
+    Of an elongated image that is enlarged the square alone is computed, the same up to rounding.
+    """
     shortest = min(image.size)
     width, height = (int(size * side / shortest) for side in image.size)
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (width - size) // 2, (height - size) // 2
-    return resized.crop((left, top, left + size, top + size))
+    if shortest >= size or max(image.size) < ELONGATED * shortest:
+        resized = image.resize((width, height), Image.Resampling.BICUBIC)
+        return resized.crop((left, top, left + size, top + size))
+    across, down = image.width / width, image.height / height
+    columns = (left * across, 0, (left + size) * across, image.height)
+    rows = (0, top * down, size, (top + size) * down)
+    narrow = image.resize((size, image.height), Image.Resampling.BICUBIC, box=columns)
+    return narrow.resize((size, size), Image.Resampling.BICUBIC, box=rows)  # PIL's order
 
 
 def pixels(

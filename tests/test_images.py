@@ -49,6 +49,30 @@ def test_crop_equals_that_of_clip(size: tuple[int, int]) -> None:
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(7, 113), (500, 20), (33, 600)])
+def test_the_square_of_an_elongated_image_is_that_of_clip(size: tuple[int, int]) -> None:
+    image = Image.effect_noise(size, 80).convert("RGB")
+    processor = CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size=32, do_rescale=False, do_normalize=False
+    )
+    theirs = processor(image, return_tensors="pt").pixel_values[0]
+    ours = pixels(fit_square(image, 32, ImageFit.crop), [0.0] * 3, [1.0] * 3) * 255
+    assert (ours - theirs).abs().max() < 1.5  # rounding
+
+
+def test_a_line_is_not_enlarged_before_it_is_cropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, int]] = []
+    resize = Image.Image.resize
+
+    def keep(self: Image.Image, size: tuple[int, int], *how: object, **more: object) -> Image.Image:
+        sizes.append(size)
+        return resize(self, size, *how, **more)
+
+    monkeypatch.setattr(Image.Image, "resize", keep)
+    fit_square(Image.new("RGB", (1, 8000)), 336, ImageFit.crop)
+    assert sizes == [(336, 8000), (336, 336)]
+
+
 @pytest.mark.parametrize("size", [(60, 40), (33, 50), (20, 10)])
 def test_segmenter_pixels_equal_those_of_sam(size: tuple[int, int]) -> None:
     processor = SamImageProcessor(size={"longest_edge": 32}, pad_size={"height": 32, "width": 32})

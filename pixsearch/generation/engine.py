@@ -127,7 +127,7 @@ class Engine(AnyEngine):
         try:
             yield session
         finally:
-            session.close()  # its threads end before the caller goes on
+            session.close()  # its threads end, but for those whose call has not come back
             self._model.train(was_training)
 
     def _run(self, requests: Iterator[Request], *, tells_all: bool) -> Generator[Event, None, None]:

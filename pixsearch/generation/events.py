@@ -59,7 +59,7 @@ class TokenEvent(Event):
     Attributes:
         token: its id.
         text: what the answer's words grew by; empty for a special token, and where a character
-            is not complete yet.
+            is not complete yet. The last token's has what was held back so.
         in_query: it belongs to a search, from `<search>` to `</search>`.
     """
 

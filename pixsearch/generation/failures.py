@@ -56,7 +56,7 @@ class SearchUnderFailure:
         with self._lock:
             self._stats.search_calls += 1
             self._stats.searches += len(queries)
-        return self._find(queries, until)
+        return self._find(queries, until, self._retries)
 
     def find_each(
         self, queries: Sequence[Query], *, until: float = math.inf
@@ -65,9 +65,10 @@ class SearchUnderFailure:
         try:
             return list(self.find(queries, until=until))
         except Exception as error:  # of whatever kind: it ends those who asked, see `Session`
-            if len(queries) == 1:
-                return [error]
-        return [one for query in queries for one in self._find_alone(query, until)]
+            whole = error
+        if len(queries) == 1:
+            return [whole]
+        return [self._find_alone(query, whole, until) for query in queries]
 
     def without(self, reason: str) -> Found:
         """What an answer goes on with under `answer_without`.
@@ -78,19 +79,31 @@ class SearchUnderFailure:
         failed = SearchFailed(reason)
         if self._policy.on_search_failure is not OnSearchFailure.answer_without:
             raise _with_remedy(failed, self._policy)
-        return self._note_failed(failed)
+        return _note_failed(failed)
 
-    def _find(self, queries: Sequence[Query], until: float) -> list[Found]:
-        if self._policy.on_search_failure is OnSearchFailure.answer_without:
-            return self._found_or_failed(queries)
+    @property
+    def _retries(self) -> int:
         is_retried = self._policy.on_search_failure is OnSearchFailure.retry
-        return self._ask_again(queries, self._policy.search_retries * is_retried, until)
+        return self._policy.search_retries * is_retried
 
-    def _find_alone(self, query: Query, until: float) -> list[Found | Exception]:
+    def _find(self, queries: Sequence[Query], until: float, retries: int) -> list[Found]:
+        if self._policy.on_search_failure is OnSearchFailure.answer_without:
+            return self._found_or_failed(queries, until)
+        return self._ask_again(queries, retries, until)
+
+    def _find_alone(self, query: Query, whole: Exception, until: float) -> Found | Exception:
+        """What a query of a batch that failed finds alone; the failure of the batch if it is late.
+
+        It is not retried where the batch has been.
+        """
+        if time.monotonic() >= until:
+            return whole
+        was_retried = isinstance(whole, SearchFailed) and whole.is_temporary
         try:
-            return list(self._find([query], until))
+            (found,) = self._find([query], until, 0 if was_retried else self._retries)
         except Exception as error:
-            return [error]
+            return error
+        return found
 
     def _ask_again(self, queries: Sequence[Query], retries: int, until: float) -> list[Found]:
         for retry in range(retries + 1):
@@ -105,20 +118,20 @@ class SearchUnderFailure:
             time.sleep(wait)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _found_or_failed(self, queries: Sequence[Query]) -> list[Found]:
-        """Where a batch fails each query is asked alone: one that cannot be answered loses none."""
+    def _found_or_failed(self, queries: Sequence[Query], until: float) -> list[Found]:
+        """Where a batch fails each query is asked alone: one that cannot be answered loses none.
+
+        None is asked later than `until`, when nobody waits for it any longer.
+        """
         try:
             return self._ask(queries)
         except SearchFailed as failed:
-            if len(queries) > 1:
-                return [found for query in queries for found in self._found_or_failed([query])]
-            return [self._note_failed(failed)]
-
-    def _note_failed(self, failed: SearchFailed) -> Found:
-        with self._lock:
-            self._stats.failed_searches += 1
-        logger.warning("answering without a search that failed: %s", failed)
-        return Found(failed=str(failed))
+            whole = failed
+        found: list[Found] = []
+        for query in queries:
+            is_over = len(queries) == 1 or time.monotonic() >= until
+            found += [_note_failed(whole)] if is_over else self._found_or_failed([query], until)
+        return found
 
     def _ask(self, queries: Sequence[Query]) -> list[Found]:
         found = list(self._search(queries))
@@ -130,10 +143,15 @@ class SearchUnderFailure:
         return [Found(passages=tuple(passages)) for passages in found]
 
 
+def _note_failed(failed: SearchFailed) -> Found:
+    logger.warning("answering without a search that failed: %s", failed)
+    return Found(failed=str(failed))
+
+
 def _with_remedy(failed: SearchFailed, policy: PolicyOptions) -> SearchFailed:
     is_retried = policy.on_search_failure is OnSearchFailure.retry
     again = "" if is_retried else "retry asks again, "
-    remedy = f"policy.on_search_failure={policy.on_search_failure} ends the run, {again}"
+    remedy = f"policy.on_search_failure={policy.on_search_failure} ends the request, {again}"
     return SearchFailed(
         f"{failed}; {remedy}answer_without goes on",
         is_temporary=failed.is_temporary,

@@ -9,11 +9,19 @@ IMAGES_PER_BATCH = 8  # a SAM-sized encoder takes gigabytes for more
 
 
 class RecentFeatures(dict[str, ImageFeatures]):
-    """Holds the last `capacity` images, for callers that bring no cache of their own."""
+    """Holds the `capacity` images used last, for callers that bring no cache of their own."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
         self._capacity = capacity
+
+    def get(self, key: str, default: ImageFeatures | None = None) -> ImageFeatures | None:
+        """Features of an image, which is then the one used last."""
+        if key not in self:
+            return default
+        found = self.pop(key)
+        super().__setitem__(key, found)
+        return found
 
     def __setitem__(self, key: str, features: ImageFeatures) -> None:
         super().__setitem__(key, features)

@@ -129,11 +129,15 @@ class Forwards:
 
 
 def count_forward(rows: Sequence[Row], stats: EngineStats) -> None:
-    """Count a forward of these rows by what it is for, before it runs."""
+    """Count a forward of these rows by what it is for, before it runs.
+
+    Several tokens are pending behind processed ones only where evidence has come.
+    """
     singles = sum(row.num_pending == 1 for row in rows)
     begin = sum(row.num_processed == 0 for row in rows)
     stats.forwards += 1
     stats.prefill_forwards += begin > 0
+    stats.reused_tokens += sum(row.num_processed for row in rows if row.num_pending > 1)
     stats.evidence_forwards += len(rows) > singles + begin
     stats.decode_steps += singles > 0
 

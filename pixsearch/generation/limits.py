@@ -34,17 +34,21 @@ def check_request(request: Request, options: GenerationOptions) -> None:
     """See that a request asks something, and nothing that would take all there is.
 
     Raises:
-        ValueError: the question is empty, no token may be sampled, question and history are too
-            long, or the image is too large or cannot be read.
+        ValueError: the question, or what searches go by, is empty, no token may be sampled,
+            question and history are too long, or the image is too large or cannot be read.
     """
     fewer = request.max_new_tokens
     if fewer is not None and fewer < 1:
         raise ValueError(f"request {request.id}: max_new_tokens={fewer} is below 1")
     if not request.question.strip():
         raise ValueError(f"request {request.id}: the question is empty")
+    if not request.asked.strip():
+        raise ValueError(
+            f"request {request.id}: search_question is empty; leave it out, or fill it"
+        )
     parts = [part for message in request.history for part in message.parts]
     turns = [part.text for part in parts if isinstance(part, Text)]
-    length = len(request.question) + sum(len(text) for text in turns)
+    length = max(len(request.question), len(request.asked)) + sum(len(text) for text in turns)
     if length > options.max_question_characters:
         raise ValueError(
             f"request {request.id}: question and history have {length} characters, "
@@ -68,15 +72,28 @@ def _check_image(request: Request, options: GenerationOptions) -> None:
 
 
 def check_passages(passages: Sequence[Passage], options: GenerationOptions) -> None:
-    """See that a searcher's passages can be tokenised in no time.
+    """See that a searcher's passages can be tokenised, and in no time.
 
     Raises:
         SearchFailed: one is too long to be one.
+        ValueError: the text of one is none.
     """
     for passage in passages:
+        _check_text(passage)
         if len(passage.text) > options.max_passage_characters:
             raise SearchFailed(
                 f"passage {passage.id} has {len(passage.text)} characters, "
                 f"generation.max_passage_characters={options.max_passage_characters}",
                 is_temporary=False,
             )
+
+
+def _check_text(passage: Passage) -> None:
+    """See that a passage has a text of whole characters; half of a surrogate pair is none."""
+    try:
+        passage.text.encode()
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise ValueError(
+            f"the search failed: the text of passage {passage.id} is none ({error}); mend the "
+            "knowledge base, or the searcher"
+        ) from error

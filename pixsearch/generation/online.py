@@ -14,8 +14,8 @@ from pixsearch.generation.session import Session
 logger = logging.getLogger(__name__)
 
 Deliver = Callable[[Event], object]
-"""Takes the events of one request in order, from the engine's thread; it must not block or raise.
-`queue.SimpleQueue().put` is one."""
+"""Takes the events of one request in order, from the engine's thread; it must not block. If it
+raises, the request is cancelled and it is told nothing more. `queue.SimpleQueue().put` is one."""
 
 
 class OnlineEngine:
@@ -150,4 +150,21 @@ class OnlineEngine:
                     deliver = self._listeners.pop(event.request_id)
             else:
                 deliver = self._listeners[event.request_id]
-            deliver(event)
+            try:
+                deliver(event)
+            except Exception:  # a caller's code, which loses no other its events
+                logger.exception("request %s: its events are told to nobody", event.request_id)
+                self._stop_telling(event)
+
+    def _stop_telling(self, event: Event) -> None:
+        """Cancel a request that nobody listens to; its id is taken until it has ended."""
+        if isinstance(event, Finished):
+            return
+        with self._lock:
+            self._listeners[event.request_id] = _tell_nobody
+            self._cancelled.append(event.request_id)
+        self._wake.set()
+
+
+def _tell_nobody(event: Event) -> None:
+    """The listener of a request that has none any longer."""

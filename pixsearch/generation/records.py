@@ -169,14 +169,14 @@ class EngineStats:
 
     processed: Counter[TokenKind] = field(default_factory=Counter)  # each token once
     recomputed_tokens: int = 0  # once more, because their row had lost its slot
-    reused_tokens: int = 0  # stood in the cache when a search came back, and were not computed anew
+    reused_tokens: int = 0  # stood in the cache when evidence was processed: not computed anew
     forwards: int = 0
     prefill_forwards: int = 0  # those with a prompt in them
     evidence_forwards: int = 0  # those with evidence behind tokens that were processed
     decode_steps: int = 0  # those with single sampled tokens
     searches: int = 0  # queries sent
     search_calls: int = 0  # batches that they were sent in
-    failed_searches: int = 0  # queries answered without (policy.on_search_failure)
+    failed_searches: int = 0  # of rows that went on without (policy.on_search_failure)
     waits: int = 0  # searches that a row waited for
     wait_seconds: float = 0.0  # of all rows, added up
     idle_seconds: float = 0.0  # in which all rows waited, so that nothing was computed

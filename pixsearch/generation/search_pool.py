@@ -29,18 +29,16 @@ class _Worker:
 
     Attributes:
         asked: those of its call for whom somebody still waits.
-        until: when the call that it makes is late; infinite while it makes none.
+        is_busy: it makes a call.
+        until: when that call is late.
         given_up: its call was late.
     """
 
     asked: list[_Asked] = field(default_factory=list)
+    is_busy: bool = False
     until: float = math.inf
     given_up: bool = False
     thread: threading.Thread = field(init=False)
-
-    @property
-    def is_free(self) -> bool:
-        return self.until == math.inf
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,16 +117,21 @@ class SearchPool:
 
     @property
     def next_timeout(self) -> float:
-        """When the next query will be late, on `time.monotonic`; infinite if none is on its way."""
+        """When `take_answered` has something to do at the latest, on `time.monotonic`: a query is
+        late, or a call that nobody waits for is in the way of what is gathered. Infinite if there
+        is no such time."""
         with self._changed:
-            return min((one.until for one in self._pending()), default=math.inf)
+            times = [one.until for one in self._pending()]
+            if self._gathered:
+                times += [one.until for one in self._workers if one.is_busy and not one.given_up]
+            return min(times, default=math.inf)
 
     def close(self) -> None:
         """Send nothing more, and end the threads; those that make a call end when it does."""
         with self._changed:
             self._closed = True
             self._gathered.clear()
-            free = [worker.thread for worker in self._workers if worker.is_free]
+            free = [worker.thread for worker in self._workers if not worker.is_busy]
             self._changed.notify_all()
         for thread in free:
             thread.join()
@@ -139,7 +142,7 @@ class SearchPool:
     def _start_thread(self) -> None:
         """See that as many threads wait for queries as may, if all that are there are busy."""
         useful = [worker for worker in self._workers if not worker.given_up]
-        if len(useful) == self._num_threads or any(worker.is_free for worker in useful):
+        if len(useful) == self._num_threads or not all(worker.is_busy for worker in useful):
             return
         if len(self._workers) - len(useful) >= MAX_HUNG:
             return  # what is gathered will be late
@@ -156,28 +159,32 @@ class SearchPool:
         self._answered.extend(Answered(ticket=one.ticket, found=None) for one in late)
         self._gathered = [one for one in self._gathered if one not in late]
         for worker in self._workers:
-            worker.given_up |= worker.until <= now
+            worker.given_up |= worker.is_busy and worker.until <= now
             worker.asked = [one for one in worker.asked if one not in late]
-        if late and self._gathered:
+        if self._gathered:
             self._start_thread()
 
     def _work(self, worker: _Worker) -> None:
         while asked := self._take_gathered(worker):
-            found = self._find([one.query for one in asked], worker.until)
-            now = time.monotonic()
-            with self._changed:
-                for one, result in zip(asked, found, strict=True):
-                    if one in worker.asked:  # neither given up nor forgotten
-                        in_time = result if now < one.until else None
-                        self._answered.append(Answered(ticket=one.ticket, found=in_time))
-                worker.asked, worker.until = [], math.inf
-            self._wake()
+            self._send(asked, worker)
+            del asked  # the tickets, which a thread that waits is not to keep alive
             if worker.given_up:
                 break
         with self._changed:
             self._workers.remove(worker)
             if self._gathered:
                 self._start_thread()
+
+    def _send(self, asked: Sequence[_Asked], worker: _Worker) -> None:
+        found = self._find([one.query for one in asked], worker.until)
+        now = time.monotonic()
+        with self._changed:
+            for one, result in zip(asked, found, strict=True):
+                if one in worker.asked:  # neither given up nor forgotten
+                    in_time = result if now < one.until else None
+                    self._answered.append(Answered(ticket=one.ticket, found=in_time))
+            worker.asked, worker.is_busy = [], False
+        self._wake()
 
     def _take_gathered(self, worker: _Worker) -> list[_Asked]:
         """Wait until a window has passed; nothing if the pool was closed."""
@@ -186,7 +193,8 @@ class SearchPool:
                 left = self._send_at - time.monotonic()
                 if self._gathered and left <= 0:
                     asked, self._gathered, self._send_at = self._gathered, [], math.inf
-                    worker.asked, worker.until = list(asked), min(one.until for one in asked)
+                    worker.asked, worker.is_busy = list(asked), True
+                    worker.until = min(one.until for one in asked)
                     return asked
                 self._changed.wait(left if self._gathered else None)
             return []

@@ -114,13 +114,13 @@ class Searching:
         self._stats.wait_seconds += time.monotonic() - waited.at
         try:
             result = self._result_of(answered)
-        except SearchFailed as error:
-            return Failure(kind=FailureKind.search, error=error)
-        if isinstance(result, Exception):
-            is_search = isinstance(result, SearchFailed)
-            kind = FailureKind.search if is_search else FailureKind.error
-            return Failure(kind=kind, error=result)
-        return self._inject(row, waited.record, result)
+            if isinstance(result, Found):
+                return self._inject(row, waited.record, result)
+        except Exception as error:  # of whatever kind: what came back is this row's alone
+            result = error
+        is_search = isinstance(result, SearchFailed)
+        kind = FailureKind.search if is_search else FailureKind.error
+        return Failure(kind=kind, error=result)
 
     def _result_of(self, answered: Answered) -> Found | Exception:
         if answered.found is None:
@@ -144,12 +144,12 @@ class Searching:
         complete = replace(
             record, passages=found.passages, num_injected=len(injected), failed=found.failed
         )
-        self._stats.reused_tokens += row.num_processed
+        self._stats.failed_searches += complete.failed is not None
         row.inject(evidence_ids, complete)
         return complete
 
     def _type_of(self, row: Row) -> QueryType:
-        first = row.payload_ids[0]
+        first = next(iter(row.payload_ids), None)  # none: of a forced text that encodes to nothing
         symbols = {
             self._renderer.ids.region: QueryType.region,
             self._renderer.ids.whole: QueryType.image,

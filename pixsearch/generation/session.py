@@ -116,8 +116,8 @@ class Session:
 
         1. evidence that has come is injected; 2. rows enter and take free seats; 3. all that is
         pending of seated rows is processed in one forward; 4. each takes its next token; 5. rows
-        that closed a search ask; 6. those that ended leave. If no row can be computed, this waits
-        for the first search to come back.
+        that closed a search ask; 6. those that ended leave. If no row can be computed and there is
+        nothing to tell, this waits for the first search to come back.
         """
         self._take_evidence()
         self._enter()
@@ -194,8 +194,8 @@ class Session:
 
     def _await_evidence(self) -> None:
         """Sleep until a search has come back or is late; nobody else can ask before."""
-        if not self._flight:
-            return
+        if not self._flight or self._parts.telling.has_events:
+            return  # who is to be told does not wait for others' searches
         pool = self._parts.searching.pool
         pool.hurry()
         start = time.monotonic()

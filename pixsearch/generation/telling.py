@@ -45,6 +45,10 @@ class GrowingText:
         self._told = whole
         return piece
 
+    def rest(self) -> str:
+        """What was held back, where the text ends with a character that is not complete."""
+        return self._decode(self._ids)[len(self._told) :]
+
 
 class Telling:
     """Collects events until they are taken.
@@ -65,6 +69,11 @@ class Telling:
         self._masks: set[GroundedPhrase] = set()
         self._events: list[Event] = []
 
+    @property
+    def has_events(self) -> bool:
+        """Whether there are events that were not taken."""
+        return bool(self._events)
+
     def take(self) -> list[Event]:
         """The events since the last time."""
         taken, self._events = self._events, []
@@ -78,6 +87,8 @@ class Telling:
             token = row.last_sampled
             is_special = token in self._special
             text = "" if is_special else self._text_of(row).add(token)
+            if row.finish_reason is not None:
+                text += self._text_of(row).rest()
             event = TokenEvent(
                 request_id=row.request.id, token=token, text=text, in_query=row.is_in_query
             )

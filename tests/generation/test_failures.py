@@ -1,5 +1,7 @@
-"""A search that fails: the run ends, or goes on and says so (`policy.on_search_failure`)."""
+"""A search that fails: the request ends, or goes on and says so (`policy.on_search_failure`)."""
 
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -7,7 +9,7 @@ import pytest
 
 from pixsearch.config import GenerationOptions, OnSearchFailure, PolicyOptions
 from pixsearch.generation import Engine, EngineStats, Request
-from pixsearch.generation.failures import SearchUnderFailure
+from pixsearch.generation.failures import Found, SearchUnderFailure
 from pixsearch.model import PixSearch
 from pixsearch.queries import Passage, Query, SearchFailed
 from pixsearch.rendering import TokenKind
@@ -42,9 +44,11 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-def test_error_ends_the_run_and_says_what_else_there_is() -> None:
+def test_error_ends_the_request_and_says_what_else_there_is() -> None:
     search, stats = Failing(), EngineStats()
-    with pytest.raises(SearchFailed, match=r"no answer; .*on_search_failure=error ends the"):
+    with pytest.raises(
+        SearchFailed, match=r"no answer; .*on_search_failure=error ends the request"
+    ):
         SearchUnderFailure(search, PolicyOptions(), stats).find(ASKED)
     assert len(search.calls) == 1
 
@@ -75,13 +79,59 @@ def test_one_bad_query_loses_no_other() -> None:
     found = SearchUnderFailure(search, ANSWER_WITHOUT, stats).find(ASKED)
     assert [one.failed for one in found] == [None, "no answer", None]
     assert [len(one.passages) for one in found] == [1, 0, 1]
-    assert (stats.searches, stats.search_calls, stats.failed_searches) == (3, 1, 1)
+    assert (stats.searches, stats.search_calls) == (3, 1)
 
 
 def test_no_passages_are_no_failure() -> None:
-    stats = EngineStats()
-    (found,) = SearchUnderFailure(lambda _: [[]], ANSWER_WITHOUT, stats).find(ASKED[:1])
-    assert (found.passages, found.failed, stats.failed_searches) == ((), None, 0)
+    (found,) = SearchUnderFailure(lambda _: [[]], ANSWER_WITHOUT, EngineStats()).find(ASKED[:1])
+    assert (found.passages, found.failed) == ((), None)
+
+
+def test_queries_of_a_batch_that_was_retried_are_asked_once_more_alone(waits: list[float]) -> None:
+    search = Failing(failures=99)
+    found = SearchUnderFailure(search, RETRY, EngineStats()).find_each(ASKED)
+    assert [type(one) for one in found] == [SearchFailed] * 3
+    assert [len(call) for call in search.calls] == [3, 3, 3, 1, 1, 1]
+    assert len(waits) == 2
+
+
+def test_a_batch_that_will_not_pass_is_asked_query_by_query(waits: list[float]) -> None:
+    search = Failing(is_temporary=False)
+    found = SearchUnderFailure(search, RETRY, EngineStats()).find_each(ASKED)
+    assert [isinstance(one, Found) for one in found] == [True, False, True]
+
+
+@pytest.mark.parametrize("policy", [PolicyOptions(), RETRY, ANSWER_WITHOUT])
+def test_nothing_is_asked_alone_when_nobody_waits_any_longer(
+    policy: PolicyOptions, waits: list[float]
+) -> None:
+    search = Failing()
+    found = SearchUnderFailure(search, policy, EngineStats()).find_each(ASKED, until=0.0)
+    assert (len(found), len(search.calls), waits) == (3, 1, [])
+
+
+def test_a_search_that_is_late_and_then_fails_counts_once(model: PixSearch) -> None:
+    goes_on, failed = threading.Event(), threading.Event()
+
+    def search(queries: Sequence[Query]) -> list[list[Passage]]:
+        assert goes_on.wait(60)
+        failed.set()
+        raise SearchFailed("no answer")
+
+    engine = Engine(
+        model,
+        search,
+        ANSWER_WITHOUT,
+        GenerationOptions(search_timeout_seconds=0.1),
+        choose=Scripted({"one": ids_of(model, ":search", "cup", ":search_end", "Osmeth")}),
+    )
+    (late,) = engine.generate([Request(id="one", question=QUESTION)])
+    goes_on.set()
+    assert failed.wait(60)
+    while any(thread.name == "search" for thread in threading.enumerate()):
+        time.sleep(0.005)
+    assert "search_timeout_seconds" in late.searches[0].failed
+    assert engine.stats.failed_searches == 1
 
 
 def test_an_answer_without_reads_empty_evidence_and_records_why(model: PixSearch) -> None:

@@ -21,7 +21,7 @@ from pixsearch.generation import (
     TokenEvent,
 )
 from pixsearch.model import PixSearch
-from pixsearch.queries import Passage, Query
+from pixsearch.queries import Passage, Query, SearchFailed
 from pixsearch.rendering import TokenKind
 from tests.generation.scripted import QUESTION, RecordingSearch, Scripted, ids_of, picture
 
@@ -151,6 +151,37 @@ def test_who_waits_can_be_cancelled_and_frees_its_place(model: PixSearch) -> Non
         assert online.num_running == 0
 
 
+@pytest.mark.parametrize("end", [FailureKind.search, FailureKind.cancelled])
+def test_an_end_is_told_while_another_waits(model: PixSearch, end: FailureKind) -> None:
+    """The searches of two are on their way, each in a call of its own; one of them ends."""
+    asked = {text: threading.Event() for text in ("cup", "box")}
+    ends, opened = threading.Event(), threading.Event()
+
+    def search(queries: Sequence[Query]) -> list[list[Passage]]:
+        (query,) = queries
+        asked[query.text].set()
+        assert (ends if query.text == "cup" else opened).wait(LONG)
+        raise SearchFailed("no answer")
+
+    engine = Engine(
+        model,
+        search,
+        PolicyOptions(),
+        GenerationOptions(search_threads=2, search_window_ms=0.0),
+        choose=Scripted({text: ids_of(model, ":search", text, ":search_end") for text in asked}),
+    )
+    events = queue.SimpleQueue()
+    with OnlineEngine(engine) as online:
+        for text, is_asked in asked.items():
+            online.submit(request(text), events.put if text == "cup" else lambda event: None)
+            assert is_asked.wait(LONG)
+        ends.set() if end is FailureKind.search else online.cancel("cup")
+        assert drain(events)[-1].failure.kind is end
+        assert online.num_unfinished == 1
+        ends.set()
+        opened.set()
+
+
 def test_a_closed_engine_cancels_and_takes_nothing_more(model: PixSearch) -> None:
     gate = Gate()
     online = OnlineEngine(make_engine(model, ["one"], gate))
@@ -182,6 +213,21 @@ def test_an_error_of_the_engine_ends_all_and_is_told(
         assert (failure.kind, failure.reason) == (FailureKind.error, "out of memory")
         with pytest.raises(RuntimeError, match="out of memory"):
             online.submit(request("two"), events.put)
+
+
+def test_a_listener_that_raises_ends_its_own_request_alone(model: PixSearch) -> None:
+    def raise_error(event: Event) -> None:
+        raise KeyError("a bug of a listener")
+
+    names = ["broken", "one"]
+    events = queue.SimpleQueue()
+    with OnlineEngine(engine := make_engine(model, names)) as online:
+        online.submit(request("broken"), raise_error)
+        online.submit(request("one"), events.put)
+        assert_tells_all(model, drain(events))
+        assert online.error is None
+    assert online.num_unfinished == 0
+    assert engine.stats.failures == 1  # it was cancelled
 
 
 def test_a_row_that_waits_holds_up_no_other(model: PixSearch) -> None:

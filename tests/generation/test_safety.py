@@ -9,17 +9,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pixsearch.chat import Conversation, Message, Role, Text
-from pixsearch.config import GenerationOptions, OnSearchFailure, PolicyOptions
-from pixsearch.generation import Engine, Request
+from pixsearch.config import ForcedFirst, GenerationOptions, OnSearchFailure, PolicyOptions
+from pixsearch.generation import Engine, FailureKind, Request
 from pixsearch.generation.limits import check_request
 from pixsearch.model import PixSearch
-from pixsearch.queries import Passage, SearchFailed
+from pixsearch.queries import Passage, Query, SearchFailed
 from pixsearch.rendering import TokenKind
 from pixsearch.tokens import SPECIAL_TOKENS
 from tests.families import family_model
 from tests.generation.scripted import (
     QUESTION,
     RecordingSearch,
+    Scripted,
+    ids_of,
     picture,
     run_script,
 )
@@ -138,6 +140,8 @@ LIMITS = GenerationOptions(
             r"request b: the image has 30x40 pixels, generation.max_image_megapixels=0.001",
         ),
         (Request(id="c", question="\n"), "request c: the question is empty"),
+        (Request(id="d", question="cup", search_question=" "), "request d: search_question is em"),
+        (Request(id="e", question="cup", search_question="c" * 51), "request e: .* 51 characters"),
     ],
 )
 def test_a_request_beyond_a_limit_is_refused(request_: Request, message: str) -> None:
@@ -170,3 +174,36 @@ def test_a_passage_that_is_none_is_a_failed_search(model: PixSearch) -> None:
     trajectory = run_script(model, *parts, search=search, options=LIMITS, policy=policy)
     assert "max_passage_characters" in trajectory.searches[0].failed
     assert trajectory.counts[TokenKind.EVIDENCE] == 2
+
+
+@pytest.mark.parametrize("text", ["ab\ud800", None])
+def test_a_passage_without_a_text_ends_the_row_that_asked_alone(
+    model: PixSearch, text: str | None
+) -> None:
+    def search(queries: Sequence[Query]) -> list[list[Passage]]:
+        passage = Passage(id="7", title="", text="")
+        object.__setattr__(passage, "text", text)  # the types are checked in tests alone
+        return [[passage] for _ in queries]
+
+    scripts = {
+        "odd": ids_of(model, ":search", "cup", ":search_end"),
+        "plain": ids_of(model, "There are three. " * 5),
+    }
+    engine = Engine(model, search, PolicyOptions(), GenerationOptions(), choose=Scripted(scripts))
+    requests = [Request(id=name, question=QUESTION) for name in scripts]
+    ends = {one.request_id: one for one in engine.finished(requests)}
+    assert ends["odd"].failure.kind is FailureKind.error
+    assert "the text of passage 7 is none" in ends["odd"].failure.reason
+    assert ends["plain"].failure is None
+
+
+def test_a_forced_query_that_encodes_to_nothing_is_a_text_query(
+    model: PixSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renderer = type(model.renderer)
+    none = [model.config.ids.search, model.config.ids.search_end]
+    monkeypatch.setattr(renderer, "payload_ids", lambda *_: none)
+    search = RecordingSearch()
+    policy = PolicyOptions(forced_first=ForcedFirst.text_query)
+    run_script(model, "Osmeth", search=search, policy=policy)
+    assert [query.text for query in search.queries] == [QUESTION]

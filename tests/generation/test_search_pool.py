@@ -1,5 +1,6 @@
 """Searches of many rows in few calls, and what becomes of those that do not come back."""
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -157,3 +158,29 @@ def test_a_forgotten_call_that_hangs_does_not_hold_the_thread_for_ever(make_clie
     client.pool.take_answered()
     client.ask("b")
     assert client.take(1)[0].found is not None
+
+
+def test_a_forgotten_call_that_hangs_is_out_of_the_way_of_what_was_asked_before_it_was_late(
+    make_client,
+) -> None:
+    client = make_client(timeout=0.4)
+    client.ask("hang")
+    while not client.retriever.calls:
+        time.sleep(0.005)
+    hangs_until = client.pool.next_timeout
+    time.sleep(0.2)
+    client.ask("b")
+    client.pool.forget("hang")
+    assert client.pool.next_timeout == hangs_until  # so that the engine looks up then
+    (found,) = client.take(1)
+    assert found.found is not None
+
+
+def test_without_a_timeout_a_thread_with_a_call_is_busy(make_client) -> None:
+    client = make_client(timeout=math.inf, threads=2)
+    client.ask("hang")
+    while not client.retriever.calls:
+        time.sleep(0.005)
+    client.ask("b")
+    assert [one.ticket for one in client.take(1)] == ["b"]
+    client.pool.close()  # does not wait for the call that hangs

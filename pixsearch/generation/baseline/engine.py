@@ -138,6 +138,7 @@ class PlainEngine(AnyEngine):
         records = []
         for one in asked:
             result = Found() if one.query is None else found.pop(0)
+            self.stats.failed_searches += result.failed is not None
             records.append(replace(one.record, passages=result.passages, failed=result.failed))
         return records
 
