@@ -89,19 +89,19 @@ def test_a_loop_as_the_kits_own_gets_an_answer_to_every_turn(agent):
 
 def test_history_reaches_the_model(agent, monkeypatch):
     asked = []
-    stream = Engine.stream
+    open_row = Engine.open
 
-    def keeping(engine, requests):
-        asked.append(list(requests))
-        return stream(engine, asked[-1])
+    def keeping(engine, request):
+        asked.append(request)
+        return open_row(engine, request)
 
-    monkeypatch.setattr(Engine, "stream", keeping)
+    monkeypatch.setattr(Engine, "open", keeping)
     turns = [
         {"role": "user", "content": "What is the red cup?"},
         {"role": "assistant", "content": "It is the Velmora cup."},
     ]
     agent.batch_generate_response(["Who made it?"], [picture(1)], [turns])
-    (request,) = asked[0]
+    (request,) = asked
     assert [(one.role, one.parts[0].text) for one in request.history] == [
         ("user", "What is the red cup?"),
         ("assistant", "It is the Velmora cup."),

@@ -421,6 +421,7 @@ def test_weights_kept_in_bf16_train_under_every_engine(tmp_path: Path, name: str
         assert together["loss"] == pytest.approx(alone["loss"], rel=5e-3)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     """SIGKILL between two checkpoints; LoRA's dropout shows that random numbers resume too."""
     untouched = tiny_options(
