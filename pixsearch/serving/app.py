@@ -83,8 +83,7 @@ class ChatRoutes:
         return response
 
     def _count(self, path: str, started: float, status: int) -> None:
-        self._metrics.requests.labels(path, status).inc()
-        self._metrics.seconds.labels(path).observe(time.monotonic() - started)
+        self._metrics.count(path, status, time.monotonic() - started)
 
     async def _complete(self, request: Request) -> Response:
         deadline = time.monotonic() + self._options.timeout_seconds

@@ -2,39 +2,22 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pixsearch.generation.engine import Engine
 from pixsearch.generation.online import OnlineEngine
+from pixsearch.web.metrics import RequestMetrics
 
 SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)
 
 
-class ChatMetrics:
+class ChatMetrics(RequestMetrics):
     """Counters of one server, for Prometheus."""
 
     def __init__(self, engine: Engine, online: OnlineEngine) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "pixsearch_requests",
-            "Requests by path and status of the reply",
-            ["path", "status"],
-            registry=self.registry,
-        )
-        self.seconds = Histogram(
-            "pixsearch_request_seconds",
-            "Seconds from a request to the end of its reply",
-            ["path"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
+        super().__init__(SECONDS)
         self.registry.register(_EngineCollector(engine, online))
-
-    def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
-        return generate_latest(self.registry)
 
 
 class _EngineCollector(Collector):

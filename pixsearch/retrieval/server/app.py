@@ -93,8 +93,7 @@ class Routes:
             response = refusal(TimeoutError(f"it took longer than {seconds:g} s"))
         except Exception as error:  # the table of refusals has a status for each
             response = refusal(error)
-        self._metrics.requests.labels(path, response.status_code).inc()
-        self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
+        self._metrics.count(path, response.status_code, time.perf_counter() - started)
         return response
 
     async def _retrieve(self, request: Request) -> dict[str, Any]:

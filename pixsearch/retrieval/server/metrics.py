@@ -2,34 +2,22 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pixsearch.retrieval.cache import ResultCache
+from pixsearch.web.metrics import RequestMetrics
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-class Metrics:
+class Metrics(RequestMetrics):
     """Counters of one server, for Prometheus."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "pixsearch_requests",
-            "Requests by path and status of the reply",
-            ["path", "status"],
-            registry=self.registry,
-        )
-        self.seconds = Histogram(
-            "pixsearch_request_seconds",
-            "Seconds from a request to its reply",
-            ["path"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
+        super().__init__(SECONDS)
         self.queries = Counter(
             "pixsearch_queries", "Queries searched, by type", ["type"], registry=self.registry
         )
@@ -54,10 +42,6 @@ class Metrics:
     def watch(self, cache: ResultCache) -> None:
         """Tell also what came of the queries in the searcher's cache of results."""
         self.registry.register(_CacheCollector(cache))
-
-    def exposition(self) -> bytes:
-        """All of it in Prometheus' text format."""
-        return generate_latest(self.registry)
 
 
 class _CacheCollector(Collector):
