@@ -65,11 +65,8 @@ def run_masks(
     if options.score == "after":
         stores = _generate(options, benchmark, place, workbench)
     with preparing(output_dir):
-        for store in stores:
-            num_left = len(benchmark.by_id.keys() - {line["id"] for line in store.lines()})
-            if num_left:
-                logger.info("%s: %d samples are left to other processes", store.path, num_left)
-                return None
+        if any(store.is_short_of(benchmark.by_id) for store in stores):
+            return None
         results = write_mask_results(output_dir, benchmark)
     logger.info("%s\n%s", output_dir, mask_card(results))
     return results

@@ -4,12 +4,15 @@ NAME.jsonl             of a run of one process, or of its first
 NAME.part-RR.jsonl     of process RR of several
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from pixsearch.evaluation.processes import Place
 from pixsearch.line_store import LineStore, read_lines, read_manifest
+
+logger = logging.getLogger(__name__)
 
 PART = ".part-"
 
@@ -40,6 +43,13 @@ class PartedLines:
     def done(self) -> set[str]:
         """Ids of all lines of this moment."""
         return {line[self._id_field] for line in self.lines()}
+
+    def is_short_of(self, ids: Collection[str]) -> bool:
+        """Whether lines of these ids are left to other processes, which is logged."""
+        num_left = len(set(ids) - self.done)
+        if num_left:
+            logger.info("%s: %d lines are left to other processes", self.path, num_left)
+        return num_left > 0
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line; when this returns, a kill of the process cannot lose it."""

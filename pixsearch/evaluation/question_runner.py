@@ -52,9 +52,7 @@ def run_questions(
         benchmark.check(options)
         store = _generate(options, benchmark, open_workbench(), place)
         with preparing(output_dir):
-            num_left = len(benchmark.by_id.keys() - {_id(line) for line in store.lines()})
-            if num_left:
-                logger.info("%s: %d answers are left to other processes", store.path, num_left)
+            if store.is_short_of(benchmark.by_id):
                 return None
             return _score(options, benchmark)
     with preparing(output_dir):
@@ -167,7 +165,7 @@ def _open_conversations(
 
     An answer behind one that is to be given anew is taken out of the store: its history changes.
     """
-    ids = [question.id for question in benchmark.questions]
+    ids = list(benchmark.by_id)
     known = {_id(line): _Said(line["answer"], line["failed"]) for line in store.lines()}
 
     def is_kept(place: int) -> bool:

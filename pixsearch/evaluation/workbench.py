@@ -22,7 +22,7 @@ from pixsearch.retrieval.opening import open_searcher
 
 SHARED_IMAGES = 1024  # whose features stay in memory; at SAM-H's size about 6 GB
 
-AnyBenchmark = Benchmark | QuestionBenchmark
+AnsweredBenchmark = Benchmark | QuestionBenchmark
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,25 +44,32 @@ class Workbench:
         """
         parts = [to_dict(options.retrieval), to_dict(options.benchmark)]  # names of its images
         parts.append({"feature_store": options.feature_store, "fingerprint": fingerprint})
-        key = digest([model_digest(options.checkpoint), *parts])
+        checkpoint = model_digest(options.checkpoint)
+        key = digest([checkpoint, *parts])
         if key not in _opened:
             _opened.clear()
             take_device()
             model = open_model(options.checkpoint)
             searcher = open_searcher(options.retrieval)
             _opened[key] = cls(
-                model=model, searcher=searcher, features=_features(options, model, fingerprint)
+                model=model,
+                searcher=searcher,
+                features=_features(options, model, checkpoint, fingerprint),
             )
         return _opened[key]
 
 
 def _features(
-    options: EvaluateOptions, model: PixSearch | PlainModel, fingerprint: str
+    options: EvaluateOptions, model: PixSearch | PlainModel, checkpoint: str, fingerprint: str
 ) -> dict[str, ImageFeatures]:
-    """In memory, and on disk where the options name a place."""
+    """In memory, and on disk where the options name a place.
+
+    Args:
+        checkpoint, fingerprint: digests of the checkpoint and of the benchmark's files.
+    """
     if options.feature_store is None or isinstance(model, PlainModel):
         return RecentFeatures(SHARED_IMAGES)
-    names = digest([model_digest(options.checkpoint), to_dict(options.benchmark), fingerprint])
+    names = digest([checkpoint, to_dict(options.benchmark), fingerprint])
     folder = Path(options.feature_store) / names[:20]
     return StoredFeatures(SHARED_IMAGES, folder=folder, device=model.device)
 
@@ -71,7 +78,7 @@ _opened: dict[str, Workbench] = {}  # at most one, by content of checkpoint and 
 
 
 def run_identity(
-    options: EvaluateOptions, benchmark: AnyBenchmark, workbench: Workbench
+    options: EvaluateOptions, benchmark: AnsweredBenchmark, workbench: Workbench
 ) -> dict[str, Any]:
     """All that decides the predictions of a folder, the policy aside."""
     source = workbench.searcher.info()
@@ -93,7 +100,7 @@ def _index_digest(source: SourceInfo) -> str:
     return digest([json.dumps(one, indent=2) + "\n" for _, one in sorted(source.manifests.items())])
 
 
-def control_seed(options: EvaluateOptions, benchmark: AnyBenchmark) -> int:
+def control_seed(options: EvaluateOptions, benchmark: AnsweredBenchmark) -> int:
     """By which control experiments draw."""
     own = benchmark.seed if isinstance(benchmark, Benchmark) else 0
     return own if options.seed is None else options.seed
