@@ -66,17 +66,3 @@ def check_requests(requests: Sequence[Request]) -> None:
     for request in requests:
         if not request.question.strip():
             raise ValueError(f"request {request.id}: the question is empty")
-
-
-def refuse_not_finite(is_finite: Sequence[bool], ids: Sequence[str]) -> None:
-    """See that the logits of all requests are numbers: an argmax would take a NaN for a word.
-
-    Raises:
-        FloatingPointError: names the requests whose logits are not.
-    """
-    broken = [one for one, is_so in zip(ids, is_finite, strict=True) if not is_so]
-    if broken:
-        raise FloatingPointError(
-            f"the logits of {', '.join(broken)} are not finite: load the model in another dtype, "
-            "or copy its checkpoint anew"
-        )

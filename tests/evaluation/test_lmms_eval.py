@@ -24,17 +24,13 @@ from PIL import Image
 
 from pixsearch.config import (
     BenchmarkOptions,
-    EncoderOptions,
     EvaluateOptions,
     ForcedFirst,
     GenerationOptions,
     PolicyOptions,
-    RetrievalOptions,
     to_dict,
 )
-from pixsearch.retrieval.build import build_indexes
-from pixsearch.retrieval.convert_clip import convert_clip
-from tests.retrieval.conftest import tiny_clip, write_world
+from tests.evaluation.question_worlds import tiny_retrieval
 from tests.tiny import tiny_model_folder
 
 pytestmark = [
@@ -66,22 +62,13 @@ def write_task(folder: Path) -> None:
 
 def write_options(root: Path) -> Path:
     """A checkpoint, an index, and the file that names them."""
-    clip = tiny_clip()
-    convert_clip(clip.state_dict(), clip.config, root / "clip")
-    retrieval = RetrievalOptions(
-        knowledge_base=str(write_world(root / "knowledge_base")),
-        index=str(root / "index"),
-        text_encoder=EncoderOptions(name="hashed_ngrams", dimension=64),
-        image_encoder=EncoderOptions(name="open_clip", model=str(root / "clip"), dimension=24),
-    )
-    build_indexes(retrieval, progress=False)
     options = EvaluateOptions(
         checkpoint=str(tiny_model_folder(root / "checkpoint")),
         output_dir=str(root / "output"),
         benchmark=BenchmarkOptions(name="any", root="any"),
         policy=PolicyOptions(name="whole_image", allow=[], forced_first=ForcedFirst.whole_image),
         generation=GenerationOptions(max_new_tokens=12, answer_tokens=4),
-        retrieval=retrieval,
+        retrieval=tiny_retrieval(root),
     )
     file = root / "options.yaml"
     OmegaConf.save(OmegaConf.create(to_dict(options)), file)

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import BatchFeature, LogitsProcessor
 
 from pixsearch.config import Control, ForcedFirst, GenerationOptions, PolicyOptions, QueryType
-from pixsearch.generation.answering import AnyEngine, check_requests, refuse_not_finite
+from pixsearch.generation.answering import AnyEngine, check_requests
 from pixsearch.generation.baseline.model import PlainModel
 from pixsearch.generation.baseline.prompt import (
     PlainPrompt,
@@ -251,5 +251,19 @@ class _RefuseNan(LogitsProcessor):
         input_ids: Int[Tensor, "num_rows length"],
         scores: Float[Tensor, "num_rows vocabulary"],
     ) -> Float[Tensor, "num_rows vocabulary"]:
-        refuse_not_finite((~scores.isnan().any(dim=-1)).tolist(), self._names)
+        _refuse_not_finite((~scores.isnan().any(dim=-1)).tolist(), self._names)
         return scores
+
+
+def _refuse_not_finite(is_finite: Sequence[bool], ids: Sequence[str]) -> None:
+    """See that the logits of all requests are numbers: an argmax would take a NaN for a word.
+
+    Raises:
+        FloatingPointError: names the requests whose logits are not.
+    """
+    broken = [one for one, is_so in zip(ids, is_finite, strict=True) if not is_so]
+    if broken:
+        raise FloatingPointError(
+            f"the logits of {', '.join(broken)} are not finite: load the model in another dtype, "
+            "or copy its checkpoint anew"
+        )
