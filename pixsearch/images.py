@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pixsearch.config import ImageFit, Resampling
 
-ELONGATED = 16  # longest side by shortest, from which on what is cropped is not enlarged
+ELONGATED = 16  # longest side by shortest, from which on no square is as long as the image
 BYTE = 255.0  # largest value of a pixel
 
 
@@ -33,9 +33,25 @@ def fit_square(
         return image.resize((size, size), Image.Resampling.BICUBIC)
     if fit is ImageFit.crop:
         return _centre(image, size)
-    side = max(image.size)
-    square = Image.new("RGB", (side, side), tuple(int(channel * BYTE) for channel in mean))
-    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return _padded(image, size, tuple(int(channel * BYTE) for channel in mean))
+
+
+def _padded(image: Image.Image, size: int, colour: tuple[int, ...]) -> Image.Image:
+    """The image in the middle of a square of its longest side, resized as LLaVA does.
+
+    An elongated image is resized along its longest side before it is padded, the same up to
+    rounding: the square of a line of 60,000 pixels would take ten gigabytes.
+    """
+    across = down = side = max(image.size)
+    if side >= ELONGATED * min(image.size):
+        if image.width == side:
+            across = size
+            image = image.resize((size, image.height), Image.Resampling.BICUBIC)
+        else:
+            down = size
+            image = image.resize((image.width, size), Image.Resampling.BICUBIC)
+    square = Image.new("RGB", (across, down), colour)
+    square.paste(image, ((across - image.width) // 2, (down - image.height) // 2))
     return square.resize((size, size), Image.Resampling.BICUBIC)
 
 

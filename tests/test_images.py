@@ -73,6 +73,36 @@ def test_a_line_is_not_enlarged_before_it_is_cropped(monkeypatch: pytest.MonkeyP
     assert sizes == [(336, 8000), (336, 336)]
 
 
+@pytest.mark.parametrize("size", [(500, 20), (20, 500), (1, 70)])
+def test_the_padded_square_of_an_elongated_image_is_that_of_its_own_square(
+    size: tuple[int, int],
+) -> None:
+    image, side = Image.effect_noise(size, 80).convert("RGB"), max(size)
+    square = Image.new("RGB", (side, side), tuple(int(value * 255) for value in MEAN))
+    square.paste(image, ((side - size[0]) // 2, (side - size[1]) // 2))
+    theirs = np.asarray(square.resize((32, 32), Image.Resampling.BICUBIC)).astype(int)
+    ours = np.asarray(fit_square(image, 32, ImageFit.pad, mean=MEAN)).astype(int)
+    assert np.abs(ours - theirs).max() <= 1  # rounding
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)])
+def test_a_line_is_not_padded_to_a_square_of_its_length(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    new = Image.new
+
+    def keep(mode: str, size: tuple[int, int], *colour: object) -> Image.Image:
+        sizes.append(size)
+        return new(mode, size, *colour)
+
+    line = Image.new("RGB", size)
+    monkeypatch.setattr(Image, "new", keep)
+    assert fit_square(line, 336, ImageFit.pad, mean=MEAN).size == (336, 336)
+    assert all(width * height <= 336 * 60_000 for width, height in sizes)
+    assert sizes
+
+
 @pytest.mark.parametrize("size", [(60, 40), (33, 50), (20, 10)])
 def test_segmenter_pixels_equal_those_of_sam(size: tuple[int, int]) -> None:
     processor = SamImageProcessor(size={"longest_edge": 32}, pad_size={"height": 32, "width": 32})

@@ -70,6 +70,7 @@ from pixsearch.config.evaluation_choices import (
 )
 from pixsearch.config.generation import (
     OF_ONE_POLICY,
+    SCHEDULING,
     GenerationOptions,
     PolicyOptions,
 )
@@ -145,6 +146,7 @@ from pixsearch.config.trajectories import (
 
 __all__ = [
     "OF_ONE_POLICY",
+    "SCHEDULING",
     "AnswerFormat",
     "AnswerSpan",
     "Attention",

@@ -40,6 +40,11 @@ class PolicyOptions:
         check_at_least(0, "policy", self, ("search_retries",))
 
 
+SCHEDULING = ("batch_size", "waiting_slots", "cache_gib", "search_threads", "search_window_ms")
+"""Fields of `GenerationOptions` that decide when something is computed, not what comes of it: an
+evaluation that was begun with others goes on."""
+
+
 @dataclass
 class GenerationOptions:
     """The engine's limits."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixsearch.config import EvaluateOptions, to_dict
+from pixsearch.config import SCHEDULING, EvaluateOptions, GenerationOptions, to_dict
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.checkpoints import model_digest
 from pixsearch.evaluation.processes import take_device
@@ -90,9 +90,15 @@ def run_identity(
         "knowledge_base": source.corpus_sha256,
         "num_documents": source.num_documents,
         "retrieval": source.settings,
-        "generation": to_dict(options.generation),
+        "generation": _deciding(options.generation),
         "seed": control_seed(options, benchmark),
     }
+
+
+def _deciding(generation: GenerationOptions) -> dict[str, Any]:
+    """The options by which answers differ; someone short of memory may go on in smaller batches."""
+    fields = to_dict(generation)
+    return {name: value for name, value in fields.items() if name not in SCHEDULING}
 
 
 def _index_digest(source: SourceInfo) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from PIL import Image
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from pixsearch.chat import Message, Role, Text
 from pixsearch.config import ChatServerOptions
@@ -26,11 +26,19 @@ class ImageUrl(BaseModel):
 
 
 class ContentPart(BaseModel):
-    """A piece of a message that has several."""
+    """A piece of a message that has several: words or an image, as its type says."""
 
     type: Literal["text", "image_url"]
     text: str | None = None
     image_url: ImageUrl | None = None
+
+    @model_validator(mode="after")
+    def _has_what_it_says(self) -> "ContentPart":
+        """A part without its content, or with another's, would be left out in silence."""
+        filled = [name for name in ("text", "image_url") if getattr(self, name) is not None]
+        if filled != [self.type]:
+            raise ValueError(f"a part of type {self.type!r} has {filled or 'nothing'}")
+        return self
 
 
 class ChatMessage(BaseModel):

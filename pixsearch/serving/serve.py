@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import uvicorn
 
-from pixsearch.config import ServeOptions
+from pixsearch.config import ForcedFirst, PolicyOptions, ServeOptions
 from pixsearch.generation.engine import Engine
 from pixsearch.generation.online import OnlineEngine
 from pixsearch.generation.opening import check_options, open_model
@@ -25,13 +25,14 @@ def serve(options: ServeOptions) -> None:
 
     Raises:
         ValueError: checkpoint or index are missing or do not fit, the checkpoint is a plain model,
-            the policy is a control experiment, or the server would listen beyond this machine
-            without a token.
+            the policy is a control experiment or needs a detector, or the server would listen
+            beyond this machine without a token.
         OSError: the port is taken.
     """
     token = os.environ.get(options.server.token_variable) or None
     check_reach(options.server, token)
     refuse_control(options.policy)
+    _refuse_forced_region(options.policy)
     check_options(options.checkpoint, options.policy, options.generation)
     with listen(options.server) as listener:
         engine = open_serving_engine(options)
@@ -42,6 +43,15 @@ def serve(options: ServeOptions) -> None:
             logger.info("listening on http://%s:%d", host, port)
             with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has drained
                 server.run(sockets=[listener])
+
+
+def _refuse_forced_region(policy: PolicyOptions) -> None:
+    """A request of a client brings no region, and no detector stands beside the server."""
+    if policy.forced_first is ForcedFirst.region:
+        raise ValueError(
+            f"policy={policy.name}: forced_first=region needs a detector, which evaluation alone "
+            "has; serve another policy, or use scripts/evaluate.py"
+        )
 
 
 def open_serving_engine(options: ServeOptions) -> Engine:

@@ -194,6 +194,18 @@ def test_an_index_that_is_not_opened_does_not_matter(own, options):
     shutil.rmtree(unused)
 
 
+def test_answers_outlive_another_schedule_and_no_other_limit(own):
+    evaluate(own)
+    predictions = Path(files(own)[0])
+    before = predictions.stat().st_ino, predictions.read_bytes()
+    smaller = replace(own.generation, batch_size=1, waiting_slots=0, search_threads=2)
+    evaluate(replace(own, generation=smaller))
+    assert (predictions.stat().st_ino, predictions.read_bytes()) == before
+    shorter = replace(own.generation, max_new_tokens=own.generation.max_new_tokens - 1)
+    evaluate(replace(own, generation=shorter))
+    assert list((predictions.parent / "superseded").rglob("*.jsonl"))
+
+
 @pytest.mark.parametrize("control", [Control.gold_region, Control.random_region])
 def test_region_controls_run(own, control):
     policy = PolicyOptions(name=control.value, control=control)

@@ -5,18 +5,20 @@ import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import numpy as np
 import openai
 import pytest
 
-from pixsearch.config import ForcedFirst, GenerationOptions, PolicyOptions
+from pixsearch.config import ForcedFirst, GenerationOptions, PolicyOptions, ServeOptions
 from pixsearch.evaluation.gold import decode_rle
 from pixsearch.generation import Engine, Request
 from pixsearch.generation.row import Row
 from pixsearch.model import PixSearch
 from pixsearch.queries import Passage, Query, SearchFailed
+from pixsearch.serving.serve import serve
 from tests.generation.scripted import QUESTION, RecordingSearch, Scripted, ids_of, picture
 from tests.retrieval.serving import PATIENCE, until
 from tests.serving.chatting import Serving, serving
@@ -51,6 +53,10 @@ def data_url(**size: int) -> str:
 def asked(question: str = QUESTION, *, url: str | None = None) -> list[dict]:
     image = {"type": "image_url", "image_url": {"url": url or data_url()}}
     return [{"role": "user", "content": [image, {"type": "text", "text": question}]}]
+
+
+def parts(*several: dict) -> list[dict]:
+    return [{"role": "user", "content": [*several, {"type": "text", "text": QUESTION}]}]
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +189,9 @@ class EndsWhereItMust:
         (asked(url="http://example.com/cup.png"), {}, 422, "data URL"),
         (asked(url="data:image/png;base64,AAAA"), {}, 422, "PNG"),
         ([*asked(), {"role": "assistant", "content": "a"}, *asked()], {}, 422, "one image"),
+        (parts({"type": "image_url"}), {}, 422, "'image_url' has nothing"),
+        (parts({"type": "text"}), {}, 422, "'text' has nothing"),
+        (parts({"type": "image_url", "text": "a cup"}), {}, 422, "'image_url' has ['text']"),
         (asked(url=data_url(height=1100, width=1000)), {}, 413, "megapixels"),
         (asked("why " * 600), {}, 413, "characters"),
         (asked(), {"temperature": 0.7}, 422, "temperature"),
@@ -222,6 +231,12 @@ def small(shared_model: PixSearch) -> Iterator[Serving]:
         shared_model, RecordingSearch(), max_image_megapixels=1.0, max_characters=2000
     ) as started:
         yield started
+
+
+def test_a_policy_that_needs_a_detector_is_not_served(tmp_path: Path) -> None:
+    policy = PolicyOptions(name="pipeline", forced_first=ForcedFirst.region)
+    with pytest.raises(ValueError, match="policy=pipeline: forced_first=region needs a detector"):
+        serve(ServeOptions(checkpoint=str(tmp_path), policy=policy))
 
 
 def test_no_json_is_refused(small: Serving) -> None:

@@ -74,22 +74,15 @@ class Contest:
 
 
 def compare(options: BenchGenerationOptions) -> dict[str, Any]:
-    """Run what is asked for, then write and return what came of it."""
+    """Run what is asked for; what came of it is written after each side, and returned."""
     torch.set_num_threads(options.threads)
-    subjects = {}
+    subjects: dict[str, dict[str, Any]] = {}
     for place, subject in enumerate(options.subjects):
         sides = options.sides if place == 0 else [BenchSide.restart]
-        subjects[subject] = _of_subject(subject, sides, options)
-    result = {
-        **_headlines(subjects[options.subjects[0]]),
-        "subjects": subjects,
-        "options": asdict(options),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-    path = Path(options.output)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2))
+        for found in _of_subject(subject, sides, options):
+            subjects[subject] = found
+            result = _result(subjects, options)
+            _write(result, Path(options.output))
     for line in _table(result):
         logger.info("%s", line)
     return result
@@ -97,17 +90,16 @@ def compare(options: BenchGenerationOptions) -> dict[str, Any]:
 
 def _of_subject(
     subject: str, sides: Sequence[BenchSide], options: BenchGenerationOptions
-) -> dict[str, Any]:
-    """All contests of one model, by their names in HEADLINES."""
+) -> Iterator[dict[str, Any]]:
+    """What is known of one model after each contest, contests by their names in HEADLINES."""
     model = _model(subject, options)
     trajectories = make_trajectories(model, options, number=options.num_trajectories)
     costs = costs_of(model, trajectories)
-    stats = run_ours(model, trajectories, batch_size=options.batch_size).stats  # and a warm-up
     found: dict[str, Any] = {
         "weights": costs.weights,
         "tower_share_of_prefill": tower_share(costs, trajectories[0]),
         "tokens_per_trajectory": trajectories[0].num_tokens,
-        "stats": stats.as_dict(),
+        "stats_of_one": _warm_up(model, trajectories[0]),
     }
     for side in sides:
         logger.info("%s, %s …", subject, side.value)
@@ -117,7 +109,30 @@ def _of_subject(
             contest = CONTESTS[side](model, trajectories, costs, options)
             found[HEADLINES[side]] = contest.as_dict()
             logger.info("%.2fx (theory %.2fx)", contest.speedup, contest.theoretical)
-    return found
+        yield found
+
+
+def _warm_up(model: PixSearch, trajectory: ForcedTrajectory) -> dict[str, Any]:
+    """Both sides once, on one trajectory; the engine's counts."""
+    run_restart(model, [trajectory], batch_size=1)
+    return run_ours(model, [trajectory], batch_size=1).stats.as_dict()
+
+
+def _result(
+    subjects: Mapping[str, Mapping[str, Any]], options: BenchGenerationOptions
+) -> dict[str, Any]:
+    return {
+        **_headlines(subjects[options.subjects[0]]),
+        "subjects": subjects,
+        "options": asdict(options),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _write(result: Mapping[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2))
 
 
 def _restart(
