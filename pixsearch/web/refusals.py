@@ -75,7 +75,8 @@ def _detail(error: Exception, status: int) -> str:
     if status == 500:
         return "an error of the server; its log says which"
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        first = max(errors, key=lambda one: len(one["loc"]))  # the kind of value that fits best
         where = ".".join(str(part) for part in first["loc"]) or "the body"
         return f"{where}: {first['msg']}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -69,6 +69,7 @@ def run_ours(
             max_new_tokens=len(first.sampled_ids),
             answer_tokens=1,
             batch_size=batch_size,
+            waiting_slots=0,  # no more rows at a time than the other side has
             max_length=max(each.num_tokens for each in trajectories),
         ),
         choose=Forced(trajectories),
