@@ -18,7 +18,7 @@ from pixsearch.evaluation.metrics.crag_mm import (
     cut_answer,
 )
 from pixsearch.evaluation.metrics.encyclopedic_vqa import encyclopedic_vqa_em
-from pixsearch.evaluation.metrics.grefcoco import Expression, grefcoco_scores
+from pixsearch.evaluation.metrics.grefcoco import THRESHOLDS
 from pixsearch.evaluation.metrics.infoseek import (
     InfoSeekItem,
     QuestionType,
@@ -32,7 +32,6 @@ from pixsearch.evaluation.metrics.oven import OvenItem, Part, oven_scores
 from pixsearch.evaluation.metrics.passages import dpr_has_answer, kilt_has_answer
 from pixsearch.evaluation.metrics.relaxed import chartqa_relaxed_accuracy, relaxed_token_overlap
 from pixsearch.evaluation.metrics.segmentation import overlap, polygon_target
-from pixsearch.evaluation.metrics.semantic_segmentation import gmiou
 from pixsearch.evaluation.metrics.truthfulness import Verdict
 from pixsearch.evaluation.metrics.vqa import (
     direct_answer_scores,
@@ -40,6 +39,8 @@ from pixsearch.evaluation.metrics.vqa import (
     multiple_choice_score,
     vqa_accuracy,
 )
+from pixsearch.evaluation.phrase_measure import by_gref_rules, gref_figures, present_figures
+from tests.evaluation.phrases import compared_phrase, values
 
 OFFICIAL = json.loads((Path(__file__).parent / "golden" / "official.json").read_text())
 ROUNDED = 0.0101  # of percents: the scripts round what they average
@@ -181,36 +182,30 @@ def test_lisas_intersection_and_union():
 def test_partonomys_gmiou():
     images = [
         [
-            overlap(predicted, target)
+            compared_phrase(overlap(predicted, target), image=str(place))
             for predicted, target in zip(
                 _masks(case["predicted"]), _masks(case["target"]), strict=True
             )
         ]
-        for case in OFFICIAL["segmentation"]["gmiou"]
+        for place, case in enumerate(OFFICIAL["segmentation"]["gmiou"])
     ]
     wanted = [case["mean"] for case in OFFICIAL["segmentation"]["gmiou"]]
-    assert [gmiou([image]).micro for image in images] == pytest.approx(wanted)
-    assert gmiou(images).macro == pytest.approx(np.mean(wanted))
+    micro = [values(present_figures(image))["refseg_present_giou"] for image in images]
+    assert micro == pytest.approx(wanted)
+    macro = values(present_figures([phrase for image in images for phrase in image]))
+    assert macro["gmiou_macro"] == pytest.approx(np.mean(wanted))
 
 
 def test_grefcoco():
     for run in OFFICIAL["grefcoco"]:
-        scores = grefcoco_scores(
-            [
-                Expression(
-                    overlap=overlap(np.array(predicted) == 1, np.array(target) == 1),
-                    has_target=not no_target,
-                    predicts_target=not says_none,
-                )
-                for predicted, target, no_target, says_none in run["items"]
-            ]
-        )
+        found = values(gref_figures([_expression(*item) for item in run["items"]]))
         result = run["result"]
-        assert 100 * scores.giou == pytest.approx(result["gIoU"])
-        assert 100 * scores.ciou == pytest.approx(result["cIoU"])
-        assert scores.target_accuracy == pytest.approx(result["T_acc"])
-        assert scores.no_target_accuracy == pytest.approx(result["N_acc"])
-        for threshold, share in scores.precision_at.items():
+        assert 100 * found["giou"] == pytest.approx(result["gIoU"])
+        assert 100 * found["ciou"] == pytest.approx(result["cIoU"])
+        assert found["target_accuracy"] == pytest.approx(result["T_acc"])
+        assert found["no_target_accuracy"] == pytest.approx(result["N_acc"])
+        for threshold in THRESHOLDS:
+            share = found[f"precision_at_{threshold}"]
             assert 100 * share == pytest.approx(result[f"Pr@{threshold}"])
 
 
@@ -254,6 +249,15 @@ def test_answers_are_cut_as_the_scorers_own_tokenizer_cuts_them():
         wanted = official.decode(official.encode(text).ids)
         assert cut_answer(text, tokenizer(), max_tokens=4) == wanted
     assert cut_answer("a b c a", tokenizer(), max_tokens=4) == "a b c"
+
+
+def _expression(predicted, target, no_target, says_none):
+    answered = compared_phrase(
+        overlap(np.array(predicted) == 1, np.array(target) == 1),
+        has_target=not no_target,
+        predicts_target=not says_none,
+    )
+    return by_gref_rules(answered)
 
 
 def _numbers(found: text_qa.PrecisionRecallF1) -> list[float]:
