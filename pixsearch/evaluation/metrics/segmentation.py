@@ -57,7 +57,7 @@ def overlap(
     """Overlap of one phrase; a missing prediction is an empty mask, whose union is the target.
 
     Args:
-        ignored: pixels that count for nothing (label 255 of ReasonSeg, ADE20K and COCO-Stuff).
+        ignored: pixels that count for nothing (label 255 of ReasonSeg).
 
     Raises:
         ValueError: the masks differ in size.

@@ -29,12 +29,10 @@ from pixsearch.evaluation.metrics.infoseek import (
 )
 from pixsearch.evaluation.metrics.mean import mean_of
 from pixsearch.evaluation.metrics.oven import OvenItem, Part, oven_scores
-from pixsearch.evaluation.metrics.passages import dpr_has_answer, kilt_has_answer
-from pixsearch.evaluation.metrics.relaxed import chartqa_relaxed_accuracy, relaxed_token_overlap
 from pixsearch.evaluation.metrics.segmentation import overlap, polygon_target
 from pixsearch.evaluation.metrics.truthfulness import Verdict
 from pixsearch.evaluation.metrics.vqa import (
-    direct_answer_scores,
+    direct_answer_score,
     evalai_accuracy,
     multiple_choice_score,
     vqa_accuracy,
@@ -77,21 +75,6 @@ def test_words_of_hotpotqa_musique_nq_open_and_flashrag():
         wanted = [case["flashrag"][name] for name in ("f1", "precision", "recall")]
         assert _numbers(flashrag) == pytest.approx(wanted), case
         assert text_qa.contains(answer, golds) == case["flashrag_acc"], case
-
-
-def test_supporting_facts():
-    for case in OFFICIAL["support"]:
-        predicted, gold = case["predicted"], case["gold"]
-        hotpotqa = text_qa.support_overlap(predicted, gold)
-        musique = text_qa.support_overlap(predicted, gold, empty_is_right=True)
-        assert _numbers(hotpotqa) == pytest.approx(case["hotpotqa"]), case
-        assert musique.f1 == pytest.approx(case["musique_f1"]), case
-
-
-def test_answers_in_passages():
-    for case in OFFICIAL["passages"]:
-        assert dpr_has_answer(case["passage"], case["golds"]) == case["dpr"], case
-        assert kilt_has_answer(case["passage"], case["golds"]) == case["kilt"], case
 
 
 def test_infoseek_numbers():
@@ -153,21 +136,17 @@ def test_aokvqa():
         answers, people, choices, correct, hard = (
             list(each) for each in zip(*run["items"], strict=True)
         )
-        direct = mean_of(direct_answer_scores(answers, people, hard))
+        direct = mean_of(
+            None if answer is None else direct_answer_score(answer, given)
+            for answer, given, difficult in zip(answers, people, hard, strict=True)
+            if not difficult
+        )
         choice = mean_of(
             None if answer is None else multiple_choice_score(answer, given, place)
             for answer, given, place in zip(answers, choices, correct, strict=True)
         )
         assert direct.mean == pytest.approx(run["direct"])
         assert choice.mean == pytest.approx(run["choice"])
-
-
-def test_relaxed_scores():
-    for case in OFFICIAL["relaxed"]["tokens"]:
-        found = relaxed_token_overlap(case["generated"], case["gold"], window=case["window"])
-        assert [found.precision, found.recall, found.f1] == pytest.approx(case["scores"]), case
-    for answer, gold, right in OFFICIAL["relaxed"]["chartqa"]:
-        assert chartqa_relaxed_accuracy(answer, gold) == right, (answer, gold)
 
 
 def test_lisas_intersection_and_union():
