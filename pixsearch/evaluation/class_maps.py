@@ -135,8 +135,8 @@ def present_benchmark(options: BenchmarkOptions, found: LabelledSet) -> MaskBenc
             "refseg_present_ciou": "summed intersection over summed union",
             "refseg_present_class_mean": "mean over classes of the cIoU within each",
             "gmiou_macro": "mean over images of the mean IoU of their classes",
-            "background": "all other pixels, also those whose label is not known: a mask that covers "
-            "them loses, as in PLUM's script, whose masks hold no ignore_index",
+            "background": "all other pixels, those of unknown label too: a mask that covers them "
+            "loses, as in PLUM's script, whose masks hold no ignore_index",
             "comparable": "not with semseg_miou",
         },
         asked={"num_classes": len(found.names)},

@@ -350,10 +350,10 @@ def test_ovens_entities_are_looked_at_when_it_is_opened(names: Path) -> None:
 
 
 UNSCORABLE = [
-    ("infoseek", "infoseek_val_qtype.jsonl", "Numerical", "String", "00' is string and has a range"),
+    ("infoseek", "infoseek_val_qtype.jsonl", "Numerical", "String", "is string and has a range"),
     ("infoseek", "infoseek_val.jsonl", "val_unseen_entity", "train", "has the data_split 'train'"),
     ("webqa", "WebQA_train_val.json", ': "text"', ': "texts"', "'a3' has the Qcate 'texts'; there"),
-    ("aokvqa_choice", "aokvqa_v1p0_train.json", "idx\": 0", "idx\": null", "has no correct_choice_idx"),
+    ("aokvqa_choice", "aokvqa_v1p0_train.json", "idx\": 0", "idx\": null", "no correct_choice_idx"),
     ("encyclopedic_vqa", "val.csv", "deer&&elk|red deer&&elk", "a &&the ", "empty once normalised"),
 ]
 
@@ -377,7 +377,8 @@ def test_a_question_without_an_answer_among_others_that_have_one(tmp_path: Path)
     content = json.loads(path.read_text())
     content["data"][1]["answers"] = []
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"1 of \d questions of textvqa \(train\) have no answer, '"):
+    message = r"1 of \d questions of textvqa \(train\) have no answer, '"
+    with pytest.raises(ValueError, match=message):
         opened("textvqa", root)
 
 
