@@ -31,7 +31,7 @@ MOVED_IMAGES = {
     "https://upload.wikimedia.org/wikipedia/commons/1/13/"
     "BMW_5_SERIES_LWB_SEDAN_(G30)_China_(82).jpg"
 }
-"""Session -> address of an image that is gone from its own; the official loader has it from there."""
+"""Session -> where the official loader has an image from that is gone from its own address."""
 
 # `image.path` tells whether there is an image without reading its bytes.
 _LIGHT_COLUMNS = ["session_id", "image.path", "image_url", "image_quality", "turns", "answers"]

@@ -107,7 +107,9 @@ def check_official(folder):
     assert scores["all"]["miss"] == 1
     assert scores["all"]["hallucination"] == 2  # an unreadable verdict is wrong there
     assert scores["ego"]["truthfulness_score"] == 0
-    assert [row["is_ego"] for row in rows] == ["True", "True", "False", "False"]
+    assert [row["session_id"] for row in rows] == ["bare", "ego0", "ego1", "url"]  # as there
+    assert [row["is_ego"] for row in rows] == ["False", "True", "True", "False"]
+    assert all(row["is_semantically_correct"] == row["is_correct"] for row in rows)
     return [row["interaction_id"] for row in rows if row["is_correct"] == "True"]
 
 

@@ -11,6 +11,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from pixsearch.config import CragMMProtocol
+from pixsearch.datasets.questions import AnnotatedQuestion
+from pixsearch.evaluation.crag_mm_official import SCORES, write_official
 from pixsearch.evaluation.metrics import normalisation, text_qa
 from pixsearch.evaluation.metrics.crag_mm import (
     UNKNOWN_TESTS,
@@ -38,6 +40,7 @@ from pixsearch.evaluation.metrics.vqa import (
     vqa_accuracy,
 )
 from pixsearch.evaluation.phrase_measure import by_gref_rules, gref_figures, present_figures
+from pixsearch.evaluation.verdicts import EXACT, JudgedAnswer, JudgeVerdict
 from tests.evaluation.phrases import compared_phrase, values
 
 OFFICIAL = json.loads((Path(__file__).parent / "golden" / "official.json").read_text())
@@ -203,6 +206,40 @@ def test_crag_mm_conversations(protocol):
         )
         if turns.n > 1:  # the scripts set the truthfulness of a single turn to 0
             assert turns.truthfulness == pytest.approx(result["truthfulness_score"])
+
+
+def test_crag_mms_files_have_the_scripts_scores(tmp_path):
+    for run in OFFICIAL["crag_mm"]["runs"]:
+        assert _written_scores(run["talks"], tmp_path) == pytest.approx(run["paper"])
+    alone = _written_scores([["correct"]], tmp_path)  # by hand: the script asks for two turns
+    assert (alone["accuracy"], alone["truthfulness_score"]) == (1, 0)
+    assert {type(score) for score in alone.values()} == {float}
+
+
+def _written_scores(talks: list[list[str]], folder: Path) -> dict[str, float]:
+    """Of conversations whose right answers are exact, all about egocentric images."""
+    said = {(session, place): word for session, talk in enumerate(talks)
+            for place, word in enumerate(talk)}  # fmt: skip
+    questions = [
+        AnnotatedQuestion(
+            id=f"{session}-{place}",
+            question="What?",
+            answers=("it",),
+            session_id=f"{session:03d}",
+            labels=(("is_egocentric", "true"),),
+        )
+        for session, place in said
+    ]
+    verdicts = {
+        question.id: JudgedAnswer(
+            id=question.id, verdict=JudgeVerdict(word), by=EXACT, answer="it", reason=""
+        )
+        for question, word in zip(questions, said.values(), strict=True)
+    }
+    write_official(folder, questions, dict.fromkeys(verdicts, "it"), verdicts)
+    written = json.loads((folder / SCORES).read_text())
+    assert written["all"] == written["ego"]
+    return written["all"]
 
 
 def test_crag_mms_test_for_unknown():
