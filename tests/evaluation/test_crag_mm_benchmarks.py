@@ -63,6 +63,7 @@ def single(root):
 
 
 def benchmark_at(root, name="crag_mm_single", **changes):
+    changes = {"tokenizer": "none"} | changes
     return open_benchmark(BenchmarkOptions(name=name, root=str(root), **changes))
 
 
@@ -192,8 +193,10 @@ def test_answers_are_cut_by_the_tokenizer(tmp_path):
     assert cut.cut(long).strip() == long[: len(cut.cut(long).strip())]
     assert "NOT the official one" in cut.protocol["answers"]
     assert cut.identity()["preparation"] != benchmark_at(root).identity()["preparation"]
-    with pytest.raises(ValueError, match=r"benchmark.tokenizer=/nowhere: there is no such file"):
-        benchmark_at(root, tokenizer="/nowhere")
+    for missing in ("/nowhere", ""):
+        message = f"benchmark.tokenizer={missing}: there is no such file, and answers are to be cut"
+        with pytest.raises(ValueError, match=message):
+            benchmark_at(root, tokenizer=missing)
 
 
 def test_what_the_official_loader_leaves_out_and_squashes(tmp_path):
@@ -267,6 +270,7 @@ def test_the_script_runs_under_torchrun(opened, tmp_path):
         "benchmark=crag_mm_single",
         f"benchmark.root={root}",
         "benchmark.split=validation",
+        "benchmark.tokenizer=none",
         "policy=no_search",
         f"checkpoint={options.checkpoint}",
         f"output_dir={tmp_path / 'output'}",

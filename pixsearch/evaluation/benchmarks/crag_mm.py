@@ -10,7 +10,6 @@ one of the two official scorers, `benchmark.protocol=paper|kit`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,9 @@ from pixsearch.evaluation.question_benchmark import (
     as_counted,
     as_it_is,
 )
+from pixsearch.retrieval.manifest import file_sha256
 
-VERSION = 1
+VERSION = 2
 PROMPT_VERSION = "question-1"
 
 EXCLUDED_SESSIONS = frozenset(
@@ -51,6 +51,8 @@ EXCLUDED_SESSIONS = frozenset(
 
 OFFICIAL_TOKENIZER = "79e3e522635f3171300913bb421464a87de6222182a0570b9b2ccba2a964b2b4"
 """SHA-256 of Llama-3.2-1B-Instruct's tokenizer.json."""
+
+UNCUT = "none"  # in place of a tokenizer: answers stay as long as they are
 
 EGOCENTRIC_SIZE = (960, 1280)  # width and height to which the official loader squashes
 
@@ -116,6 +118,7 @@ def _load(options: BenchmarkOptions, task: _Task) -> QuestionBenchmark:
         ValueError: a file is missing or broken.
     """
     root, protocol = Path(options.root), CragMMProtocol(options.protocol)
+    cutting = _cutting(options.tokenizer)
     every = crag_mm.load(root, options.split)
     kept = [
         place
@@ -123,7 +126,6 @@ def _load(options: BenchmarkOptions, task: _Task) -> QuestionBenchmark:
         if question.session_id not in EXCLUDED_SESSIONS
     ]
     change = _squashed if options.squash_egocentric else unchanged
-    cutting = _cutting(options.tokenizer)
     return QuestionBenchmark(
         name=task.name,
         version=VERSION,
@@ -177,19 +179,24 @@ def _rules(task: _Task, protocol: CragMMProtocol) -> JudgeRules:
 
 
 def _cutting(path: str) -> _Cutting:
-    """By the tokenizer of a file; without one nothing is cut, and the protocol says so."""
-    if not path:
+    """By the tokenizer of a file, or not at all.
+
+    Raises:
+        ValueError: there is no such file, or neither is asked for.
+    """
+    if path == UNCUT:
         return _Cutting(
             cut=as_it_is,
-            described="not cut to 75 tokens: benchmark.tokenizer is not given",
+            described=f"not cut to {MAX_ANSWER_TOKENS} tokens, which the official ones are",
             version="uncut",
         )
     if not Path(path).is_file():
         raise ValueError(
-            f"benchmark.tokenizer={path}: there is no such file; give the tokenizer.json of "
-            "Llama-3.2-1B-Instruct, or none"
+            f"benchmark.tokenizer={path}: there is no such file, and answers are to be cut to "
+            f"{MAX_ANSWER_TOKENS} tokens; fetch Llama-3.2's (python scripts/download.py "
+            f"what=llama_3_2_tokenizer run=true), or set benchmark.tokenizer={UNCUT}"
         )
-    found = sha256(Path(path).read_bytes()).hexdigest()
+    found = file_sha256(Path(path))
     whose = "the official one" if found == OFFICIAL_TOKENIZER else "NOT the official one"
     return _Cutting(
         cut=partial(cut_answer, tokenizer=Tokenizer.from_file(path)),

@@ -232,7 +232,7 @@ def _written_scores(talks: list[list[str]], folder: Path) -> dict[str, float]:
     ]
     verdicts = {
         question.id: JudgedAnswer(
-            id=question.id, verdict=JudgeVerdict(word), by=EXACT, answer="it", reason=""
+            id=question.id, verdict=JudgeVerdict(word), by=EXACT, answer="it"
         )
         for question, word in zip(questions, said.values(), strict=True)
     }
