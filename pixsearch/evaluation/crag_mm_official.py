@@ -6,8 +6,8 @@ FOLDER/turn_evaluation_results_ego.csv      } there are verdicts by its own test
 FOLDER/scores_dictionary.json               }
 
 Rows, columns and scores are that mode's. Cells differ in this: labels are names, where it has the
-ids and no image quality, and `api_response` holds our judge's words. Where no question is egocentric
-it fails; here that table is empty and its scores are 0.
+ids and no image quality, and `api_response` holds our judge's words. Where no question is
+egocentric it fails; here that table is empty and its scores are 0.
 """
 
 import csv

@@ -30,7 +30,7 @@ from pixsearch.datasets.questions import AnnotatedQuestion, crag_mm
 from pixsearch.evaluation.chosen import ChosenQuestions, unchanged
 from pixsearch.evaluation.conversations import conversation_figures, count_turns
 from pixsearch.evaluation.crag_mm_official import write_official
-from pixsearch.evaluation.gold_boxes import read_gold_boxes, region_figures
+from pixsearch.evaluation.gold_boxes import RULES, read_gold_boxes, region_figures
 from pixsearch.evaluation.metrics.crag_mm import MAX_ANSWER_TOKENS, UNKNOWN_TESTS, cut_answer
 from pixsearch.evaluation.question_benchmark import (
     JudgeRules,
@@ -139,7 +139,7 @@ def _load(options: BenchmarkOptions, task: _Task) -> QuestionBenchmark:
         cut=cutting.cut,
         preparation=f"{cutting.version}, {_image_rule(options)}",
         groups=GROUPS,
-        search_totals=_search_totals(options, ChosenQuestions(every, kept[: options.limit])),
+        search_totals=_search_totals(options),
         check=partial(_check, task=task),
         write_official=partial(write_official, has_scores=protocol is CragMMProtocol.paper),
         protocol=_protocol(task, protocol, options, cutting, num_excluded=len(every) - len(kept)),
@@ -210,13 +210,11 @@ def _image_rule(options: BenchmarkOptions) -> str:
     return f"egocentric {width}x{height}" if options.squash_egocentric else "images as they are"
 
 
-def _search_totals(
-    options: BenchmarkOptions, questions: ChosenQuestions
-) -> Mapping[str, SearchTotal]:
+def _search_totals(options: BenchmarkOptions) -> Mapping[str, SearchTotal]:
     if not options.gold_boxes:
         return {}
     boxes = read_gold_boxes(Path(options.gold_boxes))
-    return {"gold_regions": partial(region_figures, boxes=boxes, unsquashed=questions)}
+    return {"gold_regions": partial(region_figures, boxes=boxes)}
 
 
 def _check(options: EvaluateOptions, *, task: _Task) -> None:
@@ -265,6 +263,9 @@ def _protocol(
         "images": f"{_image_rule(options)}; egocentric is what has no address",
         "left_out": f"{num_excluded} questions of sessions that the official loader leaves out",
     }
+    if options.gold_boxes:
+        path = Path(options.gold_boxes)
+        said["gold_regions"] = f"{path.name} (SHA-256 {file_sha256(path)}). {RULES}"
     if not task.has_conversations:
         return said
     return said | {

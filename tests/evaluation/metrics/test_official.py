@@ -31,6 +31,7 @@ from pixsearch.evaluation.metrics.infoseek import (
 )
 from pixsearch.evaluation.metrics.mean import mean_of
 from pixsearch.evaluation.metrics.oven import OvenItem, Part, oven_scores
+from pixsearch.evaluation.metrics.regions import first_rank, is_alike
 from pixsearch.evaluation.metrics.segmentation import overlap, polygon_target
 from pixsearch.evaluation.metrics.truthfulness import Verdict
 from pixsearch.evaluation.metrics.vqa import (
@@ -265,6 +266,12 @@ def test_answers_are_cut_as_the_scorers_own_tokenizer_cuts_them():
         wanted = official.decode(official.encode(text).ids)
         assert cut_answer(text, tokenizer(), max_tokens=4) == wanted
     assert cut_answer("a b c a", tokenizer(), max_tokens=4) == "a b c"
+
+
+def test_the_diagnostics_recall_of_entities():
+    for case in OFFICIAL["diagnostics"]:
+        rank = first_rank(case["retrieved"], case["gold"], matches=is_alike)
+        assert [int(rank is not None and rank <= k) for k in (1, 5, 10)] == case["recall"], case
 
 
 def _expression(predicted, target, no_target, says_none):

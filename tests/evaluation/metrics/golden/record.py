@@ -37,12 +37,13 @@ SOURCES = {
     "crag_mm_utils.py": "facebookresearch/CRAG-MM 36b6b4b evaluation/evaluation_utils.py",
     "crag_mm_dataset_utils.py": "facebookresearch/CRAG-MM 36b6b4b evaluation/dataset_utils.py",
     "local_evaluation.py": "the starter kit, as in JoshuaZ16/intelligent-training-crag-mm 7508915",
+    "diagnostics_utils.py": "McGill-NLP/crag-mm-diagnostics be27355 utils/utils.py",
 }
 
 MISSING = set(
     """agents crag_batch_iterator cragmm_search cv2 datasets detectron2 dotenv dpr editdistance
-    evaluators flashrag load_aokvqa metrics openai pycocoevalcap pydantic rich spacy tensorflow
-    tensorflow_hub tensorflow_text ujson utils""".split()  # noqa: SIM905
+    evaluators flashrag lmdb load_aokvqa metrics mwviews openai pycocoevalcap pydantic rich spacy
+    tensorflow tensorflow_hub tensorflow_text ujson utils""".split()  # noqa: SIM905
 )
 """Packages that the scripts import and that the recorded functions do not use."""
 
@@ -429,6 +430,25 @@ def record_crag_mm(scripts: Scripts, rng: random.Random) -> dict[str, Any]:
     return {"runs": runs, "paper_says_unknown": tests}
 
 
+def record_diagnostics(scripts: Scripts, rng: random.Random) -> list[Any]:
+    recall = scripts.load("diagnostics_utils.py").recall_at_k
+    names = ["Toyota Prius", "toyota prius (XW20)", "Toyota Yaris", "Prius", "Zor", "zor bridge",
+             "The Zor Bridge", "Zor-Bridge", "Caf\u00e9 Zor", "Cafe Zor", ""]  # fmt: skip
+    found = []
+    for _ in range(60):
+        retrieved = rng.choices(names, k=rng.randint(0, 12))
+        gold, article = rng.choice(names), rng.choice(names)
+        images = [{"entities": [{"entity_name": name}]} for name in retrieved]
+        found.append(
+            {
+                "retrieved": retrieved,
+                "gold": [gold, article],
+                "recall": list(recall(images, gold, article, [1, 5, 10]).values()),
+            }
+        )
+    return found
+
+
 def main() -> None:
     sys.meta_path.insert(0, EmptyModules())
     scripts = Scripts(Path(sys.argv[1]))
@@ -444,6 +464,7 @@ def main() -> None:
         "segmentation": record_segmentation(scripts, np.random.default_rng(8)),
         "grefcoco": record_grefcoco(scripts, np.random.default_rng(9)),
         "crag_mm": record_crag_mm(scripts, random.Random(10)),
+        "diagnostics": record_diagnostics(scripts, random.Random(11)),
     }
     path = Path(__file__).with_name("official.json")
     path.write_text(json.dumps(recorded, separators=(",", ":")) + "\n", encoding="utf-8")
