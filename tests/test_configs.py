@@ -52,9 +52,9 @@ from pixsearch.config import (
     TrainOptions,
     from_omegaconf,
 )
-from pixsearch.datasets.published import PUBLISHED
 from pixsearch.datasets import READERS as DATASET_READERS
 from pixsearch.datasets.mixture import block_quotas
+from pixsearch.datasets.published import PUBLISHED
 from pixsearch.datasets.questions import QUESTION_READERS
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import family_of

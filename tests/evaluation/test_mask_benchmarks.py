@@ -216,9 +216,7 @@ def overlaps(benchmark, class_name, mask):
     """Intersection and union of a mask for a class of the first image that has it."""
     sample = next(one for one in benchmark.samples if one.class_name == class_name)
     frame = SegmenterFrame(size=32, resolution=32, keeps_ratio=True)
-    answer = MaskAnswer(
-        text="", phrases=(class_name,), masks=(mask,), mask_logits=(), frame=frame
-    )
+    answer = MaskAnswer(text="", phrases=(class_name,), masks=(mask,), mask_logits=(), frame=frame)
     return benchmark.measure.compare(sample, [answer])["overlaps"]
 
 

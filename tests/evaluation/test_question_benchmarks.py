@@ -353,7 +353,7 @@ UNSCORABLE = [
     ("infoseek", "infoseek_val_qtype.jsonl", "Numerical", "String", "is string and has a range"),
     ("infoseek", "infoseek_val.jsonl", "val_unseen_entity", "train", "has the data_split 'train'"),
     ("webqa", "WebQA_train_val.json", ': "text"', ': "texts"', "'a3' has the Qcate 'texts'; there"),
-    ("aokvqa_choice", "aokvqa_v1p0_train.json", "idx\": 0", "idx\": null", "no correct_choice_idx"),
+    ("aokvqa_choice", "aokvqa_v1p0_train.json", 'idx": 0', 'idx": null', "no correct_choice_idx"),
     ("encyclopedic_vqa", "val.csv", "deer&&elk|red deer&&elk", "the&&a", "empty once normalised"),
 ]
 

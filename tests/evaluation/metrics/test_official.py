@@ -232,9 +232,7 @@ def _written_scores(talks: list[list[str]], folder: Path) -> dict[str, float]:
         for session, place in said
     ]
     verdicts = {
-        question.id: JudgedAnswer(
-            id=question.id, verdict=JudgeVerdict(word), by=EXACT, answer="it"
-        )
+        question.id: JudgedAnswer(id=question.id, verdict=JudgeVerdict(word), by=EXACT, answer="it")
         for question, word in zip(questions, said.values(), strict=True)
     }
     write_official(folder, questions, dict.fromkeys(verdicts, "it"), verdicts)
