@@ -162,7 +162,7 @@ def _overlaps(queries: Sequence[AskedQuery], gold: Box) -> list[float]:
     """IoU of each query's box with the gold one, both as shares of the image's sides."""
     found = []
     for query in queries:
-        rows, columns = query.mask["size"]
+        rows, columns = map(float, query.mask["size"])
         left, top, right, bottom = map(float, mask_box(decode_rle(query.mask)))
         found.append(box_iou(_relative((left, top, right, bottom), columns, rows), gold))
     return found
