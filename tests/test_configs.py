@@ -54,6 +54,7 @@ from pixsearch.config import (
 )
 from pixsearch.datasets import READERS as DATASET_READERS
 from pixsearch.datasets.mixture import block_quotas
+from pixsearch.datasets.published import PUBLISHED
 from pixsearch.datasets.questions import QUESTION_READERS
 from pixsearch.model.config import PixSearchConfig
 from pixsearch.model.families import family_of
@@ -185,6 +186,13 @@ def test_questions_but_crag_mms_search_the_papers_wikipedia():
         assert dataclasses.replace(options.retrieval, **changes) == paper
     chosen = composed("evaluate", "benchmark=oven", "retrieval=wikipedia").retrieval
     assert chosen.knowledge_base == "data/wikipedia"
+
+
+def test_crag_mms_answers_are_cut_by_the_tokenizer_that_is_fetched():
+    (file,) = PUBLISHED["llama_3_2_tokenizer"].fetches
+    for name in ("crag_mm_single", "crag_mm_single_image", "crag_mm_multi"):
+        found = composed("evaluate", f"benchmark={name}").benchmark.tokenizer
+        assert found == f"data/{file.folder}/{Path(file.url).name}"
 
 
 def test_an_encoder_of_crag_mm_replaces_another_wholly():

@@ -27,7 +27,7 @@ class BenchmarkOptions:
     split: str = "validation"
     limit: int | None = None  # first n samples only
     protocol: CragMMProtocol = CragMMProtocol.paper  # of CRAG-MM's two official scorers
-    tokenizer: str = ""  # CRAG-MM: tokenizer.json of Llama-3.2-1B-Instruct, cuts answers; "": uncut
+    tokenizer: str = ""  # CRAG-MM, needed: a tokenizer.json that counts 75 tokens; none: uncut
     squash_egocentric: bool = True  # CRAG-MM: to 960 x 1280, as the official loader does
     gold_boxes: str = ""  # CRAG-MM: JSON lines with CRAG-MM-Diagnostics' boxes; "": no recall
     entity_names: str | None = None  # OVEN: a file of entities' titles; null: no score of ids

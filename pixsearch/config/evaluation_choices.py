@@ -18,7 +18,7 @@ class UncoveredPixels(StrEnum):
 
 
 class CocoStuffClasses(StrEnum):
-    """Which classes of COCO-Stuff are asked for; pixels of the others are ignored."""
+    """Which classes of COCO-Stuff are asked for; the others' pixels count as of unknown class."""
 
     all171 = "all171"
     lisa143 = "lisa143"  # those that LISA and PLUM keep: no name with a hyphen

@@ -24,6 +24,14 @@ from pixsearch.datasets.files import decode_image, image_key, load_image
 from pixsearch.datasets.lazy import BrokenRecord, LazyExamples
 
 LABELS = ("domain", "query_category", "dynamism", "image_quality")
+NO_LABEL = -1  # the id that `datasets` writes where there is no label
+
+MOVED_IMAGES = {
+    "0df99a9a-6a5d-4ff4-b8e4-e3ee90209dfe": "https://web.archive.org/web/20250521025904/"
+    "https://upload.wikimedia.org/wikipedia/commons/1/13/"
+    "BMW_5_SERIES_LWB_SEDAN_(G30)_China_(82).jpg"
+}
+"""Session -> where the official loader has an image from that is gone from its own address."""
 
 # `image.path` tells whether there is an image without reading its bytes.
 _LIGHT_COLUMNS = ["session_id", "image.path", "image_url", "image_quality", "turns", "answers"]
@@ -31,14 +39,17 @@ _LIGHT_COLUMNS = ["session_id", "image.path", "image_url", "image_quality", "tur
 
 @dataclass(frozen=True, kw_only=True)
 class CragMMQuestion:
-    """One turn as annotated. Labels are names; their ids differ between the official data sets."""
+    """One turn as annotated.
+
+    Labels are names, whose ids differ between the official data sets; None where there is no label.
+    """
 
     interaction_id: str
     question: str
     answer: str
-    domain: str
-    query_category: str
-    dynamism: str
+    domain: str | None
+    query_category: str | None
+    dynamism: str | None
     image_quality: str | None
 
 
@@ -67,7 +78,8 @@ def load_turns(root: Path, split: str) -> list[CragMMTurn]:
         split: validation or public_test.
 
     Raises:
-        ValueError: no file of this split, no names of the labels, or a turn without its answer.
+        ValueError: no file of this split, no names of the labels, an id that is none of theirs, or
+            a turn without its answer.
     """
     return [turn for path in split_files(root, split) for turn in _turns_of_file(path, path.parent)]
 
@@ -143,7 +155,7 @@ def _turns_of_file(path: Path, folder: Path) -> Iterator[CragMMTurn]:
     for group in range(file.num_row_groups):
         rows = file.read_row_group(group, columns=_LIGHT_COLUMNS).to_pylist()
         for place, row in enumerate(rows):
-            row["image_url"] = row["image_url"] or None
+            row["image_url"] = MOVED_IMAGES.get(row["session_id"], row["image_url"]) or None
             image_id, open_image = _image_of_row(row, path, group, place, folder)
             for index, question in enumerate(_questions(row, names, path)):
                 yield CragMMTurn(
@@ -171,7 +183,12 @@ def _questions(
             interaction_id=interaction_id,
             question=turn["query"],
             answer=answers[interaction_id],
-            **{column: _name(turn[column], names[column]) for column in LABELS},
+            **{
+                column: _name(
+                    turn[column], names[column], f"{path}: {column} of interaction {interaction_id}"
+                )
+                for column in LABELS
+            },
         )
 
 
@@ -183,8 +200,21 @@ def _as_records(columns: dict[str, list] | list[dict[str, Any]]) -> list[dict[st
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _name(label: int | str | None, names: list[str] | None) -> str | None:
-    return names[label] if isinstance(label, int) and names is not None else label
+def _name(label: int | str | None, names: list[str] | None, where: str) -> str | None:
+    """A label's name; None where there is no label.
+
+    Raises:
+        ValueError: an id that has no name.
+    """
+    if not isinstance(label, int) or names is None:
+        return label
+    if label == NO_LABEL:
+        return None
+    if not 0 <= label < len(names):
+        raise ValueError(
+            f"{where} is {label}, of {len(names)} names; fetch the official parquet again"
+        )
+    return names[label]
 
 
 def _label_names(features: Features, column: str, path: Path) -> list[str] | None:

@@ -1,7 +1,8 @@
 """The two protocols of data sets with a label map per image, under two names.
 
 `semseg_miou`, the data sets' own: all classes are asked for, and a label map is put together of
-their masks. `refseg_present`, LISA's and PLUM's: a class is asked for only where it is there.
+their masks. `refseg_present`, PLUM's (validate_seg.py): a class is asked for only where it is
+there, and every other pixel is background, also one whose label is not known.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,8 @@ from pixsearch.evaluation.mask_records import (
 )
 from pixsearch.evaluation.phrase_measure import PhraseMeasure, present_figures
 
-VERSION = 1
+SEMSEG_VERSION = 1
+PRESENT_VERSION = 2
 _STRANGE = -1
 _NUM_LABELS = 256  # of 8 bits
 
@@ -85,7 +87,7 @@ def semseg_benchmark(options: BenchmarkOptions, found: LabelledSet) -> MaskBench
     size = options.classes_per_question
     return MaskBenchmark(
         name=options.name,
-        version=VERSION,
+        version=SEMSEG_VERSION,
         split=options.split,
         fingerprint=found.fingerprint,
         samples=tuple(
@@ -118,7 +120,7 @@ def present_benchmark(options: BenchmarkOptions, found: LabelledSet) -> MaskBenc
     refuse_lisa_compat(options)
     return MaskBenchmark(
         name=options.name,
-        version=VERSION,
+        version=PRESENT_VERSION,
         split=options.split,
         fingerprint=found.fingerprint,
         samples=tuple(
@@ -133,7 +135,8 @@ def present_benchmark(options: BenchmarkOptions, found: LabelledSet) -> MaskBenc
             "refseg_present_ciou": "summed intersection over summed union",
             "refseg_present_class_mean": "mean over classes of the cIoU within each",
             "gmiou_macro": "mean over images of the mean IoU of their classes",
-            "ignored": "pixels whose label is not known",
+            "background": "all other pixels, those of unknown label too: a mask that covers them "
+            "loses, as in PLUM's script, whose masks hold no ignore_index",
             "comparable": "not with semseg_miou",
         },
         asked={"num_classes": len(found.names)},
@@ -170,8 +173,7 @@ def _present_samples(image: LabelledImage, found: LabelledSet) -> Iterator[MaskS
 
 
 def _present_target(image: LabelledImage, found: LabelledSet, place: int) -> PhraseTarget:
-    labels = found.labels(image)
-    return PhraseTarget(masks=(labels == place)[None], ignored=labels == NO_LABEL)
+    return PhraseTarget(masks=(found.labels(image) == place)[None])
 
 
 def _loader(image: LabelledImage) -> partial:

@@ -1,9 +1,13 @@
 """Answers in the files of CRAG-MM's paper repository (facebookresearch/CRAG-MM).
 
 FOLDER/turn_data.jsonl                      its evaluate-only mode reads it
-FOLDER/turn_evaluation_results_all.csv      } as that mode writes them; there once there are
-FOLDER/turn_evaluation_results_ego.csv      } verdicts by its own test for "I don't know"
+FOLDER/turn_evaluation_results_all.csv      } in the form of what that mode writes; there once
+FOLDER/turn_evaluation_results_ego.csv      } there are verdicts by its own test for "I don't know"
 FOLDER/scores_dictionary.json               }
+
+Rows, columns and scores are that mode's. Cells differ in this: labels are names, where it has the
+ids and no image quality, and `api_response` holds our judge's words. Where no question is
+egocentric it fails; here that table is empty and its scores are 0.
 """
 
 import csv
@@ -69,6 +73,7 @@ def write_official(
             (folder / name).unlink(missing_ok=True)
         return
     judged = [turn | _judged(verdicts.get(turn["interaction_id"])) for turn in turns]
+    judged.sort(key=lambda turn: (turn["session_id"], turn["turn_idx"]))
     of_ego = [turn for turn in judged if turn["is_ego"]]
     _write_table(folder / ALL, judged)
     _write_table(folder / EGO, of_ego)
@@ -103,21 +108,21 @@ def _turns(
 def _judged(verdict: JudgedAnswer | None) -> dict[str, Any]:
     """The columns of a verdict; a turn without an answer is wrong."""
     is_correct = verdict is not None and verdict.verdict is JudgeVerdict.correct
-    is_exact = is_correct and verdict.by == EXACT
     return {
-        "is_exact_match": is_exact,
+        "is_exact_match": is_correct and verdict.by == EXACT,
         "is_correct": is_correct,
         "is_miss": verdict is not None and verdict.verdict is JudgeVerdict.missing,
-        "is_semantically_correct": is_correct and not is_exact,
+        "is_semantically_correct": is_correct,  # also of an exact match, as there
         "api_response": verdict.reason if verdict is not None else None,
     }
 
 
 def _scores(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The official names; rates are 0 where there is no turn."""
-    n = len(turns)
+    """The official names and rules, by which a turn alone has no truthfulness."""
+    n = float(len(turns))
     exact, correct, miss = (
-        sum(turn[name] for turn in turns) for name in ("is_exact_match", "is_correct", "is_miss")
+        float(sum(turn[name] for turn in turns))
+        for name in ("is_exact_match", "is_correct", "is_miss")
     )
     wrong = n - correct - miss
     share = partial(_share, n=n)
@@ -131,12 +136,12 @@ def _scores(turns: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "accuracy": share(correct),
         "missing": share(miss),
         "hallucination_rate": share(wrong),
-        "truthfulness_score": share(correct) - share(wrong),
+        "truthfulness_score": share(2 * correct + miss) - 1 if n > 1 else 0.0,
         "mean_multi_turn_conversation_score": _conversation_score(turns),
     }
 
 
-def _share(count: int, *, n: int) -> float:
+def _share(count: float, *, n: float) -> float:
     return count / n if n else 0.0
 
 

@@ -31,6 +31,16 @@ def entity_ids(answers: Collection[str], path: Path, lookup: EntityLookup) -> di
     return found
 
 
+def check_entity_names(path: Path) -> None:
+    """See that a file is one of entities, by its first line; `entity_ids` reads the others.
+
+    Raises:
+        ValueError: it is missing, empty or of another form.
+    """
+    if next(_entities(path), None) is None:
+        raise ValueError(f"{path}: no entity in it; data/README.md says which file has OVEN's")
+
+
 def _by_title(answers: Collection[str], path: Path) -> dict[str, str]:
     wanted: dict[str, list[str]] = {}
     for answer in answers:

@@ -1,41 +1,56 @@
 """Region queries against the gold boxes of CRAG-MM-Diagnostics (arXiv 2607.21155).
 
-A JSONL file, a line for each question that has a box:
+A JSONL file of its samples without their images, a line for each:
 
-    {"interaction_id", "metadata": {"target_roi_bbox": [x1, y1, x2, y2]}, "entity_name"}
+    {"id", "metadata": {"target_roi_bbox": [x1, y1, x2, y2], "image_size": [width, height],
+                        "target_object_name"}}
 
-`metadata.target_roi_bbox` is the official field, in pixels of the image as it is embedded. The
-names of the other two are ours: the official ones are not known here, so an export gives them these
-names (docs/evaluation.md). A line without `entity_name` is in no recall.
+These are the fields that its code reads (McGill-NLP/crag-mm-diagnostics, data_loader.py). Its
+recall also accepts the name in the address of the entity's article; which field has it the code
+does not say, and `metadata.wikipedia_url` is taken where there is one.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pixsearch.config import QueryType
 from pixsearch.datasets.files import JsonLines, require
 from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.evaluation.gold import decode_rle
-from pixsearch.evaluation.metrics.regions import Box, box_iou, first_rank
+from pixsearch.evaluation.metrics.regions import Box, box_iou, first_rank, is_alike, is_same
 from pixsearch.evaluation.prediction import AskedQuery, Prediction
 from pixsearch.retrieval.crops import mask_box
 
 RANKS = (1, 5, 10, 20, 30)  # of recall, as the diagnostics' paper reports them
 GOOD_IOU = 0.5
 
+RULES = (
+    "recall: any region query has the entity's name, case aside, among its first passages. "
+    "official_recall: the first region query has a name there that is like it, or like that of its "
+    "article, by difflib to 0.85, as in McGill-NLP/crag-mm-diagnostics; that counts images, here "
+    "the entities that they show count, each once"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class GoldBox:
     """
     Attributes:
-        box: in pixels of the image as it is stored.
-        entity: what the box shows, by its name in the index; None where it is not said.
+        box: in shares of the image's width and height.
+        entity: the name of what it shows.
+        article: the name in the address of the entity's article; None where there is none.
     """
 
     box: Box
-    entity: str | None
+    entity: str
+    article: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.entity,) if self.article is None else (self.entity, self.article)
 
 
 def read_gold_boxes(path: Path) -> dict[str, GoldBox]:
@@ -47,41 +62,54 @@ def read_gold_boxes(path: Path) -> dict[str, GoldBox]:
     lines, found = JsonLines(path), {}
     for index, line in enumerate(lines):
         where = lines.where(index)
-        require(line, "interaction_id", "metadata", where=where)
-        require(line["metadata"], "target_roi_bbox", where=where)
-        if line["interaction_id"] in found:
-            raise ValueError(f"{where}: {line['interaction_id']!r} occurs twice; remove one line")
-        box = _parse_box(line["metadata"]["target_roi_bbox"], where)
-        found[line["interaction_id"]] = GoldBox(box=box, entity=line.get("entity_name"))
+        require(line, "id", "metadata", where=where)
+        if line["id"] in found:
+            raise ValueError(f"{where}: {line['id']!r} occurs twice; remove one line")
+        found[line["id"]] = _gold_box(line["metadata"], where)
     return found
+
+
+def _gold_box(metadata: Any, where: str) -> GoldBox:
+    require(metadata, "target_roi_bbox", "image_size", "target_object_name", where=where)
+    width, height = _numbers(metadata, "image_size", 2, where)
+    left, top, right, bottom = _numbers(metadata, "target_roi_bbox", 4, where)
+    if left >= right or top >= bottom or width <= 0 or height <= 0:
+        raise ValueError(
+            f"{where}: target_roi_bbox {metadata['target_roi_bbox']!r} of image_size "
+            f"{metadata['image_size']!r} has no area; mend it"
+        )
+    entity, address = metadata["target_object_name"], metadata.get("wikipedia_url")
+    if not isinstance(entity, str):
+        raise ValueError(f"{where}: target_object_name {entity!r} is no text; mend it")
+    return GoldBox(
+        box=_relative((left, top, right, bottom), width, height),
+        entity=entity,
+        article=_article(address) if address else None,
+    )
 
 
 def region_figures(
     questions: Sequence[AnnotatedQuestion],
     predictions: Mapping[str, Prediction],
+    k: int,
     *,
     boxes: Mapping[str, GoldBox],
-    unsquashed: Sequence[AnnotatedQuestion],
 ) -> dict[str, Any]:
     """Over the questions that have a box; a question without a region query found nothing.
 
-    Recall@k is whether any of its region queries has the gold entity among the first k passages.
-    The IoU is that of the boxes around a searched mask and of the gold; `first` is the first region
+    The recalls follow `RULES`; beyond k passages nothing was asked for, so that there is none. The
+    IoU is that of the boxes around a searched mask and of the gold; `first` is the first region
     query's, `best` the highest, over the questions that made one.
 
     Args:
-        unsquashed: the same questions with their images as they are stored; the images of those
-            that made a region query are decoded for their size.
+        k: passages per search.
     """
     gold = [
-        (place, boxes[question.id])
-        for place, question in enumerate(questions)
+        (boxes[question.id], _regions(predictions.get(question.id)))
+        for question in questions
         if question.id in boxes
     ]
-    asked = {place: _regions(predictions.get(questions[place].id)) for place, _ in gold}
-    overlaps = [
-        _overlaps(asked[place], box.box, unsquashed[place]) for place, box in gold if asked[place]
-    ]
+    overlaps = [_overlaps(queries, box.box) for box, queries in gold if queries]
     return {
         "n": len(gold),
         "num_with_region_query": len(overlaps),
@@ -89,25 +117,35 @@ def region_figures(
         "first_iou": _mean([found[0] for found in overlaps]),
         "best_iou": _mean([max(found) for found in overlaps]),
         "share_good_iou": _mean([float(max(found) >= GOOD_IOU) for found in overlaps]),
-        **_recall([(box.entity, asked[place]) for place, box in gold if box.entity is not None]),
+        **_recalls(gold, [rank for rank in RANKS if rank <= k]),
     }
 
 
-def _recall(asked: Sequence[tuple[str, Sequence[AskedQuery]]]) -> dict[str, Any]:
-    """Over the questions whose entity is known, and over those of them that made a region query."""
-    ranks = [
-        [first_rank(query.passage_ids, entity) for query in queries] for entity, queries in asked
+def _recalls(
+    gold: Sequence[tuple[GoldBox, Sequence[AskedQuery]]], ranks: Sequence[int]
+) -> dict[str, dict[str, float | None]]:
+    """Over all questions; `of_searched` over those that made a region query."""
+    ours = [
+        [first_rank(query.passage_ids, [box.entity], matches=is_same) for query in queries]
+        for box, queries in gold
     ]
-    hits = {k: [any(rank and rank <= k for rank in found) for found in ranks] for k in RANKS}
-    searched = [bool(found) for found in ranks]
-    return {
-        "num_with_entity": len(ranks),
-        "recall": {f"@{k}": _mean([float(hit) for hit in hits[k]]) for k in RANKS},
-        "recall_of_searched": {
-            f"@{k}": _mean([float(hit) for hit, did in zip(hits[k], searched, strict=True) if did])
-            for k in RANKS
-        },
+    official = [
+        [first_rank(query.passage_ids, box.names, matches=is_alike) for query in queries[:1]]
+        for box, queries in gold
+    ]
+    kinds = {
+        "recall": ours,
+        "recall_of_searched": [found for found in ours if found],
+        "official_recall": official,
     }
+    return {
+        name: {f"@{k}": _share_within(k, found) for k in ranks} for name, found in kinds.items()
+    }
+
+
+def _share_within(k: int, found: Sequence[Sequence[int | None]]) -> float | None:
+    """Of questions, one of whose queries has the entity in the first k places."""
+    return _mean([float(any(rank and rank <= k for rank in ranks)) for ranks in found])
 
 
 def _regions(prediction: Prediction | None) -> list[AskedQuery]:
@@ -120,33 +158,36 @@ def _regions(prediction: Prediction | None) -> list[AskedQuery]:
     ]
 
 
-def _overlaps(queries: Sequence[AskedQuery], gold: Box, question: AnnotatedQuestion) -> list[float]:
+def _overlaps(queries: Sequence[AskedQuery], gold: Box) -> list[float]:
     """IoU of each query's box with the gold one, both as shares of the image's sides."""
-    assert question.load_image is not None, f"{question.id}: a region query without an image"
-    width, height = question.load_image().size
-    wanted = _relative(gold, width, height)
     found = []
     for query in queries:
-        rows, columns = query.mask["size"]
+        rows, columns = map(float, query.mask["size"])
         left, top, right, bottom = map(float, mask_box(decode_rle(query.mask)))
-        found.append(box_iou(_relative((left, top, right, bottom), columns, rows), wanted))
+        found.append(box_iou(_relative((left, top, right, bottom), columns, rows), gold))
     return found
 
 
-def _relative(box: Box, width: int, height: int) -> Box:
+def _relative(box: Box, width: float, height: float) -> Box:
     left, top, right, bottom = box
     return left / width, top / height, right / width, bottom / height
+
+
+def _article(address: str) -> str:
+    """
+    >>> _article("https://en.wikipedia.org/wiki/Toyota_Prius_%28XW20%29")
+    'Toyota Prius (XW20)'
+    """
+    return unquote(address.rsplit("/", maxsplit=1)[-1]).replace("_", " ")
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _parse_box(value: Any, where: str) -> Box:
-    is_box = isinstance(value, list) and len(value) == 4
-    if not is_box or not all(isinstance(side, (int, float)) for side in value):
-        raise ValueError(f"{where}: target_roi_bbox {value!r} is not [x1, y1, x2, y2]; mend it")
-    left, top, right, bottom = (float(side) for side in value)
-    if left >= right or top >= bottom:
-        raise ValueError(f"{where}: target_roi_bbox {value!r} has no area; mend it")
-    return left, top, right, bottom
+def _numbers(metadata: Mapping[str, Any], field: str, count: int, where: str) -> list[float]:
+    value = metadata[field]
+    is_list = isinstance(value, list) and len(value) == count
+    if not is_list or not all(isinstance(each, (int, float)) for each in value):
+        raise ValueError(f"{where}: {field} {value!r} is no list of {count} numbers; mend it")
+    return [float(each) for each in value]

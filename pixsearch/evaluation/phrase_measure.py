@@ -10,14 +10,9 @@ from jaxtyping import Float
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.evaluation.mask_benchmark import ComparedSample, MaskFigure
 from pixsearch.evaluation.mask_records import MaskAnswer, MaskSample, PhraseTarget
-from pixsearch.evaluation.metrics.bootstrap import (
-    Interval,
-    interval_of_sums,
-    mean_interval,
-    ratio_interval,
-)
+from pixsearch.evaluation.metrics.bootstrap import Interval, interval_of_sums, mean_interval
 from pixsearch.evaluation.metrics.grefcoco import THRESHOLDS, Expression
-from pixsearch.evaluation.metrics.segmentation import Mask, Overlap, match_in_order
+from pixsearch.evaluation.metrics.segmentation import Mask, Overlap, ciou, giou, match_in_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +157,10 @@ def gref_figures(phrases: Sequence[ComparedPhrase]) -> dict[str, MaskFigure]:
 
 
 def present_figures(phrases: Sequence[ComparedPhrase]) -> dict[str, MaskFigure]:
-    """LISA's and PLUM's scores of the classes that an image has, and partonomy's gmIoU."""
+    """PLUM's scores of the classes that an image has, and partonomy's macro gmIoU of their masks.
+
+    Its micro gmIoU is the gIoU; the mean over classes is ours.
+    """
     return {
         "refseg_present_giou": mean_iou(phrases),
         "refseg_present_ciou": cumulative_iou(phrases),
@@ -173,26 +171,26 @@ def present_figures(phrases: Sequence[ComparedPhrase]) -> dict[str, MaskFigure]:
 
 def mean_iou(phrases: Sequence[ComparedPhrase]) -> MaskFigure:
     """gIoU."""
-    return _share(phrases, [phrase.iou for phrase in phrases])
+    ious = [phrase.iou for phrase in phrases]
+    return MaskFigure(interval=giou(ious, _images(phrases)), n=len(phrases))
 
 
 def cumulative_iou(phrases: Sequence[ComparedPhrase]) -> MaskFigure:
     """cIoU; a target that cannot be read has no union and is left out, but counted."""
-    known = [(each.cluster, each.overlap) for each in phrases if each.overlap is not None]
-    shared = [float(overlap.intersection) for _, overlap in known]
-    unions = [float(overlap.union) for _, overlap in known]
-    interval = None
-    if any(unions):
-        interval = ratio_interval(shared, unions, [cluster for cluster, _ in known])
+    known = [(each.overlap, each.cluster) for each in phrases if each.overlap is not None]
+    interval = ciou([overlap for overlap, _ in known], [image for _, image in known])
     return MaskFigure(interval=interval, n=len(known), num_left_out=len(phrases) - len(known))
 
 
 def _share(phrases: Sequence[ComparedPhrase], values: Sequence[float | bool]) -> MaskFigure:
     if not phrases:
         return MaskFigure(interval=None, n=0)
-    clusters = [phrase.cluster for phrase in phrases]
     numbers = [float(value) for value in values]
-    return MaskFigure(interval=mean_interval(numbers, clusters), n=len(phrases))
+    return MaskFigure(interval=mean_interval(numbers, _images(phrases)), n=len(phrases))
+
+
+def _images(phrases: Sequence[ComparedPhrase]) -> list[str]:
+    return [phrase.cluster for phrase in phrases]
 
 
 def _mean_over_images(phrases: Sequence[ComparedPhrase]) -> MaskFigure:

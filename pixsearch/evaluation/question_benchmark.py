@@ -33,8 +33,11 @@ VerdictTotal = Callable[[Sequence[AnnotatedQuestion], Verdicts], Mapping[str, An
 """Questions and the verdicts on their answers, before `CountVerdicts` → figures over all of them,
 an interval [low, high] among them as `NAME_interval`."""
 
-SearchTotal = Callable[[Sequence[AnnotatedQuestion], Mapping[str, Prediction]], Mapping[str, Any]]
-"""Questions and predictions by id → figures of their searches, e.g. how many found the gold."""
+SearchTotal = Callable[
+    [Sequence[AnnotatedQuestion], Mapping[str, Prediction], int], Mapping[str, Any]
+]
+"""Questions, predictions by id and passages per search → figures of the searches, e.g. how many
+found the gold."""
 
 WriteOfficial = Callable[
     [Path, Sequence[AnnotatedQuestion], Mapping[str, str], Mapping[str, JudgedAnswer]], None

@@ -173,7 +173,7 @@ def _policy_figures(
         "searches": {
             **search_figures(benchmark.questions, predictions),
             **{
-                name: total(benchmark.questions, predictions)
+                name: total(benchmark.questions, predictions, policy.saved.manifest["policy"]["k"])
                 for name, total in benchmark.search_totals.items()
             },
         },

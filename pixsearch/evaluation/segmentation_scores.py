@@ -1,19 +1,20 @@
 """Scores of the masks of whole scenes: a pure function of the saved masks and the gold."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pixsearch.datasets.masks import Rle
 from pixsearch.evaluation.gold import ScenePhrase, SegmentationScene, decode_rle
-from pixsearch.evaluation.metrics.bootstrap import mean_interval
+from pixsearch.evaluation.metrics.bootstrap import Interval
 from pixsearch.evaluation.metrics.segmentation import (
     Mask,
     ObjectSize,
     Overlap,
+    ciou,
+    giou,
     match_in_order,
     object_size,
-    segmentation_scores,
 )
 
 Lines = Mapping[str, dict[str, Any]]
@@ -89,14 +90,27 @@ def _those(phrases: Iterable[_Phrase], keep: Callable[[_Phrase], bool]) -> list[
     return [phrase for phrase in phrases if keep(phrase)]
 
 
-def _scores(phrases: Iterable[_Phrase]) -> dict[str, Any]:
-    return asdict(segmentation_scores(phrase.overlap for phrase in phrases))
+def _scores(phrases: Sequence[_Phrase]) -> dict[str, Any]:
+    mean, cumulative = _mean_iou(phrases), ciou(_overlaps(phrases), _images(phrases))
+    return {
+        "giou": mean and mean.estimate,
+        "ciou": cumulative and cumulative.estimate,
+        "n": len(phrases),
+    }
 
 
 def _interval(phrases: Sequence[_Phrase]) -> list[float] | None:
-    if not phrases:
-        return None
-    interval = mean_interval(
-        [phrase.overlap.iou for phrase in phrases], [phrase.image_id for phrase in phrases]
-    )
-    return [interval.low, interval.high]
+    found = _mean_iou(phrases)
+    return found and [found.low, found.high]
+
+
+def _mean_iou(phrases: Sequence[_Phrase]) -> Interval | None:
+    return giou([each.iou for each in _overlaps(phrases)], _images(phrases))
+
+
+def _overlaps(phrases: Sequence[_Phrase]) -> list[Overlap]:
+    return [phrase.overlap for phrase in phrases]
+
+
+def _images(phrases: Sequence[_Phrase]) -> list[str]:
+    return [phrase.image_id for phrase in phrases]

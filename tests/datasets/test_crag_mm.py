@@ -12,7 +12,7 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from pixsearch.datasets import crag_mm
-from pixsearch.datasets.crag_mm import CragMMQuestion, cached_image, load_turns
+from pixsearch.datasets.crag_mm import MOVED_IMAGES, CragMMQuestion, cached_image, load_turns
 from pixsearch.datasets.crag_mm_writer import (
     LABEL_NAMES,
     CragMMSession,
@@ -90,6 +90,20 @@ def test_a_download_is_taken_from_the_cache_folder(tmp_path: Path) -> None:
     assert turn.load_image().size == (32, 24)
 
 
+def test_an_image_that_is_gone_from_its_address_is_looked_for_at_the_official_loaders(
+    tmp_path: Path,
+) -> None:
+    ((name, moved),) = MOVED_IMAGES.items()
+    gone = CragMMSession(session_id=name, turns=(question("g0"),), image_url=URL)
+    write_crag_mm([gone], tmp_path / "public_test.parquet")
+    (turn,) = load_turns(tmp_path, "public_test")
+    assert not turn.is_egocentric
+    with pytest.raises(ValueError, match=r"download https://web\.archive\.org/.*\(82\)\.jpg to it"):
+        turn.load_image()
+    save_image(cached_image(tmp_path, moved))
+    assert turn.load_image().size == (32, 24)
+
+
 def test_sessions_are_read_as_conversations(tmp_path: Path) -> None:
     write_crag_mm(sessions(), tmp_path / "data" / "validation-00000-of-00001.parquet")
     examples = crag_mm.load(tmp_path, "validation")
@@ -163,6 +177,25 @@ def test_v011_is_read_and_ids_are_decoded_through_the_features(
     assert [turn.answer for turn in turns] == ["a0", "a1"]
     assert [turn.image_quality for turn in turns] == ["low light", "low light"]
     assert all(turn.is_egocentric for turn in turns)
+
+
+@pytest.mark.parametrize("id", [2, 13, -2])
+def test_an_id_without_a_name_is_refused_in_one_line(tmp_path: Path, id: int) -> None:
+    row = V011_ROW | {"turns": [V011_ROW["turns"][0] | {"domain": id}]}
+    path = tmp_path / "validation.parquet"
+    rows_of(v011_features(("animal", "book")), [row], path)
+    with pytest.raises(ValueError, match=f"domain of interaction s0 is {id}, of 2 names") as error:
+        load_turns(tmp_path, "validation")
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_label_is_not_the_last_one(tmp_path: Path) -> None:
+    row = V011_ROW | {"turns": [V011_ROW["turns"][0] | {"domain": -1, "dynamism": None}]}
+    rows_of(v011_features(("animal", "book")), [row], tmp_path / "validation.parquet")
+    (turn,) = load_turns(tmp_path, "validation")
+    assert turn.domain is turn.dynamism is None
+    assert turn.query_category == "reasoning"
 
 
 def test_features_as_older_versions_of_datasets_wrote_them(tmp_path: Path) -> None:

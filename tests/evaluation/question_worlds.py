@@ -93,7 +93,7 @@ def tiny_options(root: Path) -> EvaluateOptions:
     return EvaluateOptions(
         checkpoint=str(tiny_model_folder(root / "checkpoint")),
         output_dir=str(root / "output"),
-        benchmark=BenchmarkOptions(name="crag_mm_multi", root=str(root)),
+        benchmark=BenchmarkOptions(name="crag_mm_multi", root=str(root), tokenizer="none"),
         policy=NO_SEARCH,
         generation=CHEAP,
         retrieval=tiny_retrieval(root),

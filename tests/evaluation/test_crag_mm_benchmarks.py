@@ -1,6 +1,7 @@
 """CRAG-MM's three tasks from parquet to results.json and the official files."""
 
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -63,6 +64,7 @@ def single(root):
 
 
 def benchmark_at(root, name="crag_mm_single", **changes):
+    changes = {"tokenizer": "none"} | changes
     return open_benchmark(BenchmarkOptions(name=name, root=str(root), **changes))
 
 
@@ -107,7 +109,9 @@ def check_official(folder):
     assert scores["all"]["miss"] == 1
     assert scores["all"]["hallucination"] == 2  # an unreadable verdict is wrong there
     assert scores["ego"]["truthfulness_score"] == 0
-    assert [row["is_ego"] for row in rows] == ["True", "True", "False", "False"]
+    assert [row["session_id"] for row in rows] == ["bare", "ego0", "ego1", "url"]  # as there
+    assert [row["is_ego"] for row in rows] == ["False", "True", "True", "False"]
+    assert all(row["is_semantically_correct"] == row["is_correct"] for row in rows)
     return [row["interaction_id"] for row in rows if row["is_correct"] == "True"]
 
 
@@ -190,8 +194,10 @@ def test_answers_are_cut_by_the_tokenizer(tmp_path):
     assert cut.cut(long).strip() == long[: len(cut.cut(long).strip())]
     assert "NOT the official one" in cut.protocol["answers"]
     assert cut.identity()["preparation"] != benchmark_at(root).identity()["preparation"]
-    with pytest.raises(ValueError, match=r"benchmark.tokenizer=/nowhere: there is no such file"):
-        benchmark_at(root, tokenizer="/nowhere")
+    for missing in ("/nowhere", ""):
+        message = f"benchmark.tokenizer={missing}: there is no such file, and answers are to be cut"
+        with pytest.raises(ValueError, match=message):
+            benchmark_at(root, tokenizer=missing)
 
 
 def test_what_the_official_loader_leaves_out_and_squashes(tmp_path):
@@ -225,35 +231,65 @@ def test_task_one_bars_words_and_splits_keep_to_their_indexes(opened, tmp_path):
         benchmark_at(root).check(replace(options, retrieval=retrieval))
 
 
+def boxed(id, *box, **metadata):
+    """A line of the diagnostics' samples, of an image twice as large as ours."""
+    size = [2 * SIDE, 2 * SIDE]
+    standard = {"target_roi_bbox": [2 * side for side in box], "image_size": size}
+    return json.dumps({"id": id, "metadata": standard | metadata}) + "\n"
+
+
 def test_region_queries_are_held_to_gold_boxes(tmp_path):
     sessions = [session(name, "What is it?", image=picture()) for name in ("a", "b", "c")]
     root = write_sessions(tmp_path, sessions)
-    lines = [
-        {"interaction_id": "a", "metadata": {"target_roi_bbox": [2, 2, 10, 10]}},
-        {"interaction_id": "b", "metadata": {"target_roi_bbox": [0, 0, 16, 16]}},
-    ]
-    lines = [line | {"entity_name": "E1"} for line in lines]
-    boxes = tmp_path / "boxes.jsonl"
-    boxes.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = benchmark_at(root, gold_boxes=str(boxes))
-    of_a = prediction(sample("a"), "Osmeth", query("e2", "e1"))  # its mask is the gold box
+    path = tmp_path / "boxes.jsonl"
+    prius = {"target_object_name": "Toyota Prius"}
+    path.write_text(boxed("a", 2, 2, 10, 10, **prius) + boxed("b", 0, 0, 16, 16, **prius))
+    found = benchmark_at(root, gold_boxes=str(path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert f"boxes.jsonl (SHA-256 {digest})" in found.protocol["gold_regions"]
+    exact = query("e2", "toyota prius")  # its mask is the gold box
+    of_a = prediction(sample("a"), "Osmeth", query("e2", "Toyota Prius XW"), exact)
     missed = replace(query("e2"), mask=encode_rle(box(16, 16, 8, 8)))
     predictions = {"a": of_a, "b": prediction(sample("b"), "Osmeth", missed)}
-    figures = found.search_totals["gold_regions"](found.questions, predictions)
+    figures = found.search_totals["gold_regions"](found.questions, predictions, 10)
     assert (figures["n"], figures["num_with_region_query"]) == (2, 2)
     assert figures["first_iou"] == figures["best_iou"] == figures["share_good_iou"] == 0.5
-    assert figures["recall"] == {"@1": 0, "@5": 0.5, "@10": 0.5, "@20": 0.5, "@30": 0.5}
-    alone = region_figures(
-        found.questions,
-        {"a": of_a},
-        boxes=read_gold_boxes(boxes),
-        unsquashed=found.questions,
-    )
-    assert alone["recall"]["@5"] == 0.5
-    assert alone["recall_of_searched"]["@5"] == 1.0
-    boxes.write_text('{"interaction_id": "a", "metadata": {"target_roi_bbox": [5, 5, 5, 9]}}\n')
-    with pytest.raises(ValueError, match=r"boxes.jsonl:1: target_roi_bbox .* has no area"):
-        read_gold_boxes(boxes)
+    assert figures["recall"] == {"@1": 0, "@5": 0.5, "@10": 0.5}  # by the second query
+    assert figures["official_recall"] == {"@1": 0, "@5": 0.5, "@10": 0.5}  # by the first
+    boxes = read_gold_boxes(path)
+    alone = region_figures(found.questions, {"a": of_a}, 5, boxes=boxes)
+    assert (alone["recall"]["@5"], alone["recall_of_searched"]["@5"]) == (0.5, 1.0)
+    first = prediction(sample("a"), "Osmeth", query("e2"), exact)
+    once = region_figures(found.questions, {"a": first}, 5, boxes=boxes)
+    assert (once["recall"]["@5"], once["official_recall"]["@5"]) == (0.5, 0)
+
+
+def test_the_name_of_an_article_counts_in_the_official_recall_alone(tmp_path):
+    path = tmp_path / "boxes.jsonl"
+    address = "https://en.wikipedia.org/wiki/Toyota_Prius_%28XW20%29"
+    path.write_text(boxed("a", 2, 2, 10, 10, target_object_name="car", wikipedia_url=address))
+    root = write_sessions(tmp_path, [session("a", "What is it?", image=picture())])
+    predictions = {"a": prediction(sample("a"), "Osmeth", query("toyota prius (xw20)"))}
+    questions, boxes = benchmark_at(root).questions, read_gold_boxes(path)
+    figures = region_figures(questions, predictions, 1, boxes=boxes)
+    assert (figures["recall"], figures["official_recall"]) == ({"@1": 0}, {"@1": 1})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (boxed("a", 5, 5, 5, 9, target_object_name="x"), "has no area; mend it"),
+        (boxed("a", 1, 1, 5, 9), "lacks target_object_name"),
+        (boxed("a", 1, 1, 5, target_object_name="x"), "is no list of 4 numbers"),
+        (boxed("a", 1, 1, 5, 9, target_object_name=None), "target_object_name None is no text"),
+        (boxed("a", 1, 1, 5, 9, target_object_name="x") * 2, "'a' occurs twice"),
+    ],
+)
+def test_a_broken_line_of_gold_boxes_is_named(line, message, tmp_path):
+    path = tmp_path / "boxes.jsonl"
+    path.write_text(line)
+    with pytest.raises(ValueError, match=rf"boxes\.jsonl:\d: .*{message}"):
+        read_gold_boxes(path)
 
 
 @pytest.mark.slow
@@ -265,6 +301,7 @@ def test_the_script_runs_under_torchrun(opened, tmp_path):
         "benchmark=crag_mm_single",
         f"benchmark.root={root}",
         "benchmark.split=validation",
+        "benchmark.tokenizer=none",
         "policy=no_search",
         f"checkpoint={options.checkpoint}",
         f"output_dir={tmp_path / 'output'}",

@@ -26,7 +26,7 @@ from pixsearch.config import (
 from pixsearch.evaluation import evaluate, open_benchmark
 from pixsearch.evaluation.mask_answers import ImageQuestion, MaskModel
 from pixsearch.evaluation.mask_benchmark import ComparedSample
-from pixsearch.evaluation.mask_records import MaskAnswer
+from pixsearch.evaluation.mask_records import NO_LABEL, MaskAnswer
 from pixsearch.images import SegmenterFrame
 from tests.commands import ROOT
 from tests.datasets.make_fixtures import FIXTURES as COMMITTED
@@ -187,12 +187,37 @@ def test_all_classes_are_asked_for_in_turn(opened):
     assert set(np.unique(labels)) == {0, 7, 255}  # wall and bed are the classes 1 and 8
 
 
-def test_lisas_classes_ignore_the_pixels_of_others(opened):
+def test_lisas_classes_do_not_know_the_pixels_of_others(opened):
     names = {sample.class_name for sample in opened("coco_stuff_present").samples}
     kept = opened("coco_stuff_present", classes=CocoStuffClasses.lisa143)
     assert names == {"person", "sky-other", "wall-brick", "dog", "grass"}
     assert {sample.class_name for sample in kept.samples} == {"person", "sky", "dog", "grass"}
-    assert kept.samples[0].load_target().ignored[7, 0]  # the wall of bricks
+    mapped = opened("coco_stuff", classes=CocoStuffClasses.lisa143)
+    assert mapped.samples[0].load_target()[7, 0] == NO_LABEL  # the wall of bricks
+
+
+def test_unknown_and_dropped_pixels_are_background_where_present_classes_are_asked_for(opened):
+    """By the rule of PLUM's script: its masks are 0 and 1, so that no pixel is its ignore_index."""
+    ade20k = opened("ade20k_present")
+    assert ade20k.version == 2
+    bed = np.zeros((24, 32), dtype=bool)
+    bed[4:12, 6:20] = True
+    bed[:, :2] = True  # 48 pixels of label 0
+    assert overlaps(ade20k, "bed", bed) == [[112, 160]]
+    person = np.zeros((24, 32), dtype=bool)
+    person[8:20, 10:16] = True
+    person[6:8] = True  # 64 pixels of wall-brick, which LISA's classes leave out
+    person[20:] = True  # 128 pixels without a label
+    kept = opened("coco_stuff_present", classes=CocoStuffClasses.lisa143)
+    assert overlaps(kept, "person", person) == [[72, 264]]
+
+
+def overlaps(benchmark, class_name, mask):
+    """Intersection and union of a mask for a class of the first image that has it."""
+    sample = next(one for one in benchmark.samples if one.class_name == class_name)
+    frame = SegmenterFrame(size=32, resolution=32, keeps_ratio=True)
+    answer = MaskAnswer(text="", phrases=(class_name,), masks=(mask,), mask_logits=(), frame=frame)
+    return benchmark.measure.compare(sample, [answer])["overlaps"]
 
 
 def test_a_label_out_of_range_is_refused_in_one_line(tmp_path):

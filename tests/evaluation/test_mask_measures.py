@@ -25,6 +25,7 @@ from pixsearch.evaluation.phrase_measure import (
     referring_figures,
 )
 from pixsearch.images import SegmenterFrame
+from tests.evaluation.phrases import values
 from tests.evaluation.worlds import picture
 
 FRAME = SegmenterFrame(size=4, resolution=4, keeps_ratio=True)  # of 4 x 4 pixels: nothing resized
@@ -62,10 +63,6 @@ def compared(measure, one, *masks):
 
 def unanswered(measure, one):
     return ComparedSample(sample=one, comparison=measure.compare(one, []), is_answered=False)
-
-
-def values(figures):
-    return {name: each.interval and each.interval.estimate for name, each in figures.items()}
 
 
 def targets(*masks, ignored=None):

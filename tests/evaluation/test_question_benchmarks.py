@@ -1,7 +1,9 @@
 """Every benchmark of annotated questions, on the readers' fixtures."""
 
 import dataclasses
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -231,9 +233,15 @@ CASES = {
         {"em": 0.0, "f1": 0.0, "nq_open_em": 1.0},
     ),
     "popqa": (
-        asked(answers=("Politician",)),
-        "a politician\nof Ro",
-        {"em": 0.0, "f1": 0.5, "popqa_accuracy": 1.0},
+        asked(answers=("Tarn", "no")),
+        "no politician\nof Ro",
+        {
+            "em": 0.0,
+            "f1": 0.4,
+            "popqa_accuracy": 1.0,
+            "flashrag_f1": 0.0,
+            "flashrag_accuracy": 1.0,
+        },
     ),
     "musique": (
         asked(answers=("President Abel", "Abel Tarn")),
@@ -312,7 +320,8 @@ def test_ovens_answers_are_looked_up_by_bm25(names: Path) -> None:
     assert total["entity"]["seen"]["mean"] == 1.0
     assert total["query"]["unseen"] == {"mean": 0.0, "n": 1, "num_missing": 1}
     assert benchmark.totals["oven"]([entity], ["zzz"])["entity"]["seen"]["mean"] == 0.0
-    assert "bm25 of titles.jsonl" in benchmark.protocol["oven"]
+    digest = hashlib.sha256(names.read_bytes()).hexdigest()
+    assert f"bm25 of titles.jsonl (SHA-256 {digest})" in benchmark.protocol["oven"]
 
 
 def test_ovens_official_score_is_not_made_up(names: Path) -> None:
@@ -330,6 +339,47 @@ def test_ovens_official_score_is_not_made_up(names: Path) -> None:
     names.unlink()
     with pytest.raises(ValueError, match=r"titles\.jsonl: no such file"):
         total([question], ["Cessna"])
+
+
+def test_ovens_entities_are_looked_at_when_it_is_opened(names: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere.jsonl: no such file; data/README.md says"):
+        opened("oven", entity_names=str(names.with_name("nowhere.jsonl")))
+    names.write_text("")
+    with pytest.raises(ValueError, match=r"titles.jsonl: no entity in it"):
+        opened("oven", entity_names=str(names))
+
+
+UNSCORABLE = [
+    ("infoseek", "infoseek_val_qtype.jsonl", "Numerical", "String", "is string and has a range"),
+    ("infoseek", "infoseek_val.jsonl", "val_unseen_entity", "train", "has the data_split 'train'"),
+    ("webqa", "WebQA_train_val.json", ': "text"', ': "texts"', "'a3' has the Qcate 'texts'; there"),
+    ("aokvqa_choice", "aokvqa_v1p0_train.json", 'idx": 0', 'idx": null', "no correct_choice_idx"),
+    ("encyclopedic_vqa", "val.csv", "deer&&elk|red deer&&elk", "the&&a", "empty once normalised"),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "old", "new", "message"), UNSCORABLE)
+def test_what_cannot_be_scored_is_refused_before_anything_is_answered(
+    name: str, file: str, old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(FIXTURES, tmp_path / "fixtures"))
+    path = root / FOLDERS.get(name, name) / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        opened(name, root)
+    assert "\n" not in str(error.value)
+
+
+def test_a_question_without_an_answer_among_others_that_have_one(tmp_path: Path) -> None:
+    root = Path(shutil.copytree(FIXTURES, tmp_path / "fixtures"))
+    path = root / "textvqa" / "TextVQA_0.5.1_train.json"
+    content = json.loads(path.read_text())
+    content["data"][1]["answers"] = []
+    path.write_text(json.dumps(content))
+    message = r"1 of \d questions of textvqa \(train\) have no answer, '"
+    with pytest.raises(ValueError, match=message):
+        opened("textvqa", root)
 
 
 def test_encyclopedic_vqa_parts_one_hop_from_two() -> None:

@@ -1,4 +1,4 @@
-"""ADE20K (SceneParse150) under its own protocol, and under LISA's and PLUM's. Split: validation."""
+"""ADE20K (SceneParse150) under its own protocol, and under PLUM's. Split: validation."""
 
 from pathlib import Path
 

@@ -47,7 +47,22 @@ def load_multiple_choice(options: BenchmarkOptions) -> QuestionBenchmark:
             "multiple_choice_accuracy_verbatim": "the choice's words, letter by letter, as the "
             "official script compares; free text is not mapped by GloVe, as its authors do before",
         },
+        check=_correct_choice,
     )
+
+
+def _correct_choice(question: AnnotatedQuestion) -> int:
+    """Its place.
+
+    Raises:
+        ValueError: nobody says which choice is right.
+    """
+    correct = question.official.correct_choice
+    if correct is None:
+        raise ValueError(
+            f"A-OKVQA's question {question.id!r} has no correct_choice_idx; fetch its file again"
+        )
+    return correct
 
 
 def _is_difficult(question: AnnotatedQuestion) -> bool:
@@ -69,6 +84,4 @@ def _multiple_choice(question: AnnotatedQuestion, answer: str) -> float:
 
 
 def _verbatim(question: AnnotatedQuestion, answer: str) -> float:
-    correct = question.official.correct_choice
-    assert correct is not None
-    return multiple_choice_score(answer, question.official.choices, correct)
+    return multiple_choice_score(answer, question.official.choices, _correct_choice(question))

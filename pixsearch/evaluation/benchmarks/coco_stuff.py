@@ -1,4 +1,4 @@
-"""COCO-Stuff 164k under its own protocol, and under LISA's and PLUM's. Split: val2017."""
+"""COCO-Stuff 164k under its own protocol, and under PLUM's. Split: val2017."""
 
 from pathlib import Path
 

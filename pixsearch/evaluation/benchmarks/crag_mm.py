@@ -10,7 +10,6 @@ one of the two official scorers, `benchmark.protocol=paper|kit`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from pixsearch.datasets.questions import AnnotatedQuestion, crag_mm
 from pixsearch.evaluation.chosen import ChosenQuestions, unchanged
 from pixsearch.evaluation.conversations import conversation_figures, count_turns
 from pixsearch.evaluation.crag_mm_official import write_official
-from pixsearch.evaluation.gold_boxes import read_gold_boxes, region_figures
+from pixsearch.evaluation.gold_boxes import RULES, read_gold_boxes, region_figures
 from pixsearch.evaluation.metrics.crag_mm import MAX_ANSWER_TOKENS, UNKNOWN_TESTS, cut_answer
 from pixsearch.evaluation.question_benchmark import (
     JudgeRules,
@@ -40,8 +39,9 @@ from pixsearch.evaluation.question_benchmark import (
     as_counted,
     as_it_is,
 )
+from pixsearch.retrieval.manifest import file_sha256
 
-VERSION = 1
+VERSION = 2
 PROMPT_VERSION = "question-1"
 
 EXCLUDED_SESSIONS = frozenset(
@@ -51,6 +51,8 @@ EXCLUDED_SESSIONS = frozenset(
 
 OFFICIAL_TOKENIZER = "79e3e522635f3171300913bb421464a87de6222182a0570b9b2ccba2a964b2b4"
 """SHA-256 of Llama-3.2-1B-Instruct's tokenizer.json."""
+
+UNCUT = "none"  # in place of a tokenizer: answers stay as long as they are
 
 EGOCENTRIC_SIZE = (960, 1280)  # width and height to which the official loader squashes
 
@@ -116,6 +118,7 @@ def _load(options: BenchmarkOptions, task: _Task) -> QuestionBenchmark:
         ValueError: a file is missing or broken.
     """
     root, protocol = Path(options.root), CragMMProtocol(options.protocol)
+    cutting = _cutting(options.tokenizer)
     every = crag_mm.load(root, options.split)
     kept = [
         place
@@ -123,7 +126,6 @@ def _load(options: BenchmarkOptions, task: _Task) -> QuestionBenchmark:
         if question.session_id not in EXCLUDED_SESSIONS
     ]
     change = _squashed if options.squash_egocentric else unchanged
-    cutting = _cutting(options.tokenizer)
     return QuestionBenchmark(
         name=task.name,
         version=VERSION,
@@ -137,7 +139,7 @@ def _load(options: BenchmarkOptions, task: _Task) -> QuestionBenchmark:
         cut=cutting.cut,
         preparation=f"{cutting.version}, {_image_rule(options)}",
         groups=GROUPS,
-        search_totals=_search_totals(options, ChosenQuestions(every, kept[: options.limit])),
+        search_totals=_search_totals(options),
         check=partial(_check, task=task),
         write_official=partial(write_official, has_scores=protocol is CragMMProtocol.paper),
         protocol=_protocol(task, protocol, options, cutting, num_excluded=len(every) - len(kept)),
@@ -177,19 +179,24 @@ def _rules(task: _Task, protocol: CragMMProtocol) -> JudgeRules:
 
 
 def _cutting(path: str) -> _Cutting:
-    """By the tokenizer of a file; without one nothing is cut, and the protocol says so."""
-    if not path:
+    """By the tokenizer of a file, or not at all.
+
+    Raises:
+        ValueError: there is no such file, or neither is asked for.
+    """
+    if path == UNCUT:
         return _Cutting(
             cut=as_it_is,
-            described="not cut to 75 tokens: benchmark.tokenizer is not given",
+            described=f"not cut to {MAX_ANSWER_TOKENS} tokens, which the official ones are",
             version="uncut",
         )
     if not Path(path).is_file():
         raise ValueError(
-            f"benchmark.tokenizer={path}: there is no such file; give the tokenizer.json of "
-            "Llama-3.2-1B-Instruct, or none"
+            f"benchmark.tokenizer={path}: there is no such file, and answers are to be cut to "
+            f"{MAX_ANSWER_TOKENS} tokens; fetch Llama-3.2's (python scripts/download.py "
+            f"what=llama_3_2_tokenizer run=true), or set benchmark.tokenizer={UNCUT}"
         )
-    found = sha256(Path(path).read_bytes()).hexdigest()
+    found = file_sha256(Path(path))
     whose = "the official one" if found == OFFICIAL_TOKENIZER else "NOT the official one"
     return _Cutting(
         cut=partial(cut_answer, tokenizer=Tokenizer.from_file(path)),
@@ -203,13 +210,11 @@ def _image_rule(options: BenchmarkOptions) -> str:
     return f"egocentric {width}x{height}" if options.squash_egocentric else "images as they are"
 
 
-def _search_totals(
-    options: BenchmarkOptions, questions: ChosenQuestions
-) -> Mapping[str, SearchTotal]:
+def _search_totals(options: BenchmarkOptions) -> Mapping[str, SearchTotal]:
     if not options.gold_boxes:
         return {}
     boxes = read_gold_boxes(Path(options.gold_boxes))
-    return {"gold_regions": partial(region_figures, boxes=boxes, unsquashed=questions)}
+    return {"gold_regions": partial(region_figures, boxes=boxes)}
 
 
 def _check(options: EvaluateOptions, *, task: _Task) -> None:
@@ -258,6 +263,9 @@ def _protocol(
         "images": f"{_image_rule(options)}; egocentric is what has no address",
         "left_out": f"{num_excluded} questions of sessions that the official loader leaves out",
     }
+    if options.gold_boxes:
+        path = Path(options.gold_boxes)
+        said["gold_regions"] = f"{path.name} (SHA-256 {file_sha256(path)}). {RULES}"
     if not task.has_conversations:
         return said
     return said | {

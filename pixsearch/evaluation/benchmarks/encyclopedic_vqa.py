@@ -32,7 +32,20 @@ def load(options: BenchmarkOptions) -> QuestionBenchmark:
             "asks BEM, a TensorFlow model, which is not here",
             "images": "each question is asked of the first of its images",
         },
+        check=_check,
     )
+
+
+def _check(question: AnnotatedQuestion) -> None:
+    """See that a question can be scored.
+
+    Raises:
+        ValueError: its answer is a list of which the normaliser leaves nothing.
+    """
+    try:
+        _em(question, "")
+    except ValueError as error:
+        raise ValueError(f"Encyclopedic-VQA's question {question.id!r}: {error}") from error
 
 
 def _em(question: AnnotatedQuestion, answer: str) -> float | None:

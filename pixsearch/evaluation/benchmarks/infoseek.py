@@ -49,10 +49,15 @@ def load(options: BenchmarkOptions) -> QuestionBenchmark:
             "official_missing": "the script leaves out what has no prediction: "
             "official_missing=true scores so",
         },
+        check=_item,
     )
 
 
-def _item(question: AnnotatedQuestion, answer: str | None) -> InfoSeekItem:
+def _item(question: AnnotatedQuestion, answer: str | None = None) -> InfoSeekItem:
+    """
+    Raises:
+        ValueError: the question is of no split, or of another kind than its accepted answers.
+    """
     kind = (label_of(question, "question_type") or "").lower()
     type = QuestionType(kind) if kind in [*QuestionType] else QuestionType.STRING
     accepted_range = question.official.answer_range

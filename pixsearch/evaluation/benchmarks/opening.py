@@ -1,6 +1,6 @@
 """What all benchmarks of annotated questions share: how they are opened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,10 @@ from pixsearch.evaluation.prompts import Prompt
 from pixsearch.evaluation.question_benchmark import Metric, QuestionBenchmark, Total
 
 NOTHING: Mapping[str, Total] = MappingProxyType({})
+
+
+def any_question(question: AnnotatedQuestion) -> None:
+    """Any question will do."""
 
 
 class JoinedQuestions(Sequence):
@@ -41,10 +45,12 @@ def open_questions(
     protocol: Mapping[str, str],
     totals: Mapping[str, Total] = NOTHING,
     splits: Sequence[str] = (),
+    check: Callable[[AnnotatedQuestion], object] = any_question,
 ) -> QuestionBenchmark:
     """Read a set of questions and bind its scores.
 
-    Where the split withholds its answers there are no scores, and the protocol says so.
+    Where the split withholds its answers there are no scores, and the protocol says so. Every
+    question is looked at, so that none of them ends the scoring of what took hours to answer.
 
     Args:
         reader: key of QUESTION_READERS.
@@ -52,9 +58,10 @@ def open_questions(
             without a word is wrong, whatever the script would make of it.
         protocol: what else a reader must know of the scores.
         splits: the reader's, joined in a row; the options' split unless told.
+        check: raises a ValueError at a question that cannot be scored; its result does not matter.
 
     Raises:
-        ValueError: files are missing or broken, or there is no question.
+        ValueError: files are missing or broken, there is no question, or one cannot be scored.
     """
     parts = [
         QUESTION_READERS[reader](Path(options.root), split) for split in splits or [options.split]
@@ -62,7 +69,7 @@ def open_questions(
     questions = JoinedQuestions(parts, options.limit)
     if not len(questions):
         raise ValueError(f"{options.root}: {options.name} has no question in {options.split}")
-    is_scored = bool(questions[0].answers)
+    is_scored = _can_be_scored(questions, options, check)
     bound = {name: partial(_score, metric=metric) for name, metric in metrics.items()}
     return QuestionBenchmark(
         name=options.name,
@@ -82,6 +89,30 @@ def open_questions(
             **({} if is_scored else {"scores": "none: the split withholds its answers"}),
         },
     )
+
+
+def _can_be_scored(
+    questions: Sequence[AnnotatedQuestion],
+    options: BenchmarkOptions,
+    check: Callable[[AnnotatedQuestion], object],
+) -> bool:
+    """False where the split withholds its answers.
+
+    Raises:
+        ValueError: some of the questions have answers and others none, or one cannot be scored.
+    """
+    without = []
+    for question in questions:
+        if question.answers:
+            check(question)
+        else:
+            without.append(question.id)
+    if 0 < len(without) < len(questions):
+        raise ValueError(
+            f"{options.root}: {len(without)} of {len(questions)} questions of {options.name} "
+            f"({options.split}) have no answer, {without[0]!r} first; fetch its files again"
+        )
+    return not without
 
 
 def _score(question: AnnotatedQuestion, answer: str, *, metric: Metric) -> float | None:

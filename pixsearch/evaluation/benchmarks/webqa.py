@@ -25,9 +25,24 @@ def load(options: BenchmarkOptions) -> QuestionBenchmark:
             "knows keywords that are not published and multiplies with fluency",
             "evidence": "is searched for, not given; which sources were found is not scored",
         },
+        check=_category,
     )
 
 
+def _category(question: AnnotatedQuestion) -> Category:
+    """
+    Raises:
+        ValueError: it is none of WebQA's.
+    """
+    named = label_of(question, "Qcate")
+    if named not in [*Category]:
+        raise ValueError(
+            f"WebQA's question {question.id!r} has the Qcate {named!r}; there are: "
+            f"{', '.join(Category)}. Fetch its file again"
+        )
+    return Category(named)
+
+
 def _accuracy(question: AnnotatedQuestion, answer: str) -> float:
-    category = Category(label_of(question, "Qcate"))
+    category = _category(question)
     return max(webqa_local_accuracy(answer, gold, category) for gold in question.answers)

@@ -1,6 +1,8 @@
-"""gRefCOCO's scores: expressions that may have no target at all (ReLA, GRES)."""
+"""gRefCOCO's rules: expressions that may have no target at all (ReLA, GRES).
 
-from collections.abc import Sequence
+The scores over all expressions are `pixsearch.evaluation.phrase_measure.gref_figures`.
+"""
+
 from dataclasses import dataclass
 
 from pixsearch.evaluation.metrics.segmentation import Overlap
@@ -38,60 +40,3 @@ class Expression:
         if not self.has_target:
             return float(not self.predicts_target)
         return self.counted.intersection / self.counted.union if self.counted.union else 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class GrefScores:
-    """Each in [0, 1]; None where its denominator is zero.
-
-    Attributes:
-        target_accuracy: T_acc, share of expressions with a target for which one was predicted.
-        no_target_accuracy: N_acc, share of those without one for which none was predicted.
-        precision_at: threshold → share of expressions with a target whose IoU reaches it.
-    """
-
-    giou: float | None
-    ciou: float | None
-    target_accuracy: float | None
-    no_target_accuracy: float | None
-    precision_at: dict[float, float | None]
-    n: int
-    num_no_target: int
-
-
-def grefcoco_scores(expressions: Sequence[Expression]) -> GrefScores:
-    """Scores over all expressions.
-
-    The official script sets both accuracies to 0 where a set has no expression without a target;
-    here the target accuracy is what it is, and the other None.
-
-    >>> right = Expression(
-    ...     overlap=Overlap(intersection=0, union=0), has_target=False, predicts_target=False
-    ... )
-    >>> half = Expression(
-    ...     overlap=Overlap(intersection=4, union=8), has_target=True, predicts_target=True
-    ... )
-    >>> scores = grefcoco_scores([right, half])
-    >>> scores.giou, scores.ciou, scores.no_target_accuracy, scores.precision_at[0.7]
-    (0.75, 0.5, 1.0, 0.0)
-    """
-    targets = [each for each in expressions if each.has_target]
-    others = [each for each in expressions if not each.has_target]
-    union = sum(each.counted.union for each in expressions)
-    intersection = sum(each.counted.intersection for each in expressions)
-    return GrefScores(
-        giou=_mean([each.iou for each in expressions]),
-        ciou=intersection / union if union else None,
-        target_accuracy=_mean([float(each.predicts_target) for each in targets]),
-        no_target_accuracy=_mean([float(not each.predicts_target) for each in others]),
-        precision_at={
-            threshold: _mean([float(each.iou >= threshold) for each in targets])
-            for threshold in THRESHOLDS
-        },
-        n=len(expressions),
-        num_no_target=len(others),
-    )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None

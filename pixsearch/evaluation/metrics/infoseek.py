@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from pixsearch.evaluation.metrics.mean import Mean, harmonic_mean, mean_of
 from pixsearch.evaluation.metrics.text_qa import exact_match
@@ -65,17 +64,6 @@ class InfoSeekScores:
     final: float | None
     unseen_question: SplitScores
     unseen_entity: SplitScores
-
-
-def gold_range(answer_eval: Any) -> Range:
-    """The range of a numerical question's `answer_eval`, bare or in a list.
-
-    >>> gold_range([{"wikidata": 10.0, "range": [9.0, 11.0]}])
-    (9.0, 11.0)
-    """
-    record = answer_eval[0] if isinstance(answer_eval, list) else answer_eval
-    low, high = record["range"][:2]
-    return float(low), float(high)
 
 
 def parse_numbers(text: str) -> float | Range:

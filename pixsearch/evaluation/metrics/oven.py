@@ -1,6 +1,6 @@
-"""OVEN: the official accuracy of entity ids, and the EM and F1 of texts that PixSearch's table has.
+"""OVEN's official accuracy of entity ids.
 
-The two are not comparable: an id needs the text to be looked up among six million titles first.
+A text needs to be looked up among six million titles first (pixsearch/evaluation/entity_names.py).
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pixsearch.evaluation.metrics.mean import Mean, harmonic_mean, mean_of
-from pixsearch.evaluation.metrics.text_qa import exact_match, token_f1
 
 
 class Part(StrEnum):
@@ -71,24 +70,6 @@ def oven_scores(items: Sequence[OvenItem], *, official_missing: bool = False) ->
     )
     final = harmonic_mean(query.harmonic, entity.harmonic)
     return OvenScores(final=final, query=query, entity=entity)
-
-
-def oven_text_em(answer: str, entity_text: str) -> bool:
-    """Whether the entity's name was written out, by SQuAD's normaliser. Not an official score.
-
-    >>> oven_text_em("a Boeing 737", "Boeing 737"), oven_text_em("737", "Boeing 737")
-    (True, False)
-    """
-    return exact_match(answer, [entity_text])
-
-
-def oven_text_f1(answer: str, entity_text: str) -> float:
-    """F1 of the words with the entity's name. Not an official score.
-
-    >>> round(oven_text_f1("737", "Boeing 737"), 3)
-    0.667
-    """
-    return token_f1(answer, [entity_text])
 
 
 def _part_scores(items: Sequence[OvenItem], official_missing: bool) -> PartScores:

@@ -1,8 +1,11 @@
 """How well a region that was searched with meets a gold box."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+LEAST_LIKENESS = 0.85  # of two names, by CRAG-MM-Diagnostics' recall
 
 
 def box_iou(first: Box, second: Box) -> float:
@@ -18,15 +21,34 @@ def box_iou(first: Box, second: Box) -> float:
     return shared / union if union > 0 else 0.0
 
 
-def first_rank(found: Sequence[str], gold: str) -> int | None:
-    """Place of a name among those found, from 1, case and outer spaces aside.
+def is_same(found: str, gold: str) -> bool:
+    """Whether two names are equal but for case and outer spaces.
 
-    >>> first_rank(["Zor", "bridge "], "Bridge"), first_rank([], "Zor")
-    (2, None)
+    >>> is_same("bridge ", "Bridge"), is_same("Toyota Prius XW", "Toyota Prius")
+    (True, False)
     """
-    wanted = gold.strip().casefold()
-    names = [name.strip().casefold() for name in found]
-    return names.index(wanted) + 1 if wanted in names else None
+    return found.strip().casefold() == gold.strip().casefold()
+
+
+def is_alike(found: str, gold: str) -> bool:
+    """CRAG-MM-Diagnostics' test: matching blocks make up 0.85 of both names, case aside.
+
+    >>> is_alike("Toyota Prius XW", "Toyota Prius"), is_alike("Toyota Yaris", "Toyota Prius")
+    (True, False)
+    """
+    return SequenceMatcher(None, gold.lower(), found.lower()).ratio() >= LEAST_LIKENESS
+
+
+def first_rank(
+    found: Sequence[str], golds: Sequence[str], *, matches: Callable[[str, str], bool]
+) -> int | None:
+    """Place of the first name, from 1, that is one of the gold ones; None if none is.
+
+    >>> first_rank(["Zor", "bridge "], ["Bridge"], matches=is_same)
+    2
+    """
+    ranked = enumerate(found, start=1)
+    return next((rank for rank, name in ranked if any(matches(name, gold) for gold in golds)), None)
 
 
 def _area(box: Box) -> float:

@@ -4,12 +4,14 @@ Definitions of LISA (train_ds.py): gIoU is the mean IoU over phrases, cIoU the s
 over the summed union. Unlike Sa2VA, a phrase without a mask stays in both.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Bool, Integer
+
+from pixsearch.evaluation.metrics.bootstrap import Interval, mean_interval, ratio_interval
 
 Mask = Bool[np.ndarray, "height width"]
 
@@ -35,15 +37,6 @@ class Overlap:
         return self.intersection / self.union if self.union else 1.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class SegmentationScores:
-    """None where there is no phrase."""
-
-    giou: float | None
-    ciou: float | None
-    n: int
-
-
 def object_size(area: int, *, height: int, width: int) -> ObjectSize:
     """
     >>> object_size(60, height=64, width=64).value, object_size(600, height=64, width=64).value
@@ -64,7 +57,7 @@ def overlap(
     """Overlap of one phrase; a missing prediction is an empty mask, whose union is the target.
 
     Args:
-        ignored: pixels that count for nothing (label 255 of ReasonSeg, ADE20K and COCO-Stuff).
+        ignored: pixels that count for nothing (label 255 of ReasonSeg).
 
     Raises:
         ValueError: the masks differ in size.
@@ -123,18 +116,22 @@ def match_in_order(
     return overlaps, max(0, len(predictions) - len(targets))
 
 
-def segmentation_scores(overlaps: Iterable[Overlap]) -> SegmentationScores:
-    """gIoU and cIoU over all phrases.
+def giou(ious: Sequence[float], images: Sequence[Hashable]) -> Interval | None:
+    """gIoU: the mean IoU over phrases, whose images are drawn; None where there is no phrase.
 
-    >>> segmentation_scores([Overlap(intersection=1, union=2), Overlap(intersection=0, union=8)])
-    SegmentationScores(giou=0.25, ciou=0.1, n=2)
+    >>> giou([0.5, 0.0], ["a", "a"])
+    Interval(estimate=0.25, low=0.25, high=0.25)
     """
-    found = list(overlaps)
-    if not found:
-        return SegmentationScores(giou=None, ciou=None, n=0)
-    union = sum(item.union for item in found)
-    return SegmentationScores(
-        giou=sum(item.iou for item in found) / len(found),
-        ciou=sum(item.intersection for item in found) / union if union else 1.0,
-        n=len(found),
-    )
+    return mean_interval(ious, images) if ious else None
+
+
+def ciou(overlaps: Sequence[Overlap], images: Sequence[Hashable]) -> Interval | None:
+    """cIoU: summed intersection over summed union; None where no phrase has a union.
+
+    >>> ciou([Overlap(intersection=1, union=2), Overlap(intersection=0, union=8)], ["a", "a"])
+    Interval(estimate=0.1, low=0.1, high=0.1)
+    """
+    unions = [float(each.union) for each in overlaps]
+    if not any(unions):
+        return None
+    return ratio_interval([float(each.intersection) for each in overlaps], unions, images)

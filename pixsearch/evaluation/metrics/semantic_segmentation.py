@@ -1,19 +1,15 @@
-"""Three protocols on ADE20K and COCO-Stuff, under three names that are not comparable.
+"""`semseg_miou`, the own protocol of ADE20K and COCO-Stuff: a class per pixel, IoUs over the set.
 
-`semseg_miou` is the benchmarks' own: each pixel has one class, IoUs are taken over the whole set.
-`refseg_present` is LISA's and PLUM's: a class is asked for only where it is there, so that no class
-can be found in vain. `gmiou` is partonomy's, over the masks of one image at a time.
+The other protocol on these sets, `refseg_present`, is one of phrases
+(`pixsearch.evaluation.phrase_measure.present_figures`); the two are not comparable.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64, Integer
-
-from pixsearch.evaluation.metrics.segmentation import Overlap, segmentation_scores
 
 IGNORE_LABEL = 255
 
@@ -35,34 +31,6 @@ class SemanticScores:
     miou: float | None
     pixel_accuracy: float | None
     class_ious: tuple[float | None, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PresentClass:
-    """A class that an image's labels have, with the mask that was predicted for it."""
-
-    image_id: str
-    class_name: str
-    overlap: Overlap
-
-
-@dataclass(frozen=True, kw_only=True)
-class PresentClassScores:
-    """gIoU and cIoU over all pairs of image and class; `class_mean` is the mean over classes of the
-    cIoU within each."""
-
-    giou: float | None
-    ciou: float | None
-    class_mean: float | None
-    n: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupedIou:
-    """`micro`: mean over masks. `macro`: mean over images of the mean over their masks."""
-
-    micro: float | None
-    macro: float | None
 
 
 def confusion(
@@ -116,49 +84,6 @@ def semseg_miou(counts: Confusion) -> SemanticScores:
         miou=_mean([iou for iou in ious if iou is not None]),
         pixel_accuracy=int(hits.sum()) / total if total else None,
         class_ious=ious,
-    )
-
-
-def refseg_present(items: Sequence[PresentClass]) -> PresentClassScores:
-    """LISA's and PLUM's scores of the classes that are there.
-
-    >>> items = [
-    ...     PresentClass(
-    ...         image_id="1", class_name=name, overlap=Overlap(intersection=hit, union=4)
-    ...     )
-    ...     for name, hit in [("sky", 4), ("sky", 2), ("tree", 1)]
-    ... ]
-    >>> scores = refseg_present(items)
-    >>> round(scores.giou, 3), round(scores.ciou, 3), scores.class_mean
-    (0.583, 0.583, 0.5)
-    """
-    classes: dict[str, list[Overlap]] = defaultdict(list)
-    for item in items:
-        classes[item.class_name].append(item.overlap)
-    overall = segmentation_scores(item.overlap for item in items)
-    within = [segmentation_scores(overlaps).ciou for overlaps in classes.values()]
-    return PresentClassScores(
-        giou=overall.giou,
-        ciou=overall.ciou,
-        class_mean=_mean([ciou for ciou in within if ciou is not None]),
-        n=overall.n,
-    )
-
-
-def gmiou(images: Sequence[Sequence[Overlap]]) -> GroupedIou:
-    """Partonomy's gmIoU of masks that are paired in order; a missing mask is an empty one.
-
-    Args:
-        images: overlaps of each image's masks; an image without any is left out.
-
-    >>> one, none = Overlap(intersection=1, union=1), Overlap(intersection=0, union=1)
-    >>> gmiou([[one, one, none], [none]])
-    GroupedIou(micro=0.5, macro=0.3333333333333333)
-    """
-    means = [_mean([each.iou for each in overlaps]) for overlaps in images if overlaps]
-    return GroupedIou(
-        micro=_mean([each.iou for overlaps in images for each in overlaps]),
-        macro=_mean([mean for mean in means if mean is not None]),
     )
 
 

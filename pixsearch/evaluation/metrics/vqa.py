@@ -80,30 +80,6 @@ def direct_answer_score(answer: str, human_answers: Sequence[str]) -> float:
     return min(1.0, list(human_answers).count(answer) / FULL_SCORE)
 
 
-def direct_answer_scores(
-    answers: Sequence[str | None],
-    human_answers: Sequence[Sequence[str]],
-    is_difficult: Sequence[bool],
-    *,
-    leave_out_difficult: bool = True,
-) -> list[float | None]:
-    """One score per question that counts; None for each that has no prediction.
-
-    Args:
-        is_difficult: the annotation's `difficult_direct_answer`: people did not agree.
-        leave_out_difficult: as the official script does.
-
-    >>> direct_answer_scores(["red", "x"], [["red"] * 10, ["y"] * 10], [False, True])
-    [1.0]
-    """
-    questions = zip(answers, human_answers, is_difficult, strict=True)
-    return [
-        None if answer is None else direct_answer_score(answer, given)
-        for answer, given, difficult in questions
-        if not (difficult and leave_out_difficult)
-    ]
-
-
 def multiple_choice_score(answer: str, choices: Sequence[str], correct: int) -> float:
     """A-OKVQA's: whether the right choice was written out, letter by letter.
 

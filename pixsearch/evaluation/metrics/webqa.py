@@ -7,11 +7,10 @@ lemmatiser, and the lists of colours and shapes are our own.
 
 import re
 import string
-from collections.abc import Collection, Hashable
 from enum import StrEnum
 
 from pixsearch.evaluation.metrics.normalisation import NUMBERS
-from pixsearch.evaluation.metrics.text_qa import PrecisionRecallF1, bag_overlap, support_overlap
+from pixsearch.evaluation.metrics.text_qa import bag_overlap
 
 _COLOURS = """
     amber aqua azure beige black blond blonde blue bronze brown burgundy copper cream crimson
@@ -78,17 +77,6 @@ def webqa_local_accuracy(answer: str, gold: str, category: Category) -> float:
         words = VOCABULARIES[category]
         return bag_overlap(sorted(words & set(said)), sorted(words & set(wanted))).f1
     return bag_overlap(said, wanted).recall
-
-
-def webqa_source_overlap(
-    retrieved: Collection[Hashable], gold: Collection[Hashable]
-) -> PrecisionRecallF1:
-    """Precision, recall and F1 of the sources that were named.
-
-    >>> webqa_source_overlap(["d5a", "d5b"], ["d5b"]).recall
-    1.0
-    """
-    return support_overlap(retrieved, gold)
 
 
 def _integers(words: list[str]) -> list[int]:

@@ -60,7 +60,10 @@ def options_of(root: Path, url: str = "", **changes: Any) -> JudgingOptions:
         JudgingOptions(
             output_dir=str(root / "output"),
             benchmark=BenchmarkOptions(
-                name="crag_mm_single", root=str(root), protocol=CragMMProtocol.paper
+                name="crag_mm_single",
+                root=str(root),
+                protocol=CragMMProtocol.paper,
+                tokenizer="none",
             ),
             judge=JudgeOptions(endpoint=endpoint),
             verdict_cache=str(root / "cache"),

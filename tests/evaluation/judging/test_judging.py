@@ -112,7 +112,7 @@ def test_what_is_judged_is_scored(serve):
 
 
 def test_the_kit_takes_a_curly_apostrophe_for_an_answer(serve, root):
-    kit = BenchmarkOptions(name="crag_mm_single", root=str(root), protocol=CragMMProtocol.kit)
+    kit = replace(options_of(root).benchmark, protocol=CragMMProtocol.kit)
     options, server = serve(benchmark=kit)
     assert lines_of(options)["q3"]["by"] == "oracle"
     assert len(server.asked) == 3

@@ -49,6 +49,7 @@ def start(options: JudgingOptions) -> subprocess.Popen[bytes]:
         "benchmark=crag_mm_single",
         f"benchmark.root={options.benchmark.root}",
         "benchmark.split=validation",
+        "benchmark.tokenizer=none",
         f"output_dir={options.output_dir}",
         f"verdict_cache={options.verdict_cache}",
         f"judge.endpoint.url={endpoint.url}",

@@ -18,7 +18,6 @@ from pixsearch.evaluation.metrics.infoseek import (
     InfoSeekItem,
     QuestionType,
     Split,
-    gold_range,
     infoseek_scores,
     numerical_match,
     parse_numbers,
@@ -63,11 +62,6 @@ def test_infoseek_counts_a_missing_prediction_as_wrong():
     assert official.final == 1
     assert ours.unseen_question.all.num_missing == 1
     assert infoseek_scores([item]).final is None  # no question of the other split
-
-
-def test_infoseek_reads_ranges_in_both_forms():
-    assert gold_range({"wikidata": 1, "range": [0, 2, 5]}) == (0.0, 2.0)
-    assert gold_range([{"wikidata": 1, "range": [0, 2]}]) == (0.0, 2.0)
 
 
 @few_examples

@@ -6,16 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pixsearch.evaluation.metrics.grefcoco import Expression, grefcoco_scores
+from pixsearch.evaluation.metrics.grefcoco import Expression
 from pixsearch.evaluation.metrics.segmentation import Overlap, overlap, polygon_target
-from pixsearch.evaluation.metrics.semantic_segmentation import (
-    PresentClass,
-    confusion,
-    gmiou,
-    refseg_present,
-    semseg_miou,
-)
+from pixsearch.evaluation.metrics.semantic_segmentation import confusion, semseg_miou
+from pixsearch.evaluation.phrase_measure import by_gref_rules, gref_figures, present_figures
 from tests.evaluation.metrics.properties import few_examples
+from tests.evaluation.phrases import compared_phrase, values
 
 MASKS = arrays(bool, (3, 4))
 LABELS = arrays(np.int64, (3, 4), elements=st.sampled_from([0, 1, 2, 255]))
@@ -73,17 +69,14 @@ def test_a_prediction_of_another_size_is_refused():
 def test_present_classes_know_no_false_positive_class():
     """The same answer by two protocols: a class that is not there costs semseg_miou alone."""
     labels, predicted = np.array([[0, 0, 255, 255]]), np.array([[0, 1, 1, 1]])
-    item = PresentClass(
-        image_id="1", class_name="sky", overlap=overlap(predicted == 0, labels == 0)
-    )
-    assert refseg_present([item]).class_mean == 0.5
+    sky = compared_phrase(overlap(predicted == 0, labels == 0), class_name="sky")
+    assert values(present_figures([sky]))["refseg_present_class_mean"] == 0.5
     assert semseg_miou(confusion(predicted, labels, num_classes=2)).miou == 0.25
 
 
 def test_nothing_to_score_has_no_score():
-    assert refseg_present([]).class_mean is None
-    assert gmiou([[]]).macro is None
-    assert grefcoco_scores([]).giou is None
+    for figures in (present_figures, gref_figures):
+        assert set(values(figures([])).values()) == {None}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +96,11 @@ def test_the_rules_of_no_target(has_target, predicts_target, overlap, iou, count
 
 
 def test_accuracies_without_their_kind_of_expression_are_none():
-    scores = grefcoco_scores([Expression(overlap=EMPTY, has_target=False, predicts_target=False)])
-    assert (scores.target_accuracy, scores.no_target_accuracy, scores.ciou) == (None, 1, None)
-    assert scores.precision_at == {0.7: None, 0.8: None, 0.9: None}
-    assert scores.num_no_target == scores.n == 1
+    told = by_gref_rules(compared_phrase(EMPTY, has_target=False, predicts_target=False))
+    figures = gref_figures([told])
+    found = values(figures)
+    assert (found.pop("giou"), found.pop("no_target_accuracy")) == (1, 1)
+    assert found == dict.fromkeys(
+        ("ciou", "target_accuracy", "precision_at_0.7", "precision_at_0.8", "precision_at_0.9")
+    )
+    assert (figures["giou"].n, figures["target_accuracy"].n) == (1, 0)

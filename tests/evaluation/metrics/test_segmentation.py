@@ -6,9 +6,10 @@ from hypothesis.extra.numpy import arrays
 
 from pixsearch.evaluation.metrics.segmentation import (
     Overlap,
+    ciou,
+    giou,
     match_in_order,
     overlap,
-    segmentation_scores,
 )
 
 MASKS = arrays(bool, (4, 5))
@@ -40,13 +41,15 @@ def test_scores_by_hand():
     half = np.zeros((4, 4), dtype=bool)
     half[0] = True
     overlaps, _ = match_in_order([half], [target, target])
-    scores = segmentation_scores(overlaps)
-    assert scores.giou == (0.5 + 0) / 2
-    assert scores.ciou == 4 / (8 + 8)  # the missing mask's target stays in the union
+    images = ["a", "b"]
+    assert giou([each.iou for each in overlaps], images).estimate == (0.5 + 0) / 2
+    cumulative = ciou(overlaps, images)
+    assert cumulative.estimate == 4 / (8 + 8)  # the missing mask's target stays in the union
 
 
-def test_no_phrases_have_no_score():
-    assert segmentation_scores([]).giou is None
+def test_no_phrases_have_no_score_and_no_union_no_ciou():
+    assert giou([], []) is ciou([], []) is None
+    assert ciou([Overlap(intersection=0, union=0)], ["a"]) is None
 
 
 def test_empty_against_empty_is_right():

@@ -2,17 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixsearch.evaluation.metrics.passages import answer_hit, dpr_has_answer, kilt_has_answer
 from pixsearch.evaluation.metrics.text_qa import (
     contains,
     exact_match,
     flashrag_overlap,
     hotpotqa_overlap,
-    joint_overlap,
     musique_f1,
-    musique_group_score,
     popqa_accuracy,
-    support_overlap,
     token_f1,
     token_overlap,
 )
@@ -91,31 +87,3 @@ def test_popqa_looks_at_the_first_line_and_keeps_its_case(answer, right):
 def test_no_gold_answer_is_never_matched():
     assert not exact_match("", [])
     assert token_f1("x", []) == musique_f1("x", []) == 0
-
-
-def test_supporting_facts_that_nobody_named():
-    assert support_overlap([], []).f1 == 0
-    assert support_overlap([], [], empty_is_right=True).f1 == 1
-    assert support_overlap([1], [], empty_is_right=True).f1 == 0
-
-
-def test_joint_and_group_scores():
-    answer, support = token_overlap("Obama", "Barack Obama"), support_overlap([1, 2], [1])
-    joint = joint_overlap(answer, support)
-    assert (joint.precision, joint.recall) == (0.5, 0.5)
-    assert musique_group_score(0.5, (True, False), [True, False]) == 0.5
-    assert musique_group_score(0.5, [False, True], [True, False]) == 0
-
-
-@few_examples
-@given(ANSWERS, GOLDS)
-def test_where_dpr_finds_words_kilt_finds_letters(passage, golds):
-    worded = [gold for gold in golds if gold.replace("-", "").strip()]
-    if dpr_has_answer(passage, worded):
-        assert kilt_has_answer(passage, worded)
-
-
-def test_a_hit_counts_among_the_first_k_alone():
-    passages = ["Oslo", "", "Paris, France"]
-    found = [answer_hit(passages, ["paris"], k=k, has_answer=dpr_has_answer) for k in (0, 2, 3)]
-    assert found == [False, False, True]

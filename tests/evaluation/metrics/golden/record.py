@@ -28,26 +28,22 @@ SOURCES = {
     "evaluation_utils.py": "google-research/google-research 5b09c22 encyclopedic_vqa (without BEM)",
     "hotpot_evaluate_v1.py": "hotpotqa/hotpot 3635853 hotpot_evaluate_v1.py",
     "musique_answer.py": "StonyBrookNLP/musique 922ac98 metrics/answer.py",
-    "musique_support.py": "StonyBrookNLP/musique 922ac98 metrics/support.py",
     "nq_open_eval_utils.py": "google-research/language 865fae6 language/orqa/utils/eval_utils.py",
     "flashrag_metrics.py": "RUC-NLPIR/FlashRAG 1ee5249 flashrag/evaluator/metrics.py",
     "flashrag_utils.py": "RUC-NLPIR/FlashRAG 1ee5249 flashrag/evaluator/utils.py",
-    "qa_validation.py": "facebookresearch/DPR a31212d dpr/data/qa_validation.py",
-    "dpr_tokenizers.py": "facebookresearch/DPR a31212d dpr/utils/tokenizers.py",
-    "pix2struct_metrics.py": "google-research/pix2struct 945f27e pix2struct/metrics.py",
-    "plum_metrics.py": "AnselBlume/partonomy b79091f src/models/PLUM/utils/metrics.py",
     "plum_utils.py": "AnselBlume/partonomy b79091f src/models/PLUM/utils/utils.py (LISA's, too)",
     "partonomy_masks.py": "AnselBlume/partonomy b79091f src/evaluation/evaluators/masks.py",
     "refer_evaluation.py": "henghuiding/ReLA 3ca9551 gres_model/evaluation/refer_evaluation.py",
     "crag_mm_utils.py": "facebookresearch/CRAG-MM 36b6b4b evaluation/evaluation_utils.py",
     "crag_mm_dataset_utils.py": "facebookresearch/CRAG-MM 36b6b4b evaluation/dataset_utils.py",
     "local_evaluation.py": "the starter kit, as in JoshuaZ16/intelligent-training-crag-mm 7508915",
+    "diagnostics_utils.py": "McGill-NLP/crag-mm-diagnostics be27355 utils/utils.py",
 }
 
 MISSING = set(
     """agents crag_batch_iterator cragmm_search cv2 datasets detectron2 dotenv dpr editdistance
-    evaluators flashrag load_aokvqa metrics openai pycocoevalcap pydantic rich spacy tensorflow
-    tensorflow_hub tensorflow_text ujson utils""".split()  # noqa: SIM905
+    evaluators flashrag lmdb load_aokvqa metrics mwviews openai pycocoevalcap pydantic rich spacy
+    tensorflow tensorflow_hub tensorflow_text ujson utils""".split()  # noqa: SIM905
 )
 """Packages that the scripts import and that the recorded functions do not use."""
 
@@ -230,46 +226,6 @@ def record_text_qa(scripts: Scripts, rng: random.Random) -> list[Any]:
     return found
 
 
-def record_support(scripts: Scripts, rng: random.Random) -> list[Any]:
-    hotpot = scripts.load("hotpot_evaluate_v1.py")
-    musique = scripts.load("musique_support.py")
-    found = []
-    for _ in range(20):
-        predicted = [rng.randint(0, 4) for _ in range(rng.randint(0, 4))]
-        gold = [rng.randint(0, 4) for _ in range(rng.randint(0, 3))]
-        sums: dict[str, float] = dict.fromkeys(("sp_em", "sp_f1", "sp_prec", "sp_recall"), 0.0)
-        hotpot.update_sp(sums, [(each,) for each in predicted], [(each,) for each in gold])
-        metric = musique.SupportMetric()
-        metric(predicted, gold)
-        found.append(
-            {
-                "predicted": predicted,
-                "gold": gold,
-                "hotpotqa": [sums["sp_f1"], sums["sp_prec"], sums["sp_recall"]],
-                "musique_f1": metric.get_metric()[1],
-            }
-        )
-    return found
-
-
-def record_passages(scripts: Scripts) -> list[Any]:
-    tokenizers = scripts.load("dpr_tokenizers.py", name="dpr.utils.tokenizers")
-    dpr = scripts.load("qa_validation.py")
-    simple = tokenizers.SimpleTokenizer()
-    return [
-        {
-            "passage": passage,
-            "golds": [gold],
-            "dpr": dpr.has_answer([gold], passage, simple, "string"),
-            "kilt": dpr.has_answer_kilt([gold], passage),
-        }
-        for passage in PASSAGES
-        for gold in ["O'Neil", "o neil", "195", "1956)", "new york", "New-York", "dogs dogs", "s",
-                     "dogs, dogs", "beyonc\u00e9", "Beyonce", "\u00e5ngstr\u00f6m units",
-                     "3.5", "", "the"]
-    ]  # fmt: skip
-
-
 def record_infoseek(scripts: Scripts, rng: random.Random) -> dict[str, Any]:
     infoseek = scripts.load("infoseek_eval.py")
     numbers = [
@@ -378,25 +334,6 @@ def record_aokvqa(scripts: Scripts, rng: random.Random) -> list[Any]:
     return found
 
 
-def record_relaxed(scripts: Scripts, rng: random.Random) -> dict[str, Any]:
-    import torch
-
-    plum = scripts.load("plum_metrics.py")
-    chartqa = scripts.load("pix2struct_metrics.py").relaxed_correctness
-    numbers = ["10", "10.4", "10.5", "10.6", "50%", "0.5", "0", "0.0", "red", "Red", "-3", "1,000"]
-    tokens = []
-    for _ in range(40):
-        generated = [rng.randint(0, 5) for _ in range(rng.randint(1, 8))]
-        gold = [rng.randint(0, 5) for _ in range(rng.randint(1, 3))]
-        window = rng.randint(1, 8)
-        scores = plum.relaxed_metrics(torch.tensor(generated), torch.tensor(gold), window)
-        tokens.append(
-            {"generated": generated, "gold": gold, "window": window, "scores": list(scores)}
-        )
-    texts = [[answer, gold, bool(chartqa(gold, answer))] for answer in numbers for gold in numbers]
-    return {"tokens": tokens, "chartqa": texts}
-
-
 def record_segmentation(scripts: Scripts, rng: np.random.Generator) -> dict[str, Any]:
     import torch
 
@@ -493,6 +430,25 @@ def record_crag_mm(scripts: Scripts, rng: random.Random) -> dict[str, Any]:
     return {"runs": runs, "paper_says_unknown": tests}
 
 
+def record_diagnostics(scripts: Scripts, rng: random.Random) -> list[Any]:
+    recall = scripts.load("diagnostics_utils.py").recall_at_k
+    names = ["Toyota Prius", "toyota prius (XW20)", "Toyota Yaris", "Prius", "Zor", "zor bridge",
+             "The Zor Bridge", "Zor-Bridge", "Caf\u00e9 Zor", "Cafe Zor", ""]  # fmt: skip
+    found = []
+    for _ in range(60):
+        retrieved = rng.choices(names, k=rng.randint(0, 12))
+        gold, article = rng.choice(names), rng.choice(names)
+        images = [{"entities": [{"entity_name": name}]} for name in retrieved]
+        found.append(
+            {
+                "retrieved": retrieved,
+                "gold": [gold, article],
+                "recall": list(recall(images, gold, article, [1, 5, 10]).values()),
+            }
+        )
+    return found
+
+
 def main() -> None:
     sys.meta_path.insert(0, EmptyModules())
     scripts = Scripts(Path(sys.argv[1]))
@@ -501,16 +457,14 @@ def main() -> None:
         "normalisation": record_normalisation(scripts),
         "vqa": record_vqa(scripts, random.Random(0)),
         "text_qa": record_text_qa(scripts, random.Random(1)),
-        "support": record_support(scripts, random.Random(2)),
-        "passages": record_passages(scripts),
         "infoseek": record_infoseek(scripts, random.Random(3)),
         "oven": record_oven(scripts, random.Random(4)),
         "encyclopedic_vqa": record_encyclopedic_vqa(scripts, random.Random(5)),
         "aokvqa": record_aokvqa(scripts, random.Random(6)),
-        "relaxed": record_relaxed(scripts, random.Random(7)),
         "segmentation": record_segmentation(scripts, np.random.default_rng(8)),
         "grefcoco": record_grefcoco(scripts, np.random.default_rng(9)),
         "crag_mm": record_crag_mm(scripts, random.Random(10)),
+        "diagnostics": record_diagnostics(scripts, random.Random(11)),
     }
     path = Path(__file__).with_name("official.json")
     path.write_text(json.dumps(recorded, separators=(",", ":")) + "\n", encoding="utf-8")
