@@ -56,8 +56,8 @@ class GenerationOptions:
     answer_tokens: int = 32  # kept back for the forced final answer
     batch_size: int = 32  # rows computed together
     waiting_slots: int = 8  # more rows that keep their place while they wait for the retriever
-    keep_slot_seconds: float = 2.0  # of waiting, from which on others may have a row's place
-    cache_gib: float | None = None  # of keys and values; null: 60 % of what is free at the start
+    keep_slot_seconds: float = 2.0  # of waiting for the retriever; then others may have the place
+    cache_gib: float | None = None  # of keys and values; null: at most 60 % of the free memory
     search_threads: int | None = None  # calls at a time; null: 4 to a server, 1 to a local searcher
     search_window_ms: float = 5.0  # in which rows that search are gathered for one call
     search_timeout_seconds: float = 300.0  # of one search, retries included

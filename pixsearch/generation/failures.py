@@ -14,7 +14,7 @@ from pixsearch.queries import Passage, Query, Search, SearchFailed
 logger = logging.getLogger(__name__)
 
 MISTAKES = (ValueError, AssertionError)
-"""Of the options, the index or our code: no policy goes on behind them."""
+"""What a searcher raises where options, index or code are wrong: no policy goes on behind that."""
 
 RETRY_SECONDS = 1.0  # before the first retry; twice as long before each further one
 

@@ -297,7 +297,6 @@ def test_more_rows_than_have_room_wait_and_hold_up_no_other(
     expected = run_script(model, *PARTS, policy=PolicyOptions(evidence_tokens=60))
     for name in waiting:
         assert found[name].rendered.input_ids == expected.rendered.input_ids
-        assert np.array_equal(found[name].grounded[0].mask, expected.grounded[0].mask)
     assert engine.stats.evictions > 0
     assert engine.stats.recomputed_tokens > 0
 

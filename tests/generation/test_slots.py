@@ -95,6 +95,7 @@ def test_who_waits_long_gives_way_before_the_youngest() -> None:
     first, second, third = rows = [make_row(entered) for entered in range(3)]
     slots = make_slots(max_slots=2)
     assert slots.place([first, second]) == [first, second]
+    first.num_processed = 10
     assert slots.place([second, third]) == [second]  # who entered last has none
     assert slots.place([second, third], yielding={first}) == [second, third]
     assert [row.slot is None for row in rows] == [True, False, False]
