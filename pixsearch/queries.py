@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -103,7 +102,11 @@ Search = Callable[[Sequence[Query]], list[list[Passage]]]
 
 @runtime_checkable
 class AnySearcher(Protocol):
-    """What is asked of a searcher; pixsearch.retrieval has one."""
+    """What is asked of a searcher; pixsearch.retrieval has one.
+
+    One that takes several calls at a time, each in a thread of its own, says how many as
+    `calls_at_a_time`; others are asked one after the other.
+    """
 
     def search(
         self, queries: Sequence[Query], k: int, *, region_crop: RegionCrop
@@ -138,6 +141,28 @@ def refuse_control(policy: PolicyOptions) -> None:
         )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchUnderPolicy:
+    """A searcher with a policy's number of passages and its crop of regions; a `Search`."""
+
+    searcher: AnySearcher
+    policy: PolicyOptions
+
+    @property
+    def calls_at_a_time(self) -> int:
+        """See `AnySearcher`."""
+        return calls_at_a_time(self.searcher)
+
+    def __call__(self, queries: Sequence[Query]) -> list[list[Passage]]:
+        policy = self.policy
+        return self.searcher.search(queries, k=policy.k, region_crop=policy.region_crop)
+
+
 def search_under(policy: PolicyOptions, searcher: AnySearcher) -> Search:
     """The searcher with a policy's number of passages and its crop of regions."""
-    return partial(searcher.search, k=policy.k, region_crop=policy.region_crop)
+    return SearchUnderPolicy(searcher=searcher, policy=policy)
+
+
+def calls_at_a_time(search: Search | AnySearcher) -> int:
+    """How many calls a searcher takes at a time, each in a thread of its own."""
+    return getattr(search, "calls_at_a_time", 1)

@@ -40,7 +40,10 @@ class PolicyOptions:
         check_at_least(0, "policy", self, ("search_retries",))
 
 
-SCHEDULING = ("batch_size", "waiting_slots", "cache_gib", "search_threads", "search_window_ms")
+SCHEDULING = (
+    *("batch_size", "waiting_slots", "keep_slot_seconds", "cache_gib"),
+    *("search_threads", "search_window_ms"),
+)
 """Fields of `GenerationOptions` that decide when something is computed, not what comes of it: an
 evaluation that was begun with others goes on."""
 
@@ -53,8 +56,9 @@ class GenerationOptions:
     answer_tokens: int = 32  # kept back for the forced final answer
     batch_size: int = 32  # rows computed together
     waiting_slots: int = 8  # more rows that keep their place while they wait for the retriever
-    cache_gib: float | None = None  # of keys and values; null: what the rows need
-    search_threads: int = 1  # calls to the retriever at a time; a local one takes no more than one
+    keep_slot_seconds: float = 2.0  # of waiting for the retriever; then others may have the place
+    cache_gib: float | None = None  # of keys and values; null: at most 60 % of the free memory
+    search_threads: int | None = None  # calls at a time; null: 4 to a server, 1 to a local searcher
     search_window_ms: float = 5.0  # in which rows that search are gathered for one call
     search_timeout_seconds: float = 300.0  # of one search, retries included
     max_length: int | None = None  # of all tokens; null: 2048 beside the image's (limits.py)
@@ -66,7 +70,8 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         names = ("max_new_tokens", "answer_tokens", "batch_size", "max_length", "search_threads")
         check_at_least(1, "generation", self, names)
-        check_at_least(0, "generation", self, ("waiting_slots", "search_window_ms"))
+        names = ("waiting_slots", "search_window_ms", "keep_slot_seconds")
+        check_at_least(0, "generation", self, names)
         names = ("max_question_characters", "max_passage_characters")
         check_at_least(1, "generation", self, names)
         names = ("search_timeout_seconds", "max_image_megapixels", "cache_gib")

@@ -83,9 +83,20 @@ class ServeOptions:
     checkpoint: str = MISSING
     server: ChatServerOptions = field(default_factory=ChatServerOptions)
     policy: PolicyOptions = field(default_factory=PolicyOptions)
-    generation: GenerationOptions = field(default_factory=GenerationOptions)
+    generation: GenerationOptions = field(
+        default_factory=lambda: GenerationOptions(search_timeout_seconds=50.0)  # five within 300
+    )
     retrieval: RetrievalOptions = field(default_factory=RetrievalOptions)
     paths: PathOptions = field(default_factory=PathOptions)
+
+    def __post_init__(self) -> None:
+        search, whole = self.generation.search_timeout_seconds, self.server.timeout_seconds
+        if search >= whole:
+            raise ValueError(
+                f"generation.search_timeout_seconds={search:g} is not below "
+                f"server.timeout_seconds={whole:g}: policy.on_search_failure would never act; "
+                "lower the one, or raise the other"
+            )
 
 
 @dataclass

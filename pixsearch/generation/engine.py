@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pixsearch.config import GenerationOptions, PolicyOptions
 from pixsearch.generation.answering import AnyEngine
 from pixsearch.generation.cache import check_attention
+from pixsearch.generation.cache_budget import FREE_SHARE, cache_budget
 from pixsearch.generation.choosing import Choose, Choosing, greedy
 from pixsearch.generation.events import Event, Finished
 from pixsearch.generation.features import IMAGES_PER_BATCH, RecentFeatures, RequestImages
@@ -18,7 +19,7 @@ from pixsearch.generation.row import Row
 from pixsearch.generation.searching import Searching
 from pixsearch.generation.session import Parts, Session
 from pixsearch.generation.slot_attention import likes_one_call
-from pixsearch.generation.slots import Slots, tokens_within
+from pixsearch.generation.slots import Slots
 from pixsearch.generation.spans import SpanTagging
 from pixsearch.generation.telling import Telling
 from pixsearch.model import ImageFeatures, PixSearch
@@ -35,9 +36,10 @@ class Engine(AnyEngine):
     Many requests are in flight at a time, each at its own place in its answer (see `Session`): one
     forward processes the prompts of new ones, the evidence of those whose search has come back and
     one token of each other. Searches run in threads of their own, so that a request that waits for
-    the retriever holds up no other. The cache is kept across a search: nothing is computed twice.
-    Which tokens a request gets hangs neither on its neighbours nor on when its searches come back,
-    up to the rounding of sums.
+    the retriever holds up no other. The cache is kept across a search: nothing is computed twice,
+    but where memory is short or a search takes long (`generation.keep_slot_seconds`). Which tokens
+    a request gets hangs neither on its neighbours nor on when its searches come back, up to the
+    rounding of sums.
 
     A request that cannot be answered ends alone, as its `Finished.failure` says.
 
@@ -80,9 +82,7 @@ class Engine(AnyEngine):
         self._choosing = Choosing(model, self._spans, choose)
         self._forwards = Forwards(model, self.stats)
         self._num_positions = getattr(text_config, "max_position_embeddings", None)
-        self._budget = None
-        if options.cache_gib is not None:
-            self._budget = tokens_within(options.cache_gib, text_config, model.dtype)
+        self._budget = cache_budget(options.cache_gib, text_config, model.dtype, model.device)
 
     def stream(self, requests: Iterable[Request]) -> Generator[Event, None, None]:
         return self._run(iter(requests), tells_all=True)
@@ -105,10 +105,12 @@ class Engine(AnyEngine):
             num_image_tokens=self._model.num_image_tokens(request.image),
             num_positions=self._num_positions,
         )
-        if self._budget is not None and row.longest > self._budget:
+        if row.longest > self._budget:
+            gib = self._options.cache_gib
+            share = f"{FREE_SHARE:.0%} of the free memory" if gib is None else gib
             raise ValueError(
                 f"request {request.id} may take {row.longest} tokens, "
-                f"generation.cache_gib={self._options.cache_gib} holds {self._budget}: raise it, "
+                f"generation.cache_gib={share} holds {self._budget}: raise it, "
                 "or lower generation.max_length"
             )
         return row

@@ -13,6 +13,9 @@ from pixsearch.queries import Passage, Query, Search, SearchFailed
 
 logger = logging.getLogger(__name__)
 
+MISTAKES = (ValueError, AssertionError)
+"""What a searcher raises where options, index or code are wrong: no policy goes on behind that."""
+
 RETRY_SECONDS = 1.0  # before the first retry; twice as long before each further one
 
 
@@ -49,13 +52,10 @@ class SearchUnderFailure:
 
         Raises:
             SearchFailed: the search failed for good, and the policy is not `answer_without`.
-            ValueError: the searcher returned another number of results.
+            ValueError: the searcher returned another number of results, or raised it.
         """
         if not queries:
             return []
-        with self._lock:
-            self._stats.search_calls += 1
-            self._stats.searches += len(queries)
         return self._find(queries, until, self._retries)
 
     def find_each(
@@ -134,7 +134,18 @@ class SearchUnderFailure:
         return found
 
     def _ask(self, queries: Sequence[Query]) -> list[Found]:
-        found = list(self._search(queries))
+        """One call. Whatever a searcher raises, which may be anybody's code, is a failed search."""
+        with self._lock:
+            self._stats.search_calls += 1
+            self._stats.searches += len(queries)
+        try:
+            found = list(self._search(queries))
+        except (SearchFailed, *MISTAKES):
+            raise
+        except Exception as error:
+            logger.warning("the searcher raised an error of its own", exc_info=True)
+            kind = type(error).__name__
+            raise SearchFailed(f"the searcher raised {kind}: {error}") from error
         if len(found) != len(queries):
             raise ValueError(
                 f"the searcher returned {len(found)} results for {len(queries)} queries; "

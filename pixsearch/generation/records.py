@@ -174,8 +174,8 @@ class EngineStats:
     prefill_forwards: int = 0  # those with a prompt in them
     evidence_forwards: int = 0  # those with evidence behind tokens that were processed
     decode_steps: int = 0  # those with single sampled tokens
-    searches: int = 0  # queries sent
-    search_calls: int = 0  # batches that they were sent in
+    searches: int = 0  # queries sent, once more where they were sent again
+    search_calls: int = 0  # calls to the searcher that they were sent in
     failed_searches: int = 0  # of rows that went on without (policy.on_search_failure)
     waits: int = 0  # searches that a row waited for
     wait_seconds: float = 0.0  # of all rows, added up
@@ -199,5 +199,6 @@ class EngineStats:
     def as_dict(self) -> dict[str, int | float]:
         """Plain numbers for a log; tokens by kind as `prompt_tokens`, `evidence_tokens`, …"""
         tokens = {f"{kind.name.lower()}_tokens": self.processed[kind] for kind in TokenKind}
+        tokens["prefill_tokens"] = self.prefill_tokens
         numbers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "processed"}
         return tokens | numbers

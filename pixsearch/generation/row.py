@@ -1,5 +1,6 @@
 """One request in flight: its ids so far, where it stands in the grammar, what it found."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -54,6 +55,7 @@ class Row:
         longest: tokens that it can grow to.
         slot: of the cache, while it holds one.
         entered: how many rows entered before it.
+        asked_at: when its search was sent, on `time.monotonic`; infinite while none is on its way.
         num_processed: how many of its ids stand in the cache; the rest is pending.
         num_counted: how many were ever processed; more than the former where it lost its slot.
         search_start: index of the last `<search>`.
@@ -70,6 +72,7 @@ class Row:
     features: ImageFeatures | None = None
     slot: int | None = None
     entered: int = 0
+    asked_at: float = math.inf
     num_processed: int = 0
     num_counted: int = 0
     search_start: int = -1

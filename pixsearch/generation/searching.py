@@ -1,8 +1,9 @@
 """From rows that closed a search to rows that hold the evidence."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from pixsearch.chat import ChatRenderer
 from pixsearch.config import GenerationOptions, PolicyOptions, QueryType
@@ -14,15 +15,7 @@ from pixsearch.generation.records import EngineStats, SearchRecord
 from pixsearch.generation.region_query import Asked, EmptyMask, ask_region
 from pixsearch.generation.row import Row
 from pixsearch.generation.search_pool import Answered, SearchPool
-from pixsearch.queries import Query, Search, SearchFailed
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Waiting:
-    """One row's search, from when on it is waited for."""
-
-    record: SearchRecord
-    at: float = field(default_factory=time.monotonic)
+from pixsearch.queries import Query, Search, SearchFailed, calls_at_a_time
 
 
 class Searching:
@@ -51,11 +44,11 @@ class Searching:
         self._masks = masks
         self._stats = stats
         self._wake = wake
-        self._asked: dict[Row, _Waiting] = {}  # on their way
+        self._asked: dict[Row, SearchRecord] = {}  # on their way
         self._skipped: list[Row] = []
         self.pool = SearchPool(
             lambda queries, until: self._search.find_each(queries, until=until),
-            num_threads=options.search_threads,
+            num_threads=options.search_threads or calls_at_a_time(search),
             window_seconds=options.search_window_ms / 1000,
             timeout_seconds=options.search_timeout_seconds,
             wake=wake,
@@ -99,7 +92,8 @@ class Searching:
             return Failure(kind=FailureKind.empty_mask, error=error)
         except Exception as error:  # a control's code, which is the caller's
             return Failure(kind=FailureKind.error, error=error)
-        self._asked[row] = _Waiting(record=asked.record)
+        self._asked[row] = asked.record
+        row.asked_at = time.monotonic()
         if asked.query is None:
             self._skipped.append(row)
             self._wake()
@@ -110,12 +104,13 @@ class Searching:
 
     def _take(self, answered: Answered) -> SearchRecord | Failure:
         row: Row = answered.ticket
-        waited = self._asked.pop(row)
-        self._stats.wait_seconds += time.monotonic() - waited.at
+        record = self._asked.pop(row)
+        self._stats.wait_seconds += time.monotonic() - row.asked_at
+        row.asked_at = math.inf
         try:
             result = self._result_of(answered)
             if isinstance(result, Found):
-                return self._inject(row, waited.record, result)
+                return self._inject(row, record, result)
         except Exception as error:  # of whatever kind: what came back is this row's alone
             result = error
         is_search = isinstance(result, SearchFailed)

@@ -22,6 +22,7 @@ from pixsearch.generation.slots import Slots
 from pixsearch.generation.spans import SpanTagging
 from pixsearch.generation.telling import Telling
 
+ROWS_PER_SLOT = 4  # in flight, from which on none is drawn: who waits holds features of an image
 FORWARD_TOKENS = 16_384  # of one forward, from which on no further prompt or evidence joins it
 
 
@@ -43,9 +44,10 @@ class Session:
     """Rows in flight.
 
     A row waits in a queue; enters when fewer than `batch_size` rows want to be computed; is
-    computed, with a slot and one of `batch_size` seats; leaves its seat, not its slot, while its
-    search is on its way; and ends. Seats go to the rows that entered first, as slots do, so that
-    the oldest always goes on.
+    computed, with a slot and one of `batch_size` seats; leaves its seat while its search is on its
+    way, and its slot as well if that takes longer than `keep_slot_seconds` and another row has
+    none; and ends. Seats go to the rows that entered first, as slots do, so that the oldest always
+    goes on.
 
     Not for several threads.
 
@@ -59,6 +61,7 @@ class Session:
         self._parts = parts
         self._num_seats = options.batch_size
         self._num_slots = options.batch_size + options.waiting_slots
+        self._keep_slot_seconds = options.keep_slot_seconds
         self._stats = stats
         self._wake = wake
         self._queue: deque[Row] = deque()
@@ -83,7 +86,8 @@ class Session:
     @property
     def wants_more(self) -> bool:
         """Whether rows that are added now enter soon, or have images to be encoded with others."""
-        return len(self._queue) < max(IMAGES_PER_BATCH, self._num_seats)
+        is_full = len(self._flight) >= ROWS_PER_SLOT * self._num_slots
+        return not is_full and len(self._queue) < max(IMAGES_PER_BATCH, self._num_seats)
 
     def add(self, row: Row) -> None:
         """Queue a row.
@@ -117,13 +121,14 @@ class Session:
         1. evidence that has come is injected; 2. rows enter and take free seats; 3. all that is
         pending of seated rows is processed in one forward; 4. each takes its next token; 5. rows
         that closed a search ask; 6. those that ended leave. If no row can be computed and there is
-        nothing to tell, this waits for the first search to come back.
+        nothing to tell, this waits for the first search to come back, or to take long.
         """
         self._take_evidence()
-        self._enter()
-        rows = self._parts.slots.place(self._take_seats())
+        yielding = self._yielding()
+        self._enter(yielding)
+        rows = self._parts.slots.place(self._take_seats(), yielding=yielding)
         if not rows:
-            self._await_evidence()
+            self._await_evidence(yielding)
             return
         count_forward(rows, self._stats)
         states = self._parts.forwards.run(rows, self._parts.slots.cache)
@@ -150,10 +155,15 @@ class Session:
                 self._parts.telling.evidence(row, taken)
                 self._active.append(row)
 
-    def _enter(self) -> None:
+    def _yielding(self) -> set[Row]:
+        """Rows whose search takes so long that others may have their slots."""
+        asked_before = time.monotonic() - self._keep_slot_seconds
+        return {row for row in self._flight.values() if row.asked_at <= asked_before}
+
+    def _enter(self, yielding: set[Row]) -> None:
         """Let rows in while they will be computed, or can at least ask what they begin with."""
         entered = []
-        while self._queue and self._has_place:
+        while self._queue and self._has_place(yielding):
             row = self._queue.popleft()
             row.entered = self._num_entered
             self._num_entered += 1
@@ -166,10 +176,9 @@ class Session:
         alive = [row for row in entered if row.request.id in self._flight]
         self._ask([row for row in alive if row.awaits_evidence])
 
-    @property
-    def _has_place(self) -> bool:
+    def _has_place(self, yielding: set[Row]) -> bool:
         is_seat_free = len(self._active) < self._num_seats
-        return is_seat_free and len(self._flight) < self._num_slots
+        return is_seat_free and len(self._flight) - len(yielding) < self._num_slots
 
     def _encode(self, row: Row, upcoming: Sequence[Row]) -> None:
         try:
@@ -192,17 +201,24 @@ class Session:
                 tokens += row.num_pending
         return seated
 
-    def _await_evidence(self) -> None:
-        """Sleep until a search has come back or is late; nobody else can ask before."""
+    def _await_evidence(self, yielding: set[Row]) -> None:
+        """Sleep until a search has come back, is late, or takes so long that a slot is free."""
         if not self._flight or self._parts.telling.has_events:
             return  # who is to be told does not wait for others' searches
         pool = self._parts.searching.pool
         pool.hurry()
         start = time.monotonic()
-        until = pool.next_timeout
+        until = min(pool.next_timeout, self._next_yielding(yielding))
         self._wake.wait(None if until == math.inf else max(0.0, until - start))
         self._wake.clear()
         self._stats.idle_seconds += time.monotonic() - start
+
+    def _next_yielding(self, yielding: set[Row]) -> float:
+        """When one more row yields its slot, if another lacks one; infinite if none does."""
+        if not (self._active or self._queue):
+            return math.inf
+        keeping = set(self._flight.values()) - yielding
+        return min((row.asked_at for row in keeping), default=math.inf) + self._keep_slot_seconds
 
     def _ask(self, rows: Sequence[Row]) -> None:
         if not rows:

@@ -1,41 +1,25 @@
 """Which rows hold a slot of the cache, within its budget; who gives way where it is short."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import count
-
-import torch
-from transformers import PreTrainedConfig
 
 from pixsearch.generation.cache import SlotCache
 from pixsearch.generation.records import EngineStats
 from pixsearch.generation.row import Row
 
 
-def tokens_within(gib: float, config: PreTrainedConfig, dtype: torch.dtype) -> int:
-    """Tokens whose keys and values take so much memory.
-
-    Args:
-        config: of the language model.
-    """
-    heads = config.num_key_value_heads
-    head_width = getattr(config, "head_dim", None) or (
-        config.hidden_size // config.num_attention_heads
-    )
-    per_token = 2 * config.num_hidden_layers * heads * head_width * dtype.itemsize
-    return int(gib * 2**30 / per_token)
-
-
 class Slots:
     """Gives rows their slots.
 
     Slots are as wide as the longest row may grow. Where the budget does not allow that for all
-    rows, they are as wide as it allows; once a row outgrows that, the row that entered last gives
-    its slot back and is processed anew when there is room. So the row that entered first always
-    goes on.
+    rows, they are as wide as it allows. Where there are not enough of them, or one row outgrows
+    them, another gives its slot back and is processed anew when there is room: one whose search
+    takes long, if there is such a row, else the one that entered last. So the row that entered
+    first goes on.
 
     Args:
         max_slots: rows that hold one at a time.
-        budget: tokens that all slots together may hold; None without a limit.
+        budget: tokens that all slots together may hold; not below what a row may grow to.
         in_one_call: see `SlotCache`.
     """
 
@@ -43,7 +27,7 @@ class Slots:
         self,
         *,
         max_slots: int,
-        budget: int | None,
+        budget: int,
         stats: EngineStats,
         in_one_call: bool,
     ) -> None:
@@ -58,14 +42,17 @@ class Slots:
         """Slots that a row holds."""
         return len(self._holders)
 
-    def place(self, rows: Sequence[Row]) -> list[Row]:
+    def place(self, rows: Sequence[Row], *, yielding: Collection[Row] = ()) -> list[Row]:
         """Give each of these rows a slot that has room for all its tokens.
+
+        Args:
+            yielding: others, which wait for a search that takes long and give way first.
 
         Returns:
             Those among them that have one now. There are none only where a row that entered before
-            them all holds a slot and leaves no room.
+            them all, and does not yield, holds a slot and leaves no room.
         """
-        wanted = sorted({*self._holders, *rows}, key=lambda row: row.entered)
+        wanted = sorted({*self._holders, *rows}, key=lambda row: (row in yielding, row.entered))
         kept = list(wanted)
         while len(kept) > 1 and not self._fits(kept):
             kept.pop()
@@ -100,9 +87,7 @@ class Slots:
         row.forget_processed()
 
     def _fits(self, rows: Sequence[Row]) -> bool:
-        if len(rows) > self._max_slots:
-            return False
-        return self._budget is None or len(rows) * _longest(rows) <= self._budget
+        return len(rows) <= self._max_slots and len(rows) * _longest(rows) <= self._budget
 
     def _make_room(self, rows: Sequence[Row]) -> None:
         """See that there are slots for all these rows, each wide enough."""
@@ -121,7 +106,7 @@ class Slots:
         """Slots and their width; not below what the cache has, where the budget allows."""
         num_slots = min(self._max_slots, max(_power_of_two(len(rows)), self.cache.num_slots))
         width = max(row.longest for row in rows)
-        if self._budget is None:
+        if num_slots * max(width, self.cache.width) <= self._budget:
             return num_slots, max(width, self.cache.width)
         num_slots = max(len(rows), min(num_slots, self._budget // width))
         return num_slots, min(width, self._budget // num_slots)

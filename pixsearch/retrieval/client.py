@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Any, ClassVar
 
 from pixsearch.config import ClientOptions, RegionCrop
 from pixsearch.queries import Passage, Query, SearchFailed, check_k
@@ -28,11 +28,14 @@ class RemoteSearcher:
     `open_searcher` does, queries go in as many requests as the server's limits ask for.
 
     Attributes:
+        calls_at_a_time: of an engine; see `AnySearcher`.
         limits: of the server, as `info` heard them last; none before.
 
     Raises:
         ValueError: the URL is none.
     """
+
+    calls_at_a_time: ClassVar[int] = 4
 
     def __init__(self, url: str, options: ClientOptions | None = None) -> None:
         self._options = options or ClientOptions()

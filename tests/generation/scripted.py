@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pixsearch.config import GenerationOptions, PolicyOptions
 from pixsearch.generation import Engine, Request, Trajectory
+from pixsearch.generation.cache_budget import bytes_per_token
 from pixsearch.generation.row import Row
 from pixsearch.model import PixSearch
 from pixsearch.queries import Passage, Query
@@ -64,6 +65,12 @@ class RecordingSearch:
             Passage(id=f"passage {index}", title="", text=text)
             for index, text in enumerate(self._texts)
         ]
+
+
+def gib_of(model: PixSearch, num_tokens: int) -> float:
+    """What the keys and values of so many tokens take."""
+    config = model.config.backbone.get_text_config()
+    return num_tokens * bytes_per_token(config, model.dtype) / 2**30
 
 
 def picture(seed: int = 0, *, height: int = 20, width: int = 30) -> Image.Image:

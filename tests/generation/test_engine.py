@@ -125,6 +125,39 @@ def test_each_token_is_processed_once(model: PixSearch) -> None:
     assert engine.stats.prefill_forwards < len(SCRIPTS)
 
 
+def test_forwards_and_masks_are_counted_by_what_they_are_for(model: PixSearch) -> None:
+    engine = Engine(
+        model,
+        RecordingSearch(*PASSAGES),
+        PolicyOptions(evidence_tokens=60),
+        GenerationOptions(),
+        choose=Scripted({"twice": ids_of(model, *SCRIPTS["twice"])}),
+    )
+    (found,) = engine.generate([Request(id="twice", question=QUESTION, image=picture())])
+    stats, counts, num_searches = engine.stats, found.counts, len(found.searches)
+    in_pieces = 1 + num_searches  # the end is not processed; `</search>` goes with its evidence
+    assert num_searches == 2
+    assert stats.decode_steps == counts[TokenKind.GENERATED] - in_pieces > 0
+    assert (stats.prefill_forwards, stats.evidence_forwards) == (1, num_searches)
+    assert stats.forwards == stats.decode_steps + in_pieces
+    assert stats.prefill_tokens == counts[TokenKind.PROMPT] + counts[TokenKind.IMAGE]
+    assert stats.as_dict()["prefill_tokens"] == stats.prefill_tokens
+    assert (stats.vision_encodes, stats.segmenter_encodes) == (1, 1)
+    assert (stats.masks_decoded, stats.mask_calls) == (1, 1)
+
+
+def test_masks_of_one_answer_are_decoded_in_one_call(model: PixSearch) -> None:
+    engine = Engine(
+        model,
+        RecordingSearch(),
+        PolicyOptions(),
+        GenerationOptions(),
+        choose=Scripted({"one": ids_of(model, "A cup", ":seg", "A box", ":seg")}),
+    )
+    engine.generate([Request(id="one", question=QUESTION, image=picture())])
+    assert (engine.stats.masks_decoded, engine.stats.mask_calls) == (2, 1)
+
+
 def test_ids_are_those_sampled_and_those_injected(model: PixSearch) -> None:
     _, _, trajectories = run_all(model, batch_size=5)
     evidence, _ = model.renderer.evidence_ids(
@@ -199,7 +232,7 @@ def test_requests_of_one_image_share_its_features(model: PixSearch) -> None:
         for i in range(3)
     ]
     cache = {}
-    for _ in range(2):
+    for num_encodes in (1, 0):
         engine = Engine(
             model,
             RecordingSearch(),
@@ -209,8 +242,8 @@ def test_requests_of_one_image_share_its_features(model: PixSearch) -> None:
             choose=Scripted({one.id: ids_of(model, "A cup") for one in same}),
         )
         engine.generate(same)
+        assert (engine.stats.vision_encodes, engine.stats.segmenter_encodes) == (num_encodes,) * 2
     assert list(cache) == ["a picture"]
-    assert engine.stats.vision_encodes == 0
 
 
 def test_an_engine_that_is_used_again_sees_the_new_picture(model: PixSearch) -> None:

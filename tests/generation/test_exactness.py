@@ -3,7 +3,8 @@
 import random
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,13 +19,14 @@ from pixsearch.model import PixSearch
 from pixsearch.queries import Passage, Query
 from pixsearch.rendering import TokenKind
 from tests.families import family_model
-from tests.generation.scripted import picture
+from tests.generation.scripted import gib_of, picture
 from tests.tiny import SENTENCES, tiny_model
 
 TOLERANCE = 1e-4  # of the likeliest token's logit, fp32
 CERTAIN = 1e-5  # between the two best logits, below which rounding may decide
 FAST, SOME, WHOLE = 5, 40, 200  # trajectories
 WORDS = " ".join(SENTENCES).split()
+LONG = 60.0  # seconds that no test takes
 POLICY = PolicyOptions(max_searches=3, query_tokens=5, evidence_tokens=40)
 
 
@@ -130,16 +132,41 @@ def answer(
     *,
     batch_size: int,
     longest_wait: float = 0.0,
+    keep_slot_seconds: float = LONG,
     **options,
 ) -> tuple[Engine, dict[str, Trajectory]]:
+    """The answers, once it is seen that no token went through the model that was not counted."""
+    limits = {"max_new_tokens": 24, "answer_tokens": 6, "keep_slot_seconds": keep_slot_seconds}
     engine = Engine(
         model,
         Library(longest_wait=longest_wait),
         POLICY,
-        GenerationOptions(max_new_tokens=24, answer_tokens=6, batch_size=batch_size, **options),
+        GenerationOptions(batch_size=batch_size, **limits, **options),
         choose=choose,
     )
-    return engine, {one.request_id: one for one in engine.generate(requests)}
+    with line_lengths(model) as lengths:
+        found = {one.request_id: one for one in engine.generate(requests)}
+    stats = engine.stats
+    assert sum(lengths) == stats.processed_tokens + stats.recomputed_tokens
+    assert len(lengths) == stats.forwards
+    return engine, found
+
+
+@contextmanager
+def line_lengths(model: PixSearch) -> Iterator[list[int]]:
+    """How many tokens pass the language model in each forward, as the model itself sees them."""
+    lengths: list[int] = []
+
+    def count(module: torch.nn.Module, inputs: tuple, named: dict[str, Tensor]) -> None:
+        num_rows, length, _ = named["inputs_embeds"].shape
+        lengths.append(num_rows * length)
+
+    language_model = model.backbone.model.language_model
+    hook = language_model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        yield lengths
+    finally:
+        hook.remove()
 
 
 def assert_each_token_once(engine: Engine, trajectories: Sequence[Trajectory]) -> None:
@@ -158,6 +185,7 @@ def compare(name: str, number: int) -> int:
     reference = choice(model)
     engine, alone = answer(model, requests, reference, batch_size=1, waiting_slots=0)
     assert_each_token_once(engine, list(alone.values()))
+    assert engine.stats.recomputed_tokens == 0
     assert engine.stats.searches > number / 2  # there is something to compare
     assert len({tuple(one.rendered.input_ids[-6:]) for one in alone.values()}) > number / 2
     runs = [
@@ -166,6 +194,10 @@ def compare(name: str, number: int) -> int:
         (
             requests[1::2] + requests[::2],
             {"batch_size": 3, "waiting_slots": 6, "cache_gib": gib_of(model, 300)},
+        ),
+        (
+            requests,
+            {"batch_size": 2, "waiting_slots": 0, "keep_slot_seconds": 0.0, "longest_wait": 0.02},
         ),
     ]
     num_flips = 0
@@ -176,23 +208,14 @@ def compare(name: str, number: int) -> int:
             assert found[request_id].rendered.input_ids == expected.rendered.input_ids
             assert found[request_id].rendered.token_kind == expected.rendered.token_kind
         assert_each_token_once(engine, list(found.values()))
+        lose_slots = bool({"cache_gib", "keep_slot_seconds"} & options.keys())
+        assert (engine.stats.evictions > 0) is lose_slots
+        assert (engine.stats.recomputed_tokens > 0) is lose_slots
         num_flips += choose.flips
         for place, (_, logit) in reference.taken.items():
             assert abs(choose.taken[place][1] - logit) < TOLERANCE
-    assert engine.stats.evictions > 0
-    assert engine.stats.recomputed_tokens > 0
     assert num_flips <= number / 10
     return num_flips
-
-
-def gib_of(model: PixSearch, num_tokens: int) -> float:
-    """What the keys and values of so many tokens take."""
-    config = model.config.backbone.get_text_config()
-    head_width = getattr(config, "head_dim", None) or (
-        config.hidden_size // config.num_attention_heads
-    )
-    values = 2 * config.num_hidden_layers * config.num_key_value_heads * head_width
-    return num_tokens * values * 4 / 2**30
 
 
 def test_tokens_hang_on_the_request_alone() -> None:

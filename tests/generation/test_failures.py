@@ -36,6 +36,16 @@ class Failing(RecordingSearch):
         return found
 
 
+class Raising:
+    """A searcher of somebody else, with errors of its own kinds."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __call__(self, queries: Sequence[Query]) -> list[list[Passage]]:
+        raise self._error
+
+
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that were waited, in no time."""
@@ -54,10 +64,33 @@ def test_error_ends_the_request_and_says_what_else_there_is() -> None:
 
 
 def test_retry_asks_again_and_no_earlier_than_it_was_told(waits: list[float]) -> None:
-    search = Failing(failures=2)
-    found = SearchUnderFailure(search, RETRY, EngineStats()).find(ASKED[:1])
+    search, stats = Failing(failures=2), EngineStats()
+    found = SearchUnderFailure(search, RETRY, stats).find(ASKED[:1])
     assert [len(one.passages) for one in found] == [1]
     assert (len(search.calls), waits) == (3, [3.0, 3.0])
+    assert (stats.searches, stats.search_calls) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TimeoutError("late"), ConnectionError("reset"), KeyError("result"), RuntimeError("protocol")],
+)
+def test_the_policy_is_for_whatever_a_searcher_raises(error: Exception, waits: list[float]) -> None:
+    search, words = Raising(error), f"the searcher raised {type(error).__name__}: {error}"
+    (found,) = SearchUnderFailure(search, ANSWER_WITHOUT, EngineStats()).find(ASKED[:1])
+    assert found.failed == words
+    for policy, num_waits in ((PolicyOptions(), 0), (RETRY, 2)):
+        waits.clear()
+        with pytest.raises(SearchFailed) as failed:
+            SearchUnderFailure(search, policy, EngineStats()).find(ASKED[:1])
+        assert str(failed.value).startswith(words)
+        assert len(waits) == num_waits
+
+
+@pytest.mark.parametrize("error", [ValueError("no image index"), AssertionError("ours")])
+def test_a_mistake_is_no_failed_search(error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        SearchUnderFailure(Raising(error), ANSWER_WITHOUT, EngineStats()).find(ASKED[:1])
 
 
 def test_retry_ends_after_so_many(waits: list[float]) -> None:
@@ -79,7 +112,7 @@ def test_one_bad_query_loses_no_other() -> None:
     found = SearchUnderFailure(search, ANSWER_WITHOUT, stats).find(ASKED)
     assert [one.failed for one in found] == [None, "no answer", None]
     assert [len(one.passages) for one in found] == [1, 0, 1]
-    assert (stats.searches, stats.search_calls) == (3, 1)
+    assert (stats.searches, stats.search_calls) == (6, 4)  # together, then each alone
 
 
 def test_no_passages_are_no_failure() -> None:

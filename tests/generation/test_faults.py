@@ -26,7 +26,7 @@ from pixsearch.generation import (
     SearchStarted,
 )
 from pixsearch.generation.features import RecentFeatures
-from pixsearch.generation.row import Row
+from pixsearch.generation.row import GroundedPhrase, Row
 from pixsearch.generation.slots import Slots
 from pixsearch.model import ImageFeatures, PixSearch
 from pixsearch.queries import Passage, Query, SearchFailed
@@ -39,8 +39,10 @@ MAX_ALIVE = 4  # rows that have ended but may still be named somewhere, however 
 FAULTS: dict[str, FailureKind | None] = {
     "none": None,
     "plain": None,
+    "deadline": FailureKind.cancelled,  # or None, where the answer is there before
     "search fails": FailureKind.search,
-    "search breaks": FailureKind.error,
+    "search breaks": FailureKind.search,
+    "search loses": FailureKind.error,
     "cancelled": FailureKind.cancelled,
     "empty mask": FailureKind.empty_mask,
     "control breaks": FailureKind.error,
@@ -67,7 +69,8 @@ class Unreliable:
             raise KeyError("a bug of the searcher")
         if "hangs" in words:
             time.sleep(2 * TIMEOUT)
-        return [[Passage(id="1", title="", text="The Velmora cup.")] for _ in queries]
+        found = [[Passage(id="1", title="", text="The Velmora cup.")] for _ in queries]
+        return found[1:] if "loses" in words else found
 
 
 def script_of(model: PixSearch, fault: str) -> list[int]:
@@ -126,13 +129,21 @@ class Client:
         self._online = online
         self._ends: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self.ended: dict[str, list[FailureKind | None]] = collections.defaultdict(list)
+        self._draw = random.Random(0)
 
     def ask(self, requests: Sequence[Request]) -> None:
         for request in requests:
             self._online.submit(request, self._deliver)
+            if request.id.endswith("deadline"):
+                threading.Timer(self._draw.random() / 10, self._online.cancel, [request.id]).start()
         for _ in requests:
             end = self._ends.get(timeout=LONG)
             self.ended[end.request_id].append(end.failure and end.failure.kind)
+
+    @property
+    def is_told_more(self) -> bool:
+        """Whether more has ended than was asked."""
+        return not self._ends.empty()
 
     def _deliver(self, event: Event) -> None:
         """In the engine's thread, so that the next round finds the request cancelled."""
@@ -162,7 +173,8 @@ def run(
     draw.shuffle(faults)
     requests = [request_of(index, fault) for index, fault in enumerate(faults)]
     scripts = {one.id: script_of(model, fault) for one, fault in zip(requests, faults, strict=True)}
-    engine = make_engine(model, scripts, TIMEOUT if kinds is HANGING else LONG)
+    cache = Poisoned(model)
+    engine = make_engine(model, scripts, cache, TIMEOUT if kinds is HANGING else LONG)
     rows: weakref.WeakSet[Row] = weakref.WeakSet()
     open_row = engine.open
 
@@ -174,14 +186,27 @@ def run(
     monkeypatch.setattr(engine, "open", open_and_keep)
     with OnlineEngine(engine) as online:
         client = Client(online)
-        client.ask(requests)
-        assert (online.num_running, online.num_waiting) == (0, 0)
-        _wait_until(lambda: gc.collect() >= 0 and len(rows) <= MAX_ALIVE)  # calls given up end
+        left = []
+        for half in (requests[: number // 2], requests[number // 2 :]):
+            client.ask(half)
+            assert (online.num_running, online.num_waiting) == (0, 0)
+            _wait_until(lambda: gc.collect() >= 0 and len(rows) <= MAX_ALIVE)  # calls given up end
+            left.append(num_alive(cache))
+        assert left[1] == left[0]
+    assert not client.is_told_more
     assert made[0].num_held == 0
     for request, fault in zip(requests, faults, strict=True):
-        assert client.ended[request.id] == [kinds[fault]], request.id
-    assert engine.stats.failures == sum(kinds[fault] is not None for fault in faults)
+        ends = {kinds[fault]} | ({None} if fault == "deadline" else set())
+        assert [one in ends for one in client.ended[request.id]] == [True], request.id
+    failed = [kind for (kind,) in client.ended.values() if kind is not None]
+    assert engine.stats.failures == len(failed)
     _wait_until(lambda: not any(one.name in ("search", "engine") for one in threading.enumerate()))
+
+
+def num_alive(cache: RecentFeatures) -> tuple[int, int]:
+    """Phrases, and features of images beside those in the cache, that somebody still holds."""
+    alive = collections.Counter(type(one) for one in gc.get_objects())
+    return alive[GroundedPhrase], alive[ImageFeatures] - len(cache)
 
 
 def _wait_until(is_so: Callable[[], bool]) -> None:
@@ -191,7 +216,9 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def make_engine(model: PixSearch, scripts: dict[str, list[int]], timeout: float) -> Engine:
+def make_engine(
+    model: PixSearch, scripts: dict[str, list[int]], cache: RecentFeatures, timeout: float
+) -> Engine:
     def choose(logits: Tensor, rows: Sequence[Row]) -> Tensor:
         return torch.tensor([scripts[row.request.id][row.state.sampled] for row in rows])
 
@@ -206,7 +233,7 @@ def make_engine(model: PixSearch, scripts: dict[str, list[int]], timeout: float)
             search_window_ms=0.0,
             search_timeout_seconds=timeout,
         ),
-        feature_cache=Poisoned(model),
+        feature_cache=cache,
         choose=choose,
     )
 

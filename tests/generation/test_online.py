@@ -2,12 +2,19 @@
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 
-from pixsearch.config import GenerationOptions, OnSearchFailure, PolicyOptions, QueryType
+from pixsearch.config import (
+    ForcedFirst,
+    GenerationOptions,
+    OnSearchFailure,
+    PolicyOptions,
+    QueryType,
+    RegionCrop,
+)
 from pixsearch.generation import (
     Engine,
     Event,
@@ -20,10 +27,21 @@ from pixsearch.generation import (
     SearchStarted,
     TokenEvent,
 )
+from pixsearch.generation.features import IMAGES_PER_BATCH
+from pixsearch.generation.session import ROWS_PER_SLOT
 from pixsearch.model import PixSearch
-from pixsearch.queries import Passage, Query, SearchFailed
+from pixsearch.queries import Passage, Query, SearchFailed, calls_at_a_time, search_under
 from pixsearch.rendering import TokenKind
-from tests.generation.scripted import QUESTION, RecordingSearch, Scripted, ids_of, picture
+from pixsearch.retrieval.client import RemoteSearcher
+from tests.generation.scripted import (
+    QUESTION,
+    RecordingSearch,
+    Scripted,
+    gib_of,
+    ids_of,
+    picture,
+    run_script,
+)
 
 PARTS = ["The red cup", ":seg", ":search", ":region", ":search_end", "It is the Velmora."]
 LONG = 60.0  # seconds that no test takes
@@ -247,6 +265,107 @@ def test_a_row_that_waits_holds_up_no_other(model: PixSearch) -> None:
         gate.opened.set()
     assert order == ["two", "one"]
     assert engine.stats.wait_seconds > 0
+    assert engine.stats.evictions == 0
+
+
+@pytest.mark.parametrize("is_short_of", ["slots", "memory"])
+def test_more_rows_than_have_room_wait_and_hold_up_no_other(
+    model: PixSearch, is_short_of: str
+) -> None:
+    """While all searches hang, a request without one is answered."""
+    limits = {
+        "slots": {"batch_size": 1, "waiting_slots": 1},
+        "memory": {"max_length": 200, "cache_gib": gib_of(model, 200)},
+    }
+    gate = Gate()
+    waiting = [str(number) for number in range(5)]
+    script = dict.fromkeys(waiting, ids_of(model, *PARTS))
+    engine = Engine(
+        model,
+        gate,
+        PolicyOptions(evidence_tokens=60),
+        GenerationOptions(
+            keep_slot_seconds=0.05, search_timeout_seconds=10.0, **limits[is_short_of]
+        ),
+        choose=Scripted({**script, "plain": ids_of(model, "There are three.")}),
+    )
+    found = {}
+    for finished in engine.finished([request(name) for name in (*waiting, "plain")]):
+        found[finished.request_id] = finished.result()
+        gate.opened.set()
+    assert next(iter(found)) == "plain"
+    expected = run_script(model, *PARTS, policy=PolicyOptions(evidence_tokens=60))
+    for name in waiting:
+        assert found[name].rendered.input_ids == expected.rendered.input_ids
+    assert engine.stats.evictions > 0
+    assert engine.stats.recomputed_tokens > 0
+
+
+def test_no_more_are_drawn_than_some_while_all_wait(model: PixSearch) -> None:
+    """Each holds features of its image, with a slot or without one."""
+    gate, drawn = Gate(), []
+
+    def requests() -> Iterator[Request]:
+        for number in range(40):
+            drawn.append(number)
+            yield Request(id=str(number), question=QUESTION)
+
+    engine = Engine(
+        model,
+        gate,
+        PolicyOptions(forced_first=ForcedFirst.text_query),
+        GenerationOptions(
+            batch_size=1, waiting_slots=0, keep_slot_seconds=0.0, search_timeout_seconds=0.5
+        ),
+    )
+    first = next(engine.finished(requests()))
+    gate.opened.set()
+    assert first.failure.kind is FailureKind.search
+    assert ROWS_PER_SLOT < len(drawn) <= ROWS_PER_SLOT + IMAGES_PER_BATCH
+
+
+class TwoCalls:
+    """A searcher that takes two calls at a time; one about a cup hangs until it is let go."""
+
+    calls_at_a_time = 2
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.opened = threading.Event()
+
+    def search(
+        self, queries: Sequence[Query], k: int, *, region_crop: RegionCrop
+    ) -> list[list[Passage]]:
+        if queries[0].text == "cup":
+            self.asked.set()
+            assert self.opened.wait(LONG)
+        return [[] for _ in queries]
+
+
+def test_a_call_that_hangs_holds_up_no_search_where_several_may_be_made(model: PixSearch) -> None:
+    searcher = TwoCalls()
+    scripts = {text: ids_of(model, ":search", text, ":search_end", "x") for text in ("cup", "box")}
+    engine = Engine(
+        model,
+        search_under(PolicyOptions(), searcher),
+        PolicyOptions(),
+        GenerationOptions(search_window_ms=0.0, search_timeout_seconds=10.0),
+        choose=Scripted(scripts),
+    )
+    events = queue.SimpleQueue()
+    with OnlineEngine(engine) as online:
+        online.submit(request("cup"), lambda event: None)
+        assert searcher.asked.wait(LONG)
+        online.submit(request("box"), events.put)
+        assert drain(events)[-1].failure is None
+        assert online.num_unfinished == 1
+        searcher.opened.set()
+
+
+def test_a_searcher_says_how_many_calls_it_takes() -> None:
+    with RemoteSearcher("http://127.0.0.1:9") as remote:
+        assert calls_at_a_time(search_under(PolicyOptions(), remote)) == 4
+    assert calls_at_a_time(RecordingSearch()) == 1
 
 
 def test_a_search_that_is_late_ends_its_row_by_the_policy(model: PixSearch) -> None:

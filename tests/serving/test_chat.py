@@ -12,7 +12,14 @@ import numpy as np
 import openai
 import pytest
 
-from pixsearch.config import ForcedFirst, GenerationOptions, PolicyOptions, ServeOptions
+from pixsearch.config import (
+    ChatServerOptions,
+    ForcedFirst,
+    GenerationOptions,
+    OnSearchFailure,
+    PolicyOptions,
+    ServeOptions,
+)
 from pixsearch.evaluation.gold import decode_rle
 from pixsearch.generation import Engine, Request
 from pixsearch.generation.row import Row
@@ -239,6 +246,26 @@ def test_a_policy_that_needs_a_detector_is_not_served(tmp_path: Path) -> None:
         serve(ServeOptions(checkpoint=str(tmp_path), policy=policy))
 
 
+def test_a_server_that_strangers_reach_wants_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIXSEARCH_TOKEN", raising=False)
+    server = ChatServerOptions(host="0.0.0.0")
+    with pytest.raises(ValueError, match=r"server.host=0\.0\.0\.0 can be reached from other mach"):
+        serve(ServeOptions(checkpoint=str(tmp_path), server=server))
+
+
+def test_a_search_ends_before_its_request() -> None:
+    options = ServeOptions()
+    a_search = options.generation.search_timeout_seconds
+    assert options.policy.max_searches * a_search < options.server.timeout_seconds
+    with pytest.raises(ValueError, match="search_timeout_seconds=20 is not below server"):
+        ServeOptions(
+            server=ChatServerOptions(timeout_seconds=20.0),
+            generation=GenerationOptions(search_timeout_seconds=20.0),
+        )
+
+
 def test_no_json_is_refused(small: Serving) -> None:
     reply = httpx.post(f"{small.url}/v1/chat/completions", content=b"{", timeout=PATIENCE)
     assert reply.status_code == 422
@@ -330,6 +357,33 @@ def test_a_request_that_takes_too_long_is_ended(shared_model: PixSearch) -> None
         assert late.value.status_code == 504
         until(lambda: started.online.num_unfinished == 0)
         search.go.set()
+
+
+def test_an_answer_goes_on_without_searches_that_hang(shared_model: PixSearch) -> None:
+    search = HeldSearch()
+    choose = ForEveryRequest(ids_of(shared_model, *SEARCHING))
+    policy = PolicyOptions(evidence_tokens=40, on_search_failure=OnSearchFailure.answer_without)
+    quick = GenerationOptions(search_timeout_seconds=0.2)
+    with serving(shared_model, search, policy=policy, generation=quick, choose=choose) as started:
+        message = complete(started).choices[0].message
+        search.go.set()
+    assert message.content == ANSWER
+    reasons = [one["failed"] for one in message.pixsearch["searches"]]
+    assert reasons == ["no answer within generation.search_timeout_seconds=0.2"] * 2
+
+
+def test_health_tells_that_the_engine_has_died(
+    shared_model: PixSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(PixSearch, "language_states", run_out)
+    with serving(shared_model, RecordingSearch()) as started:
+        assert started.get("/health").status_code == 200
+        with pytest.raises(openai.InternalServerError):
+            complete(started)
+        assert started.get("/health").status_code == 503
 
 
 class FailingSearch:
