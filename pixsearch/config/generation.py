@@ -44,6 +44,8 @@ SCHEDULING = ("batch_size", "waiting_slots", "cache_gib", "search_threads", "sea
 """Fields of `GenerationOptions` that decide when something is computed, not what comes of it: an
 evaluation that was begun with others goes on."""
 
+MAX_SIDE_RATIO = 200  # longest side of a request's image by its shortest; as Qwen2-VL has it
+
 
 @dataclass
 class GenerationOptions:
