@@ -110,7 +110,8 @@ def find_token_ids(
     """Look the ids up in a tokenizer to which `add_special_tokens` was applied.
 
     Raises:
-        ValueError: a special token, the end token or the padding token is missing.
+        ValueError: a special token, the end token or the padding token is missing, or is an
+            ordinary piece of the vocabulary, which text from outside could yield.
     """
     vocabulary = tokenizer.get_vocab()
     spellings = [(mapping or {}).get(token, token) for token in SPECIAL_TOKENS]
@@ -123,13 +124,27 @@ def find_token_ids(
         raise ValueError("the tokenizer needs an eos and a pad token; one of them is not set")
     names = ("search", "search_end", "region", "whole", "information", "information_end", "seg")
     found = {name: vocabulary[token] for name, token in zip(names, spellings, strict=True)}
-    return TokenIds(
+    ids = TokenIds(
         **found,
         end=tokenizer.eos_token_id,
         pad=tokenizer.pad_token_id,
         image=image_token_id,
         begin=_begin(tokenizer),
     )
+    _check_added(ids, tokenizer)
+    return ids
+
+
+def _check_added(ids: TokenIds, tokenizer: PreTrainedTokenizerFast) -> None:
+    """See that the tokens are added ones, which `PlainTextEncoder` keeps out of any text."""
+    added = set(tokenizer.get_added_vocab().values())
+    pieces = [token for token in (*ids.never_in_text, ids.end) if token not in added]
+    if pieces:
+        names = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(pieces)))
+        raise ValueError(
+            f"{names}: an ordinary piece of the vocabulary, which any question may hold; "
+            "only added tokens may mean something: mend model.token_mapping, or the tokenizer"
+        )
 
 
 def _begin(tokenizer: PreTrainedTokenizerFast) -> int | None:

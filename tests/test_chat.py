@@ -205,10 +205,12 @@ def test_answer_text_without_search_is_all_that_was_generated() -> None:
 
 
 def llama_tokenizer(prepend_scheme: str) -> PreTrainedTokenizerFast:
-    """As LLaMA's: a space is a letter of its own kind, and one is put before a text."""
+    """As LLaMA's: a space is a letter of its own kind; one is put before a text, then cut off."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend_scheme, split=False)
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", left=1)]
+    )
     trainer = trainers.BpeTrainer(
         vocab_size=300, special_tokens=["<pad>", "</s>", "<image>"], show_progress=False
     )

@@ -75,3 +75,15 @@ def test_missing_tokens_are_named() -> None:
     no_pad.pad_token = None
     with pytest.raises(ValueError, match="needs an eos and a pad token"):
         find_token_ids(no_pad, image_token_id=2)
+
+
+def test_what_text_can_hold_stands_for_no_token() -> None:
+    """A question or a passage could yield it: only added tokens are kept out of them."""
+    tokenizer = tiny_tokenizer()
+    piece = tokenizer.convert_ids_to_tokens(ENCODER.encode("the cup"))[-1]
+    mapping = {"<seg>": piece}
+    add_special_tokens(tokenizer, mapping)
+    with pytest.raises(ValueError, match=rf"'{piece}': an ordinary piece .*model.token_mapping"):
+        find_token_ids(tokenizer, image_token_id=2, mapping=mapping)
+    with pytest.raises(ValueError, match="an ordinary piece"):
+        find_token_ids(with_tokens(), image_token_id=ENCODER.encode("cup")[-1])

@@ -69,6 +69,7 @@ from pixsearch.config.evaluation_choices import (
     UncoveredPixels,
 )
 from pixsearch.config.generation import (
+    MAX_SIDE_RATIO,
     OF_ONE_POLICY,
     SCHEDULING,
     GenerationOptions,
@@ -145,6 +146,7 @@ from pixsearch.config.trajectories import (
 )
 
 __all__ = [
+    "MAX_SIDE_RATIO",
     "OF_ONE_POLICY",
     "SCHEDULING",
     "AnswerFormat",

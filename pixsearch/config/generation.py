@@ -47,6 +47,8 @@ SCHEDULING = (
 """Fields of `GenerationOptions` that decide when something is computed, not what comes of it: an
 evaluation that was begun with others goes on."""
 
+MAX_SIDE_RATIO = 200  # longest side of a request's image by its shortest; as Qwen2-VL has it
+
 
 @dataclass
 class GenerationOptions:

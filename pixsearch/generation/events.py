@@ -58,8 +58,9 @@ class TokenEvent(Event):
 
     Attributes:
         token: its id.
-        text: what the answer's words grew by; empty for a special token, and where a character
-            is not complete yet. The last token's has what was held back so.
+        text: what the words of the answer, or of the query, grew by; empty for a special token, and
+            where a character is not complete yet or the words that end an answer may have begun.
+            The last token's has what was held back so.
         in_query: it belongs to a search, from `<search>` to `</search>`.
     """
 

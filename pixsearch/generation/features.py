@@ -1,9 +1,15 @@
 """Image features of requests: each image is encoded once, several in one batch."""
 
-from collections.abc import Iterable, MutableMapping
+import logging
+from collections.abc import Iterable, Mapping, MutableMapping
+from traceback import clear_frames
+
+from PIL import Image
 
 from pixsearch.generation.records import EngineStats, Request
 from pixsearch.model import ImageFeatures, PixSearch
+
+logger = logging.getLogger(__name__)
 
 IMAGES_PER_BATCH = 8  # a SAM-sized encoder takes gigabytes for more
 
@@ -51,28 +57,44 @@ class RequestImages:
             upcoming: requests that come next; their images fill the batch if one must be encoded.
 
         Raises:
-            OSError, ValueError: this image cannot be encoded.
+            Exception: of whatever kind; this image cannot be encoded, be it alone.
         """
         if request.image is None:
             return None
         found = self._cache.get(request.feature_key)
         if found is not None:
             return found
-        try:
-            return self._encode(request, upcoming)
-        except (OSError, ValueError):  # it may be another's image that cannot be encoded
-            return self._encode(request, ())
+        encoded = self._encode(self._batch_of(request, upcoming))
+        for key, one in encoded.items():
+            if isinstance(one, ImageFeatures):
+                self._cache[key] = one
+        own = encoded[request.feature_key]
+        if isinstance(own, Exception):
+            raise own
+        return own
 
-    def _encode(self, request: Request, upcoming: Iterable[Request]) -> ImageFeatures:
+    def _batch_of(self, request: Request, upcoming: Iterable[Request]) -> dict[str, Image.Image]:
         images = {request.feature_key: request.image}
         for other in upcoming:
             if len(images) == IMAGES_PER_BATCH:
                 break
             if other.image is not None and other.feature_key not in self._cache:
                 images.setdefault(other.feature_key, other.image)
-        encoded = self._model.encode_image(list(images.values()))
-        self._stats.vision_encodes += len(images)
-        self._stats.segmenter_encodes += len(images)
-        for index, key in enumerate(images):
-            self._cache[key] = encoded.index([index])
-        return encoded.index([0])
+        return images
+
+    def _encode(self, images: Mapping[str, Image.Image]) -> dict[str, ImageFeatures | Exception]:
+        """All in one batch; where that fails each alone, so that what one raises is its own."""
+        try:
+            encoded = self._model.encode_image(list(images.values()))
+        except Exception as error:  # of whatever kind: a format, or memory
+            clear_frames(error.__traceback__)  # they hold what memory ran out for
+            if len(images) == 1:
+                return dict.fromkeys(images, error)
+            reason = str(error)  # a log may keep what it is given, and rows hang on the error
+            logger.warning("%d images are encoded one by one: %s", len(images), reason)
+        else:
+            self._stats.vision_encodes += len(images)
+            self._stats.segmenter_encodes += len(images)
+            return {key: encoded.index([index]) for index, key in enumerate(images)}
+        each = [self._encode({key: image}) for key, image in images.items()]
+        return {key: one for alone in each for key, one in alone.items()}

@@ -109,7 +109,10 @@ class Forwards:
         )
 
     def _keep(self, row: Row, states: Float[Tensor, "length width"]) -> None:
-        """Keep the states that a mask may need, and no others."""
+        """Keep the states that a mask may need, and no others.
+
+        Of a row whose phrases are tagged these are all: the tagger attends to the whole row.
+        """
         if row.limits.tags_phrases:
             row.states.append(states.clone())
         if not self._keeps_seg_state or not row.grounded:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pixsearch.chat import Text
-from pixsearch.config import GenerationOptions
+from pixsearch.config import MAX_SIDE_RATIO, GenerationOptions
 from pixsearch.generation.records import Request
 from pixsearch.queries import Passage, SearchFailed
 
@@ -35,7 +35,8 @@ def check_request(request: Request, options: GenerationOptions) -> None:
 
     Raises:
         ValueError: the question, or what searches go by, is empty, no token may be sampled,
-            question and history are too long, or the image is too large or cannot be read.
+            question and history are too long, or the image is too large, is little more than a
+            line, or cannot be read.
     """
     fewer = request.max_new_tokens
     if fewer is not None and fewer < 1:
@@ -60,6 +61,11 @@ def check_request(request: Request, options: GenerationOptions) -> None:
 
 def _check_image(request: Request, options: GenerationOptions) -> None:
     width, height = request.image.size
+    if max(width, height) > MAX_SIDE_RATIO * min(width, height):
+        raise ValueError(
+            f"request {request.id}: the image has {width}x{height} pixels, one side more than "
+            f"{MAX_SIDE_RATIO} times the other; ask about a part of it"
+        )
     if width * height > options.max_image_megapixels * 1e6:
         raise ValueError(
             f"request {request.id}: the image has {width}x{height} pixels, "

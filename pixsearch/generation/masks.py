@@ -13,6 +13,8 @@ from pixsearch.model import PixSearch
 from pixsearch.model.features import SegmenterFeatures
 from pixsearch.model.mask_feedback import EarlierMasks
 
+PIXELS_AT_ONCE = 1 << 26  # of masks that are enlarged together: 256 MiB in fp32
+
 
 class MaskDecoding:
     """Decodes masks of many phrases, of many rows, in one call.
@@ -81,13 +83,24 @@ class MaskDecoding:
     def _to_image(
         self, phrases: Sequence[GroundedPhrase], mask_logits: Float[Tensor, "num_masks low low"]
     ) -> None:
-        """Resize to the images' own pixels, images of one size together."""
-        frame = self._model.config.segmenter_frame
+        """Resize to the images' own pixels, images of one size together, PIXELS_AT_ONCE of them."""
+        square = self._model.config.segmenter_frame.size**2
         indices_by_size = defaultdict(list)
         for index, phrase in enumerate(phrases):
             indices_by_size[phrase.features.sizes[0]].append(index)
         for (height, width), indices in indices_by_size.items():
-            resized = frame.to_image(mask_logits[indices], height=height, width=width)
-            for index, mask in zip(indices, (resized > 0).cpu().numpy(), strict=True):
-                phrases[index].mask = mask
-                phrases[index].states = None  # done with; the row is held longer than its states
+            at_once = max(1, PIXELS_AT_ONCE // max(height * width, square))
+            for first in range(0, len(indices), at_once):
+                some = indices[first : first + at_once]
+                self._enlarge([phrases[index] for index in some], mask_logits[some])
+
+    def _enlarge(
+        self, phrases: Sequence[GroundedPhrase], mask_logits: Float[Tensor, "num_masks low low"]
+    ) -> None:
+        """Give phrases about images of one size their masks."""
+        height, width = phrases[0].features.sizes[0]
+        frame = self._model.config.segmenter_frame
+        resized = frame.to_image(mask_logits, height=height, width=width)
+        for phrase, mask in zip(phrases, (resized > 0).cpu().numpy(), strict=True):
+            phrase.mask = mask
+            phrase.states = None  # done with; the row is held longer than its states

@@ -1,7 +1,5 @@
 """From a request to a row: the prompt, its limits, and that it fits."""
 
-import math
-
 from pixsearch.chat import ChatRenderer
 from pixsearch.config import (
     ForcedFirst,
@@ -56,15 +54,15 @@ def open_row(
     state = GrammarState(length=len(rendered))
     row = Row(request=request, rendered=rendered, limits=limits, state=state)
     _force_first(row, renderer, policy.forced_first)
-    _check_length(row, options)
+    _check_length(row)
     _check_room_to_search(row, options)
     row.longest = _longest(row)
     return row
 
 
-def _check_length(row: Row, options: GenerationOptions) -> None:
+def _check_length(row: Row) -> None:
     """See that a prompt leaves room."""
-    needed = len(row.rendered) + _first_search_tokens(row) + max(1, options.answer_tokens)
+    needed = len(row.rendered) + _first_search_tokens(row) + row.limits.answer_tokens
     if needed > row.limits.max_length:
         raise ValueError(
             f"request {row.request.id}: prompt, one search, shortest answer take {needed} tokens, "
@@ -113,6 +111,7 @@ def _limits(
 ) -> Limits:
     has_image = request.image is not None
     types = _allowed_types(policy)
+    most = min(options.max_new_tokens, request.max_new_tokens or options.max_new_tokens)
     return Limits(
         types=types if has_image else types & {QueryType.text},
         can_ground=has_image and ground_by is GroundBy.seg,
@@ -120,8 +119,8 @@ def _limits(
         max_searches=policy.max_searches,
         query_tokens=policy.query_tokens,
         evidence_tokens=evidence_tokens,
-        max_new_tokens=min(options.max_new_tokens, request.max_new_tokens or math.inf),
-        answer_tokens=options.answer_tokens,
+        max_new_tokens=most,
+        answer_tokens=max(1, options.answer_tokens * most // options.max_new_tokens),
         max_length=longest,
     )
 

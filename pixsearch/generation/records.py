@@ -45,7 +45,8 @@ class Request:
             question unless told.
         history: earlier turns; an answer among them holds its `answer_text` alone.
         find_region: of a forced first search by region; called when it is asked.
-        max_new_tokens: fewer sampled tokens than `generation.max_new_tokens`, for this one alone.
+        max_new_tokens: fewer sampled tokens than `generation.max_new_tokens`, for this one alone;
+            `generation.answer_tokens` shrinks with it. Below four no search fits.
         region_override: control experiments alone; replaces the mask of each region query.
     """
 

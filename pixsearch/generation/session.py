@@ -185,7 +185,7 @@ class Session:
             row.features = self._parts.images.features_of(
                 row.request, [other.request for other in upcoming]
             )
-        except (OSError, ValueError) as error:  # an image that its processor does not take
+        except Exception as error:  # of whatever kind: an image that fails alone is its row's
             self._fail(row, Failure(kind=FailureKind.error, error=error))
 
     def _take_seats(self) -> list[Row]:

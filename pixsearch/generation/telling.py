@@ -20,12 +20,18 @@ WINDOW = 16  # tokens that are decoded again, so that spaces between words come 
 
 
 class GrowingText:
-    """Words that come token by token."""
+    """Words that come token by token.
 
-    def __init__(self, decode: Callable[[list[int]], str]) -> None:
+    Args:
+        end_words: with which the text is over; neither they nor what stands behind them is told.
+    """
+
+    def __init__(self, decode: Callable[[list[int]], str], end_words: str = "") -> None:
         self._decode = decode
+        self._end_words = end_words
         self._ids: list[int] = []
-        self._told = ""
+        self._told = ""  # what the ids are in words, but for a character that is not complete
+        self._held = ""  # begins with what are the end words, or may become them
 
     def add(self, token: int) -> str:
         """What the text grows by.
@@ -34,6 +40,18 @@ class GrowingText:
         >>> [text.add(token) for token in (7, 8)]
         ['word', ' word']
         """
+        text = self._held + self._grown(token)
+        end = _end_of(text, self._end_words)
+        self._held = text[end:]
+        return text[:end]
+
+    def rest(self) -> str:
+        """What was held back, where the text ends with a character that is not complete, or with a
+        part of the end words."""
+        text = self._held + self._decode(self._ids)[len(self._told) :]
+        return text.partition(self._end_words)[0] if self._end_words else text
+
+    def _grown(self, token: int) -> str:
         self._ids.append(token)
         whole = self._decode(self._ids)
         if whole.endswith(UNFINISHED):
@@ -45,9 +63,19 @@ class GrowingText:
         self._told = whole
         return piece
 
-    def rest(self) -> str:
-        """What was held back, where the text ends with a character that is not complete."""
-        return self._decode(self._ids)[len(self._told) :]
+
+def _end_of(text: str, end_words: str) -> int:
+    """Where the end words begin in a text, or may once it grows; its length if nowhere.
+
+    >>> [_end_of(text, "<|end|>") for text in ("cup<|end|>.", "cup<|e", "cup<.")]
+    [3, 3, 5]
+    """
+    places = (
+        place
+        for place in range(len(text) if end_words else 0)
+        if text.startswith(end_words, place) or end_words.startswith(text[place:])
+    )
+    return next(places, len(text))
 
 
 class Telling:
@@ -65,7 +93,8 @@ class Telling:
         self._tells_all = tells_all
         self._with_mask_logits = with_mask_logits
         self._special = {*renderer.ids.never_in_text, renderer.ids.end}
-        self._texts: dict[Row, GrowingText] = {}
+        self._answers: dict[Row, GrowingText] = {}
+        self._queries: dict[Row, GrowingText] = {}  # of the searches that are open
         self._masks: set[GroundedPhrase] = set()
         self._events: list[Event] = []
 
@@ -87,7 +116,7 @@ class Telling:
             token = row.last_sampled
             is_special = token in self._special
             text = "" if is_special else self._text_of(row).add(token)
-            if row.finish_reason is not None:
+            if row.finish_reason is not None or row.awaits_evidence:
                 text += self._text_of(row).rest()
             event = TokenEvent(
                 request_id=row.request.id, token=token, text=text, in_query=row.is_in_query
@@ -110,7 +139,7 @@ class Telling:
     def evidence(self, row: Row, record: SearchRecord) -> None:
         """A row's search has come back."""
         if self._tells_all:
-            self._texts.pop(row, None)
+            self._queries.pop(row, None)
             self._events.append(EvidenceEvent(request_id=row.request.id, record=record))
 
     def masks(self, row: Row) -> None:
@@ -129,13 +158,17 @@ class Telling:
         if failure is None:
             self.masks(row)
             trajectory = row.trajectory(self._renderer, with_mask_logits=self._with_mask_logits)
-        self._texts.pop(row, None)
+        self._answers.pop(row, None)
+        self._queries.pop(row, None)
         self._masks.difference_update(row.grounded)
         self._events.append(
             Finished(request_id=row.request.id, trajectory=trajectory, failure=failure)
         )
 
     def _text_of(self, row: Row) -> GrowingText:
-        if row not in self._texts:
-            self._texts[row] = GrowingText(self._renderer.tokenizer.decode)
-        return self._texts[row]
+        """The words that a row is at: a query, or its answer, which goes on behind the evidence."""
+        texts = self._queries if row.is_in_query else self._answers
+        if row not in texts:
+            end_words = "" if row.is_in_query else self._renderer.template.end_words
+            texts[row] = GrowingText(self._renderer.tokenizer.decode, end_words)
+        return texts[row]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from pixsearch.config import MAX_SIDE_RATIO
 from pixsearch.web.refusals import TooLarge
 
 FORMATS = ("PNG", "JPEG", "WEBP")  # the fewer decoders outsiders reach, the better
@@ -28,8 +29,14 @@ class PixelBudget:
         """Take an image's pixels from what is left.
 
         Raises:
-            TooLarge: the image, or all of them together, have too many.
+            TooLarge: the image, or all of them together, have too many; or it is little more than a
+                line, which would grow when a model's input is made of it.
         """
+        if max(width, height) > MAX_SIDE_RATIO * min(width, height):
+            raise TooLarge(
+                f"{width}x{height} pixels: one side is more than {MAX_SIDE_RATIO} times the other; "
+                "send a part of the image"
+            )
         megapixels = width * height / MEGA
         if megapixels > self.per_image:
             raise TooLarge(
@@ -49,7 +56,7 @@ def decode_image(text: str, budget: PixelBudget) -> Image.Image:
 
     Raises:
         ValueError: it is no base64, no PNG, JPEG or WebP, or is broken.
-        TooLarge: it has too many pixels.
+        TooLarge: it has too many pixels, or one side is far longer than the other.
     """
     try:
         return _decode(_bytes(text), budget)

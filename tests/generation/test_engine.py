@@ -9,8 +9,10 @@ from torch import Tensor
 
 from pixsearch.chat import Conversation, Message, Role, Searched, Text
 from pixsearch.config import GenerationOptions, PolicyOptions, QueryType, SegState
-from pixsearch.generation import Engine, Request, Trajectory
+from pixsearch.generation import Engine, Request, Trajectory, masks
 from pixsearch.generation.grammar import SHORTEST_SEARCH
+from pixsearch.generation.row import Row
+from pixsearch.images import SegmenterFrame
 from pixsearch.model import PixSearch
 from pixsearch.rendering import TokenKind
 from tests.families import ALL_FAMILIES, family_model
@@ -110,6 +112,59 @@ def test_masks_equal_those_from_scratch(seg_state: SegState) -> None:
             certain = (expected.abs() > TOLERANCE).numpy()
             assert one.mask.shape == (20, 30)
             assert ((expected > 0).numpy() == one.mask)[certain].all()
+
+
+def test_masks_asked_with_in_one_round_are_decoded_in_one_call(model: PixSearch) -> None:
+    parts = ("A cup", ":seg", ":search", ":region", ":search_end", "Osmeth")
+    engine = Engine(
+        model,
+        RecordingSearch(),
+        PolicyOptions(),
+        GenerationOptions(),
+        choose=Scripted({name: ids_of(model, *parts) for name in ("one", "two")}),
+    )
+    engine.generate(
+        [Request(id=name, question=QUESTION, image=picture()) for name in ("one", "two")]
+    )
+    assert (engine.stats.mask_calls, engine.stats.masks_decoded) == (1, 2)
+
+
+def test_masks_are_enlarged_a_few_at_a_time(
+    model: PixSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All phrases about a large image at once would take gigabytes."""
+    parts = ("A cup", ":seg", "the box", ":seg", "a lamp", ":seg")
+    together = run_script(model, *parts).grounded
+    enlarge, enlarged = SegmenterFrame.to_image, []
+
+    def keep(self: SegmenterFrame, mask_logits: Tensor, **size: int) -> Tensor:
+        enlarged.append(len(mask_logits))
+        return enlarge(self, mask_logits, **size)
+
+    monkeypatch.setattr(SegmenterFrame, "to_image", keep)
+    monkeypatch.setattr(masks, "PIXELS_AT_ONCE", 2 * model.config.segmenter_frame.size**2)
+    few = run_script(model, *parts).grounded
+    assert enlarged == [2, 1]
+    for one, expected in zip(few, together, strict=True):
+        assert (one.mask == expected.mask).all()
+
+
+@pytest.mark.parametrize("seg_state", list(SegState))
+def test_states_are_kept_only_where_a_mask_may_be_asked_for(seg_state: SegState) -> None:
+    model = tiny_model(seg_state=seg_state)
+    scripts = {"none": ["There are three"], "one": ["A cup", ":seg", "is red"]}
+    scripted = Scripted({name: ids_of(model, *parts) for name, parts in scripts.items()})
+    kept = {name: set() for name in scripts}
+
+    def choose(logits: Tensor, rows: Sequence[Row]) -> Tensor:
+        for row in rows:
+            of_phrases = sum(0 if one.states is None else len(one.states) for one in row.grounded)
+            kept[row.request.id].add((len(row.states), of_phrases))
+        return scripted(logits, rows)
+
+    engine = Engine(model, RecordingSearch(), PolicyOptions(), GenerationOptions(), choose=choose)
+    engine.generate([Request(id=name, question=QUESTION, image=picture()) for name in scripts])
+    assert kept == {"none": {(0, 0)}, "one": {(0, 0), (0, 1)}}
 
 
 def test_each_token_is_processed_once(model: PixSearch) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from pixsearch.config import GenerationOptions, OnEmptyMask, PolicyOptions
@@ -47,6 +48,7 @@ FAULTS: dict[str, FailureKind | None] = {
     "empty mask": FailureKind.empty_mask,
     "control breaks": FailureKind.error,
     "not finite": FailureKind.not_finite,
+    "image breaks": FailureKind.error,
 }
 HANGING: dict[str, FailureKind | None] = {  # no others: who shares a call shares its fate
     "plain": None,
@@ -55,6 +57,7 @@ HANGING: dict[str, FailureKind | None] = {  # no others: who shares a call share
     "cancelled while it waits": FailureKind.cancelled,
     "not finite": FailureKind.not_finite,
 }
+BROKEN = picture(6)  # which no encoder takes
 REGION = ("A cup", ":seg", ":search", ":region", ":search_end", "Osmeth")
 
 
@@ -99,14 +102,26 @@ OVERRIDES: dict[str, Callable[[int, np.ndarray], np.ndarray]] = {
 
 
 def request_of(number: int, fault: str) -> Request:
-    image_id = "not finite" if fault == "not finite" else f"picture {number % 5}"
+    image_id = fault if fault in ("not finite", "image breaks") else f"picture {number % 5}"
     return Request(
         id=f"{number} {fault}",
         question=f"What is number {number}?",
-        image=picture(number % 5),
+        image=BROKEN if fault == "image breaks" else picture(number % 5),
         image_id=image_id,
         region_override=OVERRIDES.get(fault),
     )
+
+
+def break_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One picture takes more memory than there is, and with it every batch that it is in."""
+    encode = PixSearch.encode_image
+
+    def run_out(self: PixSearch, images: Sequence[Image.Image]) -> ImageFeatures:
+        if any(image is BROKEN for image in images):
+            raise MemoryError("no room for this picture")
+        return encode(self, images)
+
+    monkeypatch.setattr(PixSearch, "encode_image", run_out)
 
 
 class Poisoned(RecentFeatures):
@@ -168,6 +183,7 @@ def run(
         original(self, **how)
 
     monkeypatch.setattr(Slots, "__init__", keep)
+    break_encoder(monkeypatch)
     draw = random.Random(0)
     faults = [*kinds, *draw.choices(list(kinds), k=number - len(kinds))]
     draw.shuffle(faults)

@@ -92,6 +92,18 @@ def test_tokens_are_kept_back_for_the_answer(model: PixSearch) -> None:
     assert len(trajectory.rendered) - last - 1 == 9
 
 
+@pytest.mark.parametrize(("max_new_tokens", "words"), [(30, ("It is the cup",)), (4, ())])
+def test_a_shortened_request_can_still_search(
+    model: PixSearch, max_new_tokens: int, words: tuple[str, ...]
+) -> None:
+    """Fewer tokens than `generation.answer_tokens`; four are a search and the end."""
+    search = RecordingSearch()
+    request = Request(id="one", question=QUESTION, image=picture(), max_new_tokens=max_new_tokens)
+    parts = (*words, ":search", ":whole", ":search_end", *words)
+    run_script(model, *parts, search=search, request=request)
+    assert [query.type for query in search.queries] == [QueryType.image]
+
+
 def test_max_length_bounds_prompt_evidence_and_answer(model: PixSearch) -> None:
     options = GenerationOptions(max_new_tokens=500, answer_tokens=8, max_length=100)
     policy = PolicyOptions(max_searches=50, query_tokens=2, evidence_tokens=20)

@@ -139,6 +139,10 @@ LIMITS = GenerationOptions(
             Request(id="b", question="cup", image=picture(height=40, width=30)),
             r"request b: the image has 30x40 pixels, generation.max_image_megapixels=0.001",
         ),
+        (
+            Request(id="f", question="cup", image=picture(height=1, width=201)),
+            "request f: the image has 201x1 pixels, one side more than 200 times the other",
+        ),
         (Request(id="c", question="\n"), "request c: the question is empty"),
         (Request(id="d", question="cup", search_question=" "), "request d: search_question is em"),
         (Request(id="e", question="cup", search_question="c" * 51), "request e: .* 51 characters"),
@@ -147,6 +151,11 @@ LIMITS = GenerationOptions(
 def test_a_request_beyond_a_limit_is_refused(request_: Request, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_request(request_, LIMITS)
+
+
+def test_sides_may_differ_by_the_ratio_that_encoders_take() -> None:
+    for size in ({"height": 1, "width": 200}, {"height": 400, "width": 2}):
+        check_request(Request(id="a", question="cup", image=picture(**size)), LIMITS)
 
 
 def test_history_counts_as_question() -> None:

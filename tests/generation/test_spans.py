@@ -163,3 +163,21 @@ def test_a_tagging_model_never_writes_seg() -> None:
     options = GenerationOptions(max_new_tokens=20, answer_tokens=8)
     engine = Engine(model, RecordingSearch(), PolicyOptions(), options, choose=choose)
     engine.generate([Request(id="one", question=QUESTION, image=picture())])
+
+
+def test_a_tagging_model_keeps_the_states_of_whole_rows_about_images() -> None:
+    """The tagger attends to all of a row, its prompt too; without an image it is never asked."""
+    model = span_model(outside=0.0)
+    names = {"none": picture(), "text": None}
+    scripted = Scripted({name: ids_of(model, "There are three") for name in names})
+
+    def choose(logits, rows):
+        for row in rows:
+            kept = sum(len(chunk) for chunk in row.states)
+            assert kept == (row.num_processed if row.request.image is not None else 0)
+        return scripted(logits, rows)
+
+    engine = Engine(model, RecordingSearch(), PolicyOptions(), GenerationOptions(), choose=choose)
+    engine.generate(
+        [Request(id=name, question=QUESTION, image=image) for name, image in names.items()]
+    )

@@ -200,6 +200,7 @@ class EndsWhereItMust:
         (parts({"type": "text"}), {}, 422, "'text' has nothing"),
         (parts({"type": "image_url", "text": "a cup"}), {}, 422, "'image_url' has ['text']"),
         (asked(url=data_url(height=1100, width=1000)), {}, 413, "megapixels"),
+        (asked(url=data_url(height=1, width=201)), {}, 413, "201x1 pixels"),
         (asked("why " * 600), {}, 413, "characters"),
         (asked(), {"temperature": 0.7}, 422, "temperature"),
         (asked(), {"n": 2}, 422, "n=2"),
