@@ -111,11 +111,12 @@ class Searching:
     def _take(self, answered: Answered) -> SearchRecord | Failure:
         row: Row = answered.ticket
         waited = self._asked.pop(row)
-        self._stats.wait_seconds += time.monotonic() - waited.at
+        seconds = time.monotonic() - waited.at
+        self._stats.wait_seconds += seconds
         try:
             result = self._result_of(answered)
             if isinstance(result, Found):
-                return self._inject(row, waited.record, result)
+                return self._inject(row, replace(waited.record, seconds=seconds), result)
         except Exception as error:  # of whatever kind: what came back is this row's alone
             result = error
         is_search = isinstance(result, SearchFailed)

@@ -41,7 +41,7 @@ from pixsearch.evaluation.question_benchmark import (
     as_it_is,
 )
 
-VERSION = 1
+VERSION = 2
 PROMPT_VERSION = "question-1"
 
 EXCLUDED_SESSIONS = frozenset(
@@ -172,7 +172,7 @@ def _rules(task: _Task, protocol: CragMMProtocol) -> JudgeRules:
         name=protocol.value,
         says_unknown=UNKNOWN_TESTS[protocol],
         count=partial(count_turns, protocol=protocol) if talks else as_counted,
-        totals={"conversations": partial(conversation_figures, protocol=protocol)} if talks else {},
+        totals={"conversations": conversation_figures} if talks else {},
     )
 
 

@@ -16,6 +16,7 @@ from pixsearch.evaluation.metrics.crag_mm import (
     UNKNOWN_TESTS,
     conversation_scores,
     cut_answer,
+    stop_early,
 )
 from pixsearch.evaluation.metrics.encyclopedic_vqa import encyclopedic_vqa_em
 from pixsearch.evaluation.metrics.grefcoco import Expression, grefcoco_scores
@@ -33,7 +34,7 @@ from pixsearch.evaluation.metrics.passages import dpr_has_answer, kilt_has_answe
 from pixsearch.evaluation.metrics.relaxed import chartqa_relaxed_accuracy, relaxed_token_overlap
 from pixsearch.evaluation.metrics.segmentation import overlap, polygon_target
 from pixsearch.evaluation.metrics.semantic_segmentation import gmiou
-from pixsearch.evaluation.metrics.truthfulness import Verdict
+from pixsearch.evaluation.metrics.truthfulness import Verdict, truthfulness
 from pixsearch.evaluation.metrics.vqa import (
     direct_answer_scores,
     evalai_accuracy,
@@ -218,8 +219,10 @@ def test_grefcoco():
 def test_crag_mm_conversations(protocol):
     for run in OFFICIAL["crag_mm"]["runs"]:
         talks = [[Verdict(verdict) for verdict in talk] for talk in run["talks"]]
-        scores, result = conversation_scores(talks, protocol), run[protocol.value]
-        turns = scores.turns
+        scores, result = conversation_scores(talks), run[protocol.value]
+        is_kit = protocol is CragMMProtocol.kit
+        counted = [stop_early(talk) if is_kit else talk for talk in talks]
+        turns = truthfulness([verdict for talk in counted for verdict in talk])
         assert turns.n == result["total"]
         assert turns.accuracy == pytest.approx(result["accuracy"])
         assert turns.missing == pytest.approx(result["missing"])
