@@ -137,9 +137,9 @@ def read_lines(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
             record = _parse(line, where, id_field)
             if (made_by := record.pop(MADE_BY, None)) != stamp:
                 raise ValueError(
-                    f"{where}: {MADE_BY} is {made_by}, that of {manifest.name} is {stamp}: a line of "
-                    "another run, or of a version that did not say so; move both files away and "
-                    "run again"
+                    f"{where}: {MADE_BY} is {made_by}, that of {manifest.name} is {stamp}: a line "
+                    "of another run, or of a version that did not say so; move both files away "
+                    "and run again"
                 )
             if record[id_field] in seen:
                 raise ValueError(f"{where}: {record[id_field]!r} occurs twice; remove one line")

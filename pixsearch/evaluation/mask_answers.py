@@ -61,7 +61,7 @@ class MaskModel:
     def free_running(
         self, asked: Sequence[ImageQuestion]
     ) -> Iterator[tuple[str, MaskAnswer | Exception]]:
-        """What the model writes, or why nothing, by the questions' ids, each soon after it is known."""
+        """What the model writes, or why nothing, by the questions' ids, each soon after its end."""
         for place, end in ends_of_each(self._engine, [partial(_request, one) for one in asked]):
             answer = end if isinstance(end, Exception) else self._answer(end)
             yield asked[place].question.id, answer

@@ -105,8 +105,8 @@ class MaskBenchmark:
         version: raised whenever its scores could change while its files do not.
         fingerprint: SHA-256 of its annotations.
         protocol: what a reader must know of how the scores come about, printed with them.
-        measure_without_missing: of `official_missing` in free running: that of a script which leaves
-            something out where there is no mask; None if there is no such script.
+        measure_without_missing: of free running under `official_missing`, as a script that leaves
+            out what has no mask; None if there is no such script.
         asked: all else that decides questions and comparisons, e.g. which classes there are.
     """
 

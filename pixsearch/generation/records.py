@@ -106,8 +106,7 @@ class SearchRecord:
         failed: why the search failed, so that there are no passages; None if it did not.
         forced: the engine wrote the query (`policy.forced_first`), not the model.
         step: how many tokens had been sampled when it was asked.
-        seconds: from then until the engine took what had come back; its place in a queue of searches
-            is in it.
+        seconds: from then until the engine took what had come back.
     """
 
     type: QueryType

@@ -21,8 +21,8 @@ class ConversationScores:
     """Scores of whole conversations.
 
     Attributes:
-        conversation_score: mean over conversations of accuracy minus hallucination, with turns after
-            two failures counted as missing, in both scorers. The paper prints it as truthfulness.
+        conversation_score: mean over conversations of accuracy minus hallucination, with turns
+            after two failures counted as missing. The paper prints it as truthfulness.
         failed_twice: share of conversations with two failures in a row.
         cut_short: share of those where a turn came after them, so that the rule changed something.
     """
