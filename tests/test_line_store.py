@@ -71,7 +71,9 @@ def test_a_line_is_read_beside_its_own_manifest_alone(tmp_path):
     good = path.read_text()
     for foreign in (other.read_text(), '{"id": "of a version that did not say"}\n'):
         path.write_text(good + foreign)
-        with pytest.raises(ValueError, match=r"full\.jsonl:3: made_by is .* move both files") as raised:
+        with pytest.raises(
+            ValueError, match=r"full\.jsonl:3: made_by is .* move both files"
+        ) as raised:
             open_store(path)
         assert "\n" not in str(raised.value)
     path.write_text(good)

@@ -30,5 +30,7 @@ def published_digest(checkpoint: str | os.PathLike[str], *, revision: str | None
     """
     folder = Path(checkpoint)
     if not folder.is_dir():
-        return digest([str(checkpoint), describe(checkpoint, revision=revision).get("_commit_hash")])
+        return digest(
+            [str(checkpoint), describe(checkpoint, revision=revision).get("_commit_hash")]
+        )
     return digest([checkpoint_digest(folder), fingerprint(folder.glob("*.jinja"))])

@@ -57,9 +57,7 @@ def write_mask_results(
     paths = [folder / f"{mode.value}.jsonl" for mode in modes]
     run = _one_run(paths, benchmark)
     scored = {mode: _measured(benchmark, mode, official_missing) for mode in modes}
-    found = {
-        mode: _compared(path, scored[mode]) for mode, path in zip(modes, paths, strict=True)
-    }
+    found = {mode: _compared(path, scored[mode]) for mode, path in zip(modes, paths, strict=True)}
     results = finite(
         {
             "benchmark": benchmark.identity(),
@@ -116,9 +114,7 @@ def _short(identity: Mapping[str, Any]) -> str:
     )
 
 
-def _measured(
-    benchmark: MaskBenchmark, mode: MaskMode, official_missing: bool
-) -> MaskBenchmark:
+def _measured(benchmark: MaskBenchmark, mode: MaskMode, official_missing: bool) -> MaskBenchmark:
     """The benchmark with the measure that a mode is scored by."""
     if not official_missing or mode is not MaskMode.free_running:
         return benchmark

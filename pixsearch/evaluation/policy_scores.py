@@ -216,7 +216,9 @@ def _counts(
             sample.id not in predictions for sample in in_group(samples, "overall")
         ),
         "num_empty_answers": sum(
-            not texts[prediction.interaction_id] for prediction in found if prediction.failed is None
+            not texts[prediction.interaction_id]
+            for prediction in found
+            if prediction.failed is None
         ),
         "num_control_unavailable": sum(prediction.unavailable for prediction in found),
         "finish_reasons": dict(sorted(reasons.items())),

@@ -39,9 +39,7 @@ def segment(
                 progress.update()
 
 
-def _line(
-    masks: MaskModel, asked: ImageQuestion, answer: MaskAnswer | Exception
-) -> dict[str, Any]:
+def _line(masks: MaskModel, asked: ImageQuestion, answer: MaskAnswer | Exception) -> dict[str, Any]:
     """Of one scene; where either mode fails it has no masks, but the reason."""
     try:
         if isinstance(answer, Exception):

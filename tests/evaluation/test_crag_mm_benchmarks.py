@@ -182,7 +182,14 @@ def test_under_the_kits_rule_turns_after_two_failures_are_missing_in_the_results
         line["failed"] = "no image" if line["interaction_id"] == "s-1" else None
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     overall = evaluate(replace(only, official_missing=True))["policies"]["no_search"]["overall"]
-    assert [overall[name] for name in names] == [0.5, 0, 0.5, 0, 0, 4]  # a talk of wrong, right, wrong
+    assert [overall[name] for name in names] == [
+        0.5,
+        0,
+        0.5,
+        0,
+        0,
+        4,
+    ]  # a talk of wrong, right, wrong
     assert overall["conversations"]["cut_short"] == 0
 
 

@@ -377,7 +377,7 @@ def test_official_missing_leaves_out_masks_where_a_script_does(finished, once, r
     assert "leaves out phrases without a mask" in results["protocol"]["without_answer"]
     with pytest.raises(ValueError, match="no mask is missing where the answer is given"):
         evaluate(replace(official, mask_modes=[MaskMode.teacher_forced]))
-    with pytest.raises(ValueError, match="no script that we know leaves .* out of reason_seg"):
+    with pytest.raises(ValueError, match=r"no script that we know leaves .* out of reason_seg"):
         evaluate(replace(official, benchmark=benchmark_options("reason_seg", root)))
 
 

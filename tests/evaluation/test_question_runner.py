@@ -278,7 +278,9 @@ def test_a_line_has_the_times_of_its_own_request(talks, monkeypatch):
 
     monkeypatch.setattr(question_runner, "open_engine", opening)
     evaluate(options, workbench)
-    times = {(line["seconds"], line["queries"][0]["seconds"]) for line in lines_of(options).values()}
+    times = {
+        (line["seconds"], line["queries"][0]["seconds"]) for line in lines_of(options).values()
+    }
     assert times == {(1.25, 0.25)}
 
 

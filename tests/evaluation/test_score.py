@@ -35,7 +35,9 @@ def save(folder, world, policies, *, masks=(), run=None, k=None):
     run = run or run_of(world)
     scenes = LineStore(folder / SCENES, id_field="image_id", manifest={"run": run})
     rles = [encode_rle(mask) for mask in masks]
-    scenes.append({"image_id": "scene1", "failed": None, "masks": rles, "teacher_forced_masks": rles})
+    scenes.append(
+        {"image_id": "scene1", "failed": None, "masks": rles, "teacher_forced_masks": rles}
+    )
     for name, predictions in policies.items():
         path = folder / PREDICTIONS / f"{name}.jsonl"
         options = PolicyOptions(name=name, k=(k or {}).get(name, 5))
@@ -151,7 +153,11 @@ def test_failed_answers_are_wrong_and_counted(tmp_path, world, policies):
     save(tmp_path, world, {"full": [a, *lost, d]})
     found = write_results(tmp_path, world, span=AFTER)
     full = found["policies"]["full"]
-    assert (full["num_failed"], full["num_missing_predictions"], full["num_empty_answers"]) == (2, 0, 0)
+    assert (full["num_failed"], full["num_missing_predictions"], full["num_empty_answers"]) == (
+        2,
+        0,
+        0,
+    )
     assert (full["overall"]["n"], full["overall"]["hallucination"]) == (3, pytest.approx(2 / 3))
     assert "full: 2 answers failed and count as wrong" in policy_table(found)
 

@@ -145,9 +145,7 @@ class PlainEngine(AnyEngine):
             result = Found() if one.query is None else found.pop(0)
             self.stats.failed_searches += result.failed is not None
             records.append(
-                replace(
-                    one.record, passages=result.passages, failed=result.failed, seconds=seconds
-                )
+                replace(one.record, passages=result.passages, failed=result.failed, seconds=seconds)
             )
         return records
 

@@ -87,9 +87,7 @@ class PlainModel:
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
 
-def describe(
-    checkpoint: str | os.PathLike[str], *, revision: str | None = None
-) -> dict[str, Any]:
+def describe(checkpoint: str | os.PathLike[str], *, revision: str | None = None) -> dict[str, Any]:
     """The config.json of a folder or hub id, `_commit_hash` of the latter; empty if none.
 
     Args:
