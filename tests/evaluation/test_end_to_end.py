@@ -265,11 +265,8 @@ def test_what_cannot_be_read_or_computed_fails_alone(own, tmp_path, monkeypatch)
     options = replace(own, benchmark=replace(own.benchmark, root=str(root)))
     results = evaluate(options)
     policy, masks = results["policies"]["whole_image"], results["segmentation"]
-    assert (policy["num_failed"], policy["num_missing_predictions"], policy["overall"]["n"]) == (
-        1,
-        0,
-        3,
-    )
+    assert (policy["num_failed"], policy["num_missing_predictions"]) == (1, 0)
+    assert policy["overall"]["n"] == 3
     assert (masks["num_failed"], masks["giou"], masks["n"]) == (1, 0, 3)
     assert results["teacher_forced_segmentation"]["giou"] == 0
     told = policy_table(results).splitlines()
@@ -277,7 +274,7 @@ def test_what_cannot_be_read_or_computed_fails_alone(own, tmp_path, monkeypatch)
         f"{name}: 1 answers failed and count as wrong" for name in ("whole_image", "masks")
     ]
     lines = {line["interaction_id"]: line["failed"] for line in without_time(files(options)[0])}
-    assert "unreadable image" in lines["b"]
+    assert "image file is truncated" in lines["b"]
     assert (lines["a"], lines["c"]) == (None, None)
     assert runner._whole_image_results(open_benchmark(options.benchmark), list) == []
 
