@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
 SUPERSEDED = "superseded"  # folder of files that other settings have made
+MADE_BY = "made_by"  # the field of a line that names its manifest, by `_stamp`
 _BLOCK_BYTES = 1 << 16  # read at a time from a file's end
 
 
@@ -23,8 +24,9 @@ class LineStore:
     """Lines of one kind, each with an id, that are kept from run to run.
 
     `NAME.manifest.json` beside `NAME.jsonl` names all that decides the lines. Lines made
-    by anything else are never gone on with: the file is set aside in `superseded/`. A file is
-    locked while it is changed, so that another process may take lines out of it too.
+    by anything else are never gone on with: the file is set aside in `superseded/`. Each line names
+    its manifest, so that one without the other is known when it is read. A file is locked while it
+    is changed, so that another process may take lines out of it too.
 
     Args:
         id_field: the field of a line that identifies it.
@@ -34,6 +36,7 @@ class LineStore:
     def __init__(self, path: Path, *, id_field: str, manifest: dict[str, Any]) -> None:
         self.path = path
         self._id_field = id_field
+        self._stamp = {MADE_BY: _stamp(manifest)}
         path.parent.mkdir(parents=True, exist_ok=True)
         _set_aside_misfits(path, manifest)
         write_json(manifest_path(path), manifest)
@@ -46,7 +49,7 @@ class LineStore:
         """Write one line; when this returns, a kill of the process cannot lose it."""
         assert line[self._id_field] not in self.done
         with _locked(self.path) as file:
-            file.write(json.dumps(line).encode() + b"\n")
+            file.write(json.dumps(line | self._stamp).encode() + b"\n")
         self.done.put(line[self._id_field])
 
     def drop(self, is_dropped: Callable[[dict[str, Any]], bool]) -> None:
@@ -61,7 +64,7 @@ class LineStore:
                     if is_dropped(line):
                         num_dropped += 1
                     else:
-                        file.write(f"{json.dumps(line)}\n")
+                        file.write(f"{json.dumps(line | self._stamp)}\n")
             if not num_dropped:
                 aside.unlink()
                 return
@@ -119,17 +122,25 @@ def read_lines(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
     """All whole lines; a last one that a kill has cut is left out.
 
     Raises:
-        ValueError: another line is broken, or an id occurs twice; names file and line.
+        ValueError: another line is broken, an id occurs twice, or a line was made by something else
+            than the manifest beside it says; names file and line.
     """
     if not path.exists():
         return
-    seen = KeyTable()
+    seen, manifest = KeyTable(), manifest_path(path)
+    stamp = _stamp(read_manifest(path)) if manifest.exists() else None
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
                 return
             where = f"{path}:{number}"
             record = _parse(line, where, id_field)
+            if (made_by := record.pop(MADE_BY, None)) != stamp:
+                raise ValueError(
+                    f"{where}: {MADE_BY} is {made_by}, that of {manifest.name} is {stamp}: a line "
+                    "of another run, or of a version that did not say so; move both files away "
+                    "and run again"
+                )
             if record[id_field] in seen:
                 raise ValueError(f"{where}: {record[id_field]!r} occurs twice; remove one line")
             seen.put(record[id_field])
@@ -143,6 +154,11 @@ def digest(value: Any) -> str:
     True
     """
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(manifest: dict[str, Any]) -> str:
+    """By which a line names its manifest."""
+    return digest(manifest)[:12]
 
 
 def _ids(path: Path, id_field: str) -> KeyTable:

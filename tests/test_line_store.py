@@ -54,16 +54,38 @@ def test_however_long_a_cut_line_is_it_alone_is_dropped(tmp_path, whole, cut):
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path):
     path = tmp_path / "full.jsonl"
-    open_store(path)
-    path.write_text('{"id": "a"}\n{"id": \n{"id": "c"}\n')
+    open_store(path).append({"id": "a"})
+    path.write_text(f"{path.read_text()}{{'id': \n")
     with pytest.raises(ValueError, match=r"full\.jsonl:2: no line with 'id'"):
         open_store(path)
 
 
+def test_a_line_is_read_beside_its_own_manifest_alone(tmp_path):
+    path, other = tmp_path / "full.jsonl", tmp_path / "other.jsonl"
+    store = open_store(path)
+    for name in "abc":
+        store.append({"id": name})
+    store.drop(lambda line: line == {"id": "b"})
+    assert list(read_lines(path, id_field="id")) == [{"id": "a"}, {"id": "c"}]
+    open_store(other, policy="other").append({"id": "x"})
+    good = path.read_text()
+    for foreign in (other.read_text(), '{"id": "of a version that did not say"}\n'):
+        path.write_text(good + foreign)
+        with pytest.raises(
+            ValueError, match=r"full\.jsonl:3: made_by is .* move both files"
+        ) as raised:
+            open_store(path)
+        assert "\n" not in str(raised.value)
+    path.write_text(good)
+    manifest_path(path).unlink()
+    with pytest.raises(ValueError, match=r"full\.jsonl:1: made_by is \w+, that of .* is None"):
+        list(read_lines(path, id_field="id"))
+
+
 def test_an_id_twice_is_named(tmp_path):
     path = tmp_path / "full.jsonl"
-    open_store(path)
-    path.write_text('{"id": "a"}\n{"id": "a"}\n')
+    open_store(path).append({"id": "a"})
+    path.write_text(2 * path.read_text())
     with pytest.raises(ValueError, match=r"full\.jsonl:2: 'a' occurs twice"):
         open_store(path)
 

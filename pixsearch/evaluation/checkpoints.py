@@ -1,5 +1,6 @@
 """By what content a checkpoint is known, so that no answer of another one is reused."""
 
+import os
 from pathlib import Path
 
 from pixsearch.datasets.files import fingerprint
@@ -11,19 +12,25 @@ from pixsearch.training.checkpoint import checkpoint_digest
 def model_digest(checkpoint: str) -> str:
     """Of all that decides a model's answers.
 
-    A plain model on the hub counts by its name and commit, one in a folder also by its template.
-
     Raises:
         ValueError: there is no such folder, and no such plain model on the hub.
     """
+    if is_plain(checkpoint):
+        return published_digest(checkpoint)
+    return checkpoint_digest(Path(checkpoint))
+
+
+def published_digest(checkpoint: str | os.PathLike[str], *, revision: str | None = None) -> str:
+    """Of all that decides the answers of a model of transformers.
+
+    One on the hub counts by its name and commit, one in a folder by content, its template included.
+
+    Args:
+        revision: of a hub id: commit, tag or branch.
+    """
     folder = Path(checkpoint)
-    if not is_plain(checkpoint):
-        return checkpoint_digest(folder)
     if not folder.is_dir():
-        return digest([checkpoint, describe(checkpoint).get("_commit_hash")])
-    return published_digest(folder)
-
-
-def published_digest(folder: Path) -> str:
-    """Of all that decides the answers of a model that transformers wrote to a folder."""
+        return digest(
+            [str(checkpoint), describe(checkpoint, revision=revision).get("_commit_hash")]
+        )
     return digest([checkpoint_digest(folder), fingerprint(folder.glob("*.jinja"))])

@@ -37,10 +37,7 @@ def count_turns(
 
 
 def conversation_figures(
-    questions: Sequence[AnnotatedQuestion],
-    verdicts: Sequence[JudgeVerdict],
-    *,
-    protocol: CragMMProtocol,
+    questions: Sequence[AnnotatedQuestion], verdicts: Sequence[JudgeVerdict]
 ) -> dict[str, Any]:
     """Scores of whole conversations; an unscored turn is a failure worth 0 points.
 
@@ -50,8 +47,7 @@ def conversation_figures(
     conversations = [
         [_PLAIN[verdicts[place]] for place in places] for places in _conversations(questions)
     ]
-    scores = asdict(conversation_scores(conversations, protocol))
-    del scores["turns"]  # the metrics have them, unscored ones apart
+    scores = asdict(conversation_scores(conversations))
     of_each = [truthfulness(stop_early(turns)).truthfulness for turns in conversations]
     interval = mean_interval(of_each, range(len(of_each)))
     return {**scores, "conversation_score_interval": [interval.low, interval.high]}

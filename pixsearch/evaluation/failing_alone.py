@@ -1,6 +1,6 @@
 """Requests that may be impossible to make, answered so that none takes the others with it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pixsearch.evaluation.answering import OF_ONE_REQUEST, answers
 from pixsearch.generation.answering import AnyEngine
@@ -8,29 +8,38 @@ from pixsearch.generation.events import Finished
 from pixsearch.generation.records import Request, Trajectory
 
 MakeRequest = Callable[[], Request]
+End = Trajectory | Exception
+"""What came of a request, or why nothing did: it cannot be made, or not be answered."""
 
 
-def answer_each(engine: AnyEngine, makers: Sequence[MakeRequest]) -> list[Trajectory | Exception]:
-    """Of each request its trajectory, or why there is none: it cannot be made, or not be answered.
+def ends_of_each(engine: AnyEngine, makers: Sequence[MakeRequest]) -> Iterator[tuple[int, End]]:
+    """The place of each request and its end, soon after it is known, in any order.
 
     Args:
-        makers: of requests that differ in their ids.
+        makers: of requests that differ in their ids; all are called first.
     """
-    made = [_made(make) for make in makers]
-    requests = [one for one in made if isinstance(one, Request)]
-    ends = {end.request_id: _outcome(end) for end in answers(engine, requests)}
-    return [ends[one.id] if isinstance(one, Request) else one for one in made]
+    places: dict[str, int] = {}
+    requests = []
+    for place, make in enumerate(makers):
+        try:
+            request = make()
+        except OF_ONE_REQUEST as error:
+            yield place, error
+        else:
+            places[request.id] = place
+            requests.append(request)
+    for finished in answers(engine, requests):
+        yield places[finished.request_id], _end(finished)
 
 
-def _made(make: MakeRequest) -> Request | Exception:
-    try:
-        return make()
-    except OF_ONE_REQUEST as error:
-        return error
+def answer_each(engine: AnyEngine, makers: Sequence[MakeRequest]) -> list[End]:
+    """The ends of all requests, in their order."""
+    found = dict(ends_of_each(engine, makers))
+    return [found[place] for place in range(len(makers))]
 
 
-def _outcome(end: Finished) -> Trajectory | Exception:
-    if end.trajectory is not None:
-        return end.trajectory
-    assert end.failure is not None
-    return end.failure.error
+def _end(finished: Finished) -> End:
+    if finished.trajectory is not None:
+        return finished.trajectory
+    assert finished.failure is not None
+    return finished.failure.error

@@ -7,14 +7,14 @@ GLaMM and PLUM are scored.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from PIL import Image
 
 from pixsearch.config import GenerationOptions, PolicyOptions
-from pixsearch.evaluation.answering import answers
+from pixsearch.evaluation.failing_alone import ends_of_each
 from pixsearch.evaluation.mask_records import MaskAnswer, MaskQuestion
 from pixsearch.generation.engine import Engine
-from pixsearch.generation.events import Failure
 from pixsearch.generation.records import Request, Trajectory
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.forced_masks import forced_mask_logits
@@ -60,20 +60,11 @@ class MaskModel:
 
     def free_running(
         self, asked: Sequence[ImageQuestion]
-    ) -> Iterator[tuple[str, MaskAnswer | Failure]]:
-        """What the model writes, by the questions' ids, each soon after it is finished."""
-        requests = [
-            Request(
-                id=each.question.id,
-                question=each.question.text,
-                image=each.load_image(),
-                image_id=each.image_id,
-            )
-            for each in asked
-        ]
-        for finished in answers(self._engine, requests):
-            found = finished.trajectory
-            yield finished.request_id, finished.failure if found is None else self._answer(found)
+    ) -> Iterator[tuple[str, MaskAnswer | Exception]]:
+        """What the model writes, or why nothing, by the questions' ids, each soon after its end."""
+        for place, end in ends_of_each(self._engine, [partial(_request, one) for one in asked]):
+            answer = end if isinstance(end, Exception) else self._answer(end)
+            yield asked[place].question.id, answer
 
     def teacher_forced(self, asked: ImageQuestion) -> MaskAnswer:
         """The masks of a question's phrases where the model is given the answer."""
@@ -106,6 +97,15 @@ class MaskModel:
             ),
             frame=self.model.config.segmenter_frame,
         )
+
+
+def _request(asked: ImageQuestion) -> Request:
+    return Request(
+        id=asked.question.id,
+        question=asked.question.text,
+        image=asked.load_image(),
+        image_id=asked.image_id,
+    )
 
 
 def _no_search(queries: Sequence[Query]) -> list[list[Passage]]:

@@ -25,7 +25,8 @@ class MaskFigure:
     Attributes:
         interval: None where nothing was counted.
         n: what the figure is a mean over, or how many terms its sums have.
-        num_left_out: those that could not be counted, because their target cannot be read.
+        num_left_out: those that could not be counted, because their target cannot be read or
+            their mask is missing (`official_missing`).
     """
 
     interval: Interval | None
@@ -104,6 +105,8 @@ class MaskBenchmark:
         version: raised whenever its scores could change while its files do not.
         fingerprint: SHA-256 of its annotations.
         protocol: what a reader must know of how the scores come about, printed with them.
+        measure_without_missing: of free running under `official_missing`, as a script that leaves
+            out what has no mask; None if there is no such script.
         asked: all else that decides questions and comparisons, e.g. which classes there are.
     """
 
@@ -114,6 +117,7 @@ class MaskBenchmark:
     samples: Sequence[MaskSample]
     measure: Measure
     protocol: Mapping[str, str]
+    measure_without_missing: Measure | None = None
     asked: Mapping[str, str | int | bool] = field(default_factory=dict)
 
     @cached_property

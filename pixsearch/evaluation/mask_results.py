@@ -1,6 +1,7 @@
 """results.json of a benchmark of masks: a pure function of what is saved and the annotations."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,12 @@ from pixsearch.config import MaskMode
 from pixsearch.evaluation.mask_benchmark import ComparedSample, MaskBenchmark
 from pixsearch.evaluation.mask_records import MaskSample
 from pixsearch.evaluation.metrics.bootstrap import RESAMPLES
-from pixsearch.evaluation.parted_lines import manifest_of_parts, names_of_lines, read_parts
+from pixsearch.evaluation.parted_lines import (
+    check_name,
+    manifest_of_parts,
+    names_of_lines,
+    read_parts,
+)
 from pixsearch.evaluation.protocol_card import FIGURE_HEADING, card, figure_row
 from pixsearch.evaluation.sample_scores import ScoredSample, write_scores
 from pixsearch.evaluation.score import RESULTS, finite
@@ -24,11 +30,22 @@ _OF_MODES = {
     "comparable with free_running",
 }
 
+_WITHOUT_ANSWER = "a missing prediction or a failed sample counts as wrong"
+_LEFT_OUT = (
+    "; in free running cumulative IoU leaves out phrases without a mask, as Sa2VA's script does "
+    "(official_missing)"
+)
+
 Lines = Mapping[str, Mapping[str, Any]]
 
 
-def write_mask_results(output_dir: Path, benchmark: MaskBenchmark) -> dict[str, Any]:
+def write_mask_results(
+    output_dir: Path, benchmark: MaskBenchmark, *, official_missing: bool = False
+) -> dict[str, Any]:
     """Score all modes of a folder; write results.json and scores/MODE.jsonl; return the results.
+
+    Args:
+        official_missing: score free running by `benchmark.measure_without_missing`.
 
     Raises:
         ValueError: there is nothing to score, or lines of another run or benchmark are among it.
@@ -39,23 +56,24 @@ def write_mask_results(output_dir: Path, benchmark: MaskBenchmark) -> dict[str, 
         raise ValueError(f"{folder} has no masks: set score=after")
     paths = [folder / f"{mode.value}.jsonl" for mode in modes]
     run = _one_run(paths, benchmark)
-    found = {mode: _compared(path, benchmark) for mode, path in zip(modes, paths, strict=True)}
+    scored = {mode: _measured(benchmark, mode, official_missing) for mode in modes}
+    found = {mode: _compared(path, scored[mode]) for mode, path in zip(modes, paths, strict=True)}
     results = finite(
         {
             "benchmark": benchmark.identity(),
             "protocol": {
                 **benchmark.protocol,
                 **{mode.value: _OF_MODES[mode] for mode in modes},
-                "without_answer": "a missing prediction or a failed sample counts as wrong",
+                "without_answer": _WITHOUT_ANSWER + _LEFT_OUT * official_missing,
                 "intervals": f"95 % percentile bootstrap, {RESAMPLES} draws, clustered by image, "
                 "seed 0",
                 "run": run,
             },
-            "modes": {mode.value: _of_mode(benchmark, *each) for mode, each in found.items()},
+            "modes": {mode.value: _of_mode(scored[mode], *each) for mode, each in found.items()},
         }
     )
     for mode, (items, _) in found.items():
-        write_scores(output_dir, mode.value, _sample_scores(benchmark, items))
+        write_scores(output_dir, mode.value, _sample_scores(scored[mode], items))
     write_json(output_dir / RESULTS, results)
     return results
 
@@ -75,16 +93,18 @@ def mask_card(results: Mapping[str, Any]) -> str:
 
 
 def _one_run(paths: Sequence[Path], benchmark: MaskBenchmark) -> dict[str, Any]:
-    runs = [manifest_of_parts(path)["run"] for path in paths]
-    for path, run in zip(paths, runs, strict=True):
-        if run != runs[0]:
+    manifests = [manifest_of_parts(path) for path in paths]
+    run = manifests[0]["run"]
+    for path, manifest in zip(paths, manifests, strict=True):
+        check_name(path, manifest["mode"])
+        if manifest["run"] != run:
             raise ValueError(f"{path} is of another run than {paths[0]}: move one of them away")
-    if runs[0]["benchmark"] != benchmark.identity():
+    if run["benchmark"] != benchmark.identity():
         raise ValueError(
-            f"{paths[0].parent} holds masks of {_short(runs[0]['benchmark'])}, not of "
+            f"{paths[0].parent} holds masks of {_short(run['benchmark'])}, not of "
             f"{_short(benchmark.identity())}: evaluate again, or restore that benchmark"
         )
-    return runs[0]
+    return run
 
 
 def _short(identity: Mapping[str, Any]) -> str:
@@ -92,6 +112,14 @@ def _short(identity: Mapping[str, Any]) -> str:
         f"{identity['name']} v{identity['version']} {identity['split']} "
         f"({identity['num_samples']} samples, {identity['asked']}, {identity['fingerprint'][:12]})"
     )
+
+
+def _measured(benchmark: MaskBenchmark, mode: MaskMode, official_missing: bool) -> MaskBenchmark:
+    """The benchmark with the measure that a mode is scored by."""
+    if not official_missing or mode is not MaskMode.free_running:
+        return benchmark
+    assert benchmark.measure_without_missing is not None
+    return replace(benchmark, measure=benchmark.measure_without_missing)
 
 
 def _compared(path: Path, benchmark: MaskBenchmark) -> tuple[list[ComparedSample], Lines]:

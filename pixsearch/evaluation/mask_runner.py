@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from pixsearch.config import EvaluateOptions, MaskMode, to_dict
+from pixsearch.config import EvaluateOptions, MaskMode
 from pixsearch.evaluation.answering import OF_ONE_REQUEST
 from pixsearch.evaluation.checkpoints import model_digest
 from pixsearch.evaluation.mask_answers import ImageQuestion, MaskModel
@@ -24,9 +24,8 @@ from pixsearch.evaluation.mask_results import MASKS, mask_card, write_mask_resul
 from pixsearch.evaluation.parted_lines import PartedLines
 from pixsearch.evaluation.processes import Place, preparing, take_device
 from pixsearch.evaluation.segmentation import in_chunks
-from pixsearch.evaluation.workbench import Workbench
+from pixsearch.evaluation.workbench import Workbench, deciding
 from pixsearch.generation.baseline import is_plain
-from pixsearch.generation.events import Failure
 from pixsearch.generation.features import RecentFeatures
 from pixsearch.generation.opening import open_model
 from pixsearch.model.features import ImageFeatures
@@ -56,10 +55,7 @@ def run_masks(
             fit.
     """
     if options.official_missing:
-        raise ValueError(
-            f"official_missing=true: {benchmark.name} has no script that leaves out what is "
-            "missing; leave it false"
-        )
+        _check_official_missing(options, benchmark)
     output_dir = Path(options.output_dir)
     stores: list[PartedLines] = []
     if options.score == "after":
@@ -67,9 +63,29 @@ def run_masks(
     with preparing(output_dir):
         if any(store.is_short_of(benchmark.by_id) for store in stores):
             return None
-        results = write_mask_results(output_dir, benchmark)
+        results = write_mask_results(
+            output_dir, benchmark, official_missing=options.official_missing
+        )
     logger.info("%s\n%s", output_dir, mask_card(results))
     return results
+
+
+def _check_official_missing(options: EvaluateOptions, benchmark: MaskBenchmark) -> None:
+    """See that an official script leaves something out of what is scored.
+
+    Raises:
+        ValueError: none does.
+    """
+    if benchmark.measure_without_missing is None:
+        raise ValueError(
+            "official_missing=true: no script that we know leaves a missing mask out of "
+            f"{benchmark.name} (Sa2VA's does for RefCOCO's kin); leave it false"
+        )
+    if MaskMode.free_running not in options.mask_modes:
+        raise ValueError(
+            "official_missing=true: no mask is missing where the answer is given; add "
+            "free_running to mask_modes, or leave it false"
+        )
 
 
 def _generate(
@@ -133,7 +149,7 @@ def _open_stores(
         "checkpoint": model_digest(options.checkpoint),
         "has_masks": True,
         "benchmark": benchmark.identity(),
-        "generation": to_dict(options.generation),
+        "generation": deciding(options.generation),
     }
     with preparing(Path(options.output_dir)):
         stores = {
@@ -192,7 +208,7 @@ class _Answering:
 
     def _free(self, samples: Sequence[MaskSample]) -> Iterator[dict[str, Any]]:
         owners = {question.id: sample for sample in samples for question in sample.questions}
-        found: dict[str, dict[str, MaskAnswer | Failure]] = {sample.id: {} for sample in samples}
+        found: dict[str, dict[str, MaskAnswer | Exception]] = {sample.id: {} for sample in samples}
         asked = [each for sample in samples for each in self._asked(sample)]
         for question_id, answer in self.masks.free_running(asked):
             sample = owners[question_id]
@@ -201,12 +217,12 @@ class _Answering:
                 yield self._free_line(sample, found.pop(sample.id))
 
     def _free_line(
-        self, sample: MaskSample, found: Mapping[str, MaskAnswer | Failure]
+        self, sample: MaskSample, found: Mapping[str, MaskAnswer | Exception]
     ) -> dict[str, Any]:
         in_order = [found[question.id] for question in sample.questions]
-        failures = [each for each in in_order if isinstance(each, Failure)]
+        failures = [each for each in in_order if isinstance(each, Exception)]
         if failures:
-            return _failed(sample, failures[0].reason)
+            return _failed(sample, str(failures[0]))
         answers = [each for each in in_order if isinstance(each, MaskAnswer)]
         try:
             said = {"answers": [answer.text for answer in answers]}

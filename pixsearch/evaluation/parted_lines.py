@@ -88,6 +88,18 @@ def names_of_lines(folder: Path) -> list[str]:
     return sorted({path.stem.split(PART)[0] for path in folder.glob("*.jsonl")})
 
 
+def check_name(path: Path, made_for: str) -> None:
+    """See that lines bear the name of what they were made for.
+
+    Raises:
+        ValueError: somebody has renamed them.
+    """
+    if path.stem != made_for:
+        raise ValueError(
+            f"{path} was made for {made_for}: rename it and its manifest back, or move both away"
+        )
+
+
 def read_parts(path: Path, *, id_field: str) -> Iterator[dict[str, Any]]:
     """All whole lines of all files.
 

@@ -1,7 +1,7 @@
 """Masks of phrases: one target for each, compared in order."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ class ComparedPhrase:
     """One phrase as it was answered.
 
     Attributes:
-        overlap: as it counts; None where the target cannot be read.
+        overlap: as it counts; None where the target cannot be read, or a missing mask is left out.
         iou: as it counts; 0 for a sample without an answer.
         predicts_target: its mask is there and not empty.
         is_answered: else nothing is right, not even that nothing is meant.
@@ -52,11 +52,13 @@ class PhraseMeasure:
         score: the figures over all phrases.
         mean: which of them is the mean IoU, so that a single sample has a share in it.
         rule: makes what counts of a phrase.
+        leaves_out_missing: a phrase without a mask is no term of cumulative sums.
     """
 
     score: Figures
     mean: str = "giou"
     rule: Callable[[ComparedPhrase], ComparedPhrase] = _as_it_is
+    leaves_out_missing: bool = False
     needs_logits: bool = False
 
     def compare(self, sample: MaskSample, answers: Sequence[MaskAnswer]) -> dict[str, Any]:
@@ -97,8 +99,8 @@ class PhraseMeasure:
             Overlap(intersection=shared, union=union)
             for shared, union in counts.get("overlaps", ())
         ]
-        predicts = [*counts.get("predicts_target", ())] + [False] * num_phrases
-        return [
+        predicts = counts.get("predicts_target", ())  # as many as there are masks
+        phrases = [
             self.rule(
                 ComparedPhrase(
                     cluster=item.sample.image_id,
@@ -106,12 +108,16 @@ class PhraseMeasure:
                     has_target=item.sample.has_target,
                     overlap=found,
                     iou=found.iou if found is not None and item.is_answered else 0.0,
-                    predicts_target=predicts[place],
+                    predicts_target=place < len(predicts) and predicts[place],
                     is_answered=item.is_answered,
                 )
             )
             for place, found in enumerate(overlaps or [None] * num_phrases)
         ]
+        if not self.leaves_out_missing:
+            return phrases
+        missing = [replace(phrase, overlap=None) for phrase in phrases[len(predicts) :]]
+        return [*phrases[: len(predicts)], *missing]
 
 
 def referring_figures(phrases: Sequence[ComparedPhrase]) -> dict[str, MaskFigure]:
@@ -176,7 +182,7 @@ def mean_iou(phrases: Sequence[ComparedPhrase]) -> MaskFigure:
 
 
 def cumulative_iou(phrases: Sequence[ComparedPhrase]) -> MaskFigure:
-    """cIoU; a target that cannot be read has no union and is left out, but counted."""
+    """cIoU; a phrase without an overlap is left out, but counted."""
     known = [(each.overlap, each.cluster) for each in phrases if each.overlap is not None]
     interval = ciou([overlap for overlap, _ in known], [image for _, image in known])
     return MaskFigure(interval=interval, n=len(known), num_left_out=len(phrases) - len(known))

@@ -48,7 +48,7 @@ Predictions = Mapping[str, Prediction]
 def policy_scores(
     benchmark: Benchmark, predictions: Predictions, *, span: AnswerSpan, min_region_side: int
 ) -> dict[str, Any]:
-    """Scores by group, abstention, how the policy searched. A missing answer counts as wrong.
+    """Scores by group, abstention, how the policy searched. A missing or failed answer is wrong.
 
     Args:
         min_region_side: pixels; smaller regions were widened before they were searched with.
@@ -77,7 +77,7 @@ def in_group(samples: Sequence[Sample], name: str) -> list[Sample]:
 def scored_texts(
     samples: Sequence[Sample], predictions: Predictions, span: AnswerSpan
 ) -> dict[str, str]:
-    """The text of each answer that is scored, empty where there is no prediction."""
+    """The text of each answer that is scored, empty where there is no answer."""
     return {
         sample.id: predictions[sample.id].scored_text(span) if sample.id in predictions else ""
         for sample in samples
@@ -156,7 +156,7 @@ def _abstention(samples: Sequence[Sample], texts: Mapping[str, str]) -> dict[str
 
 
 def _search_scores(samples: Sequence[Sample], predictions: Predictions) -> dict[str, Any]:
-    """The decision to search and the queries; samples without a prediction made no search."""
+    """The decision to search and the queries; samples without an answer made no search."""
     asked = [_types(predictions.get(sample.id)) for sample in samples]
     gold = [[search.type for search in sample.gold.searches] for sample in samples]
     needs = [sample.gold.needs_search for sample in samples]
@@ -211,10 +211,15 @@ def _counts(
     reasons = Counter(prediction.finish_reason for prediction in found)
     return {
         "num_missing_predictions": len(samples) - len(found),
+        "num_failed": sum(prediction.failed is not None for prediction in found),
         "num_missing_answerable": sum(
             sample.id not in predictions for sample in in_group(samples, "overall")
         ),
-        "num_empty_answers": sum(not texts[prediction.interaction_id] for prediction in found),
+        "num_empty_answers": sum(
+            not texts[prediction.interaction_id]
+            for prediction in found
+            if prediction.failed is None
+        ),
         "num_control_unavailable": sum(prediction.unavailable for prediction in found),
         "finish_reasons": dict(sorted(reasons.items())),
     }

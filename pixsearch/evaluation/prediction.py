@@ -23,6 +23,7 @@ class AskedQuery:
         mask: of a region query, as searched with, in the image's own pixels.
         empty_mask: what was done because the mask is empty; None if it is not.
         num_injected: how many of the passages, from the first, the model read.
+        seconds: how long it took (`SearchRecord.seconds`).
         forced: the engine wrote the query, not the model.
         failed: why the search failed, so that there are no passages; None if it did not.
     """
@@ -35,7 +36,8 @@ class AskedQuery:
     passage_ids: tuple[str, ...]
     scores: tuple[float, ...]
     num_injected: int
-    failed: str | None = None  # lines of before have no such field
+    seconds: float
+    failed: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class Prediction:
         all_text: all generated words.
         token_counts: tokens by `TokenKind`, in lower case.
         unavailable: how often a control had nothing to put in a region's place.
-        seconds: since the batch it was generated in began; no score uses it.
+        seconds: how long it took (`Trajectory.seconds`), 0 for none; no score uses it.
         failed: why there is no answer, so that it counts as wrong; None if there is one.
     """
 
@@ -72,7 +74,7 @@ class Prediction:
     finish_reason: str
     unavailable: int
     seconds: float
-    failed: str | None = None  # lines of before have no such field
+    failed: str | None = None
 
     @property
     def query_types(self) -> tuple[QueryType, ...]:
@@ -92,7 +94,7 @@ class Prediction:
 
 
 def make_prediction(
-    sample: Sample, trajectory: Trajectory, *, span: AnswerSpan, unavailable: int, seconds: float
+    sample: Sample, trajectory: Trajectory, *, span: AnswerSpan, unavailable: int
 ) -> Prediction:
     """The line of one finished trajectory."""
     text = trajectory.answer_text if span is AnswerSpan.after_last_search else trajectory.all_text
@@ -104,17 +106,12 @@ def make_prediction(
         gold=sample.gold.answer,
         verdict=verdict_on(sample.gold, text),
         unavailable=unavailable,
-        seconds=round(seconds, 3),
         **_of_trajectory(trajectory),
     )
 
 
 def question_prediction(
-    question: AnnotatedQuestion,
-    trajectory: Trajectory,
-    *,
-    cut: Callable[[str], str],
-    seconds: float,
+    question: AnnotatedQuestion, trajectory: Trajectory, *, cut: Callable[[str], str]
 ) -> Prediction:
     """The line of the answer to an annotated question; verdicts come in another step."""
     return Prediction(
@@ -125,7 +122,6 @@ def question_prediction(
         gold=next(iter(question.answers), ""),
         verdict="",
         unavailable=0,
-        seconds=round(seconds, 3),
         **_of_trajectory(trajectory),
     )
 
@@ -163,6 +159,7 @@ def _of_trajectory(trajectory: Trajectory) -> dict[str, Any]:
         ),
         "token_counts": {kind.name.lower(): count for kind, count in trajectory.counts.items()},
         "finish_reason": trajectory.finish_reason.value,
+        "seconds": round(trajectory.seconds, 3),
     }
 
 
@@ -187,6 +184,7 @@ def _asked(search: SearchRecord) -> AskedQuery:
         passage_ids=tuple(passage.id for passage in search.passages),
         scores=tuple(round(float(passage.score), 6) for passage in search.passages),
         num_injected=search.num_injected,
+        seconds=round(search.seconds, 3),
         failed=search.failed,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pixsearch.config import AnswerSpan
+from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.evaluation.comparisons import paired_differences
 from pixsearch.evaluation.metrics.bootstrap import RESAMPLES
 from pixsearch.evaluation.question_benchmark import QuestionBenchmark
@@ -127,12 +128,9 @@ def _verdict_of(id: str, verdicts: Mapping[str, JudgedAnswer]) -> JudgeVerdict:
 def _scores(benchmark: QuestionBenchmark, policy: _Policy, rules: Rules) -> list[ScoredSample]:
     if not benchmark.is_judged:
         return metric_scores(benchmark, policy.answers, official_missing=rules.official_missing)
-    return verdict_scores(
-        benchmark,
-        benchmark.rules.count(benchmark.questions, policy.verdicts),
-        policy.answers,
-        official_missing=rules.official_missing,
-    )
+    places = _counted(benchmark, policy, rules)
+    counted = benchmark.rules.count(*_judged(benchmark, policy, places))
+    return verdict_scores(benchmark, dict(zip(places, counted, strict=True)))
 
 
 def _results(
@@ -190,7 +188,7 @@ def _totals(benchmark: QuestionBenchmark, policy: _Policy, rules: Rules) -> dict
 
 
 def _counted(benchmark: QuestionBenchmark, policy: _Policy, rules: Rules) -> list[int]:
-    """Places of the questions that totals are about."""
+    """Places of the questions that verdicts and totals are about."""
     return [
         place
         for id, place in benchmark.by_id.items()
@@ -203,10 +201,16 @@ def _verdict_totals(
 ) -> dict[str, Any]:
     if not benchmark.is_judged or not places:
         return {}
+    judged = _judged(benchmark, policy, places)
+    return {name: dict(total(*judged)) for name, total in benchmark.rules.totals.items()}
+
+
+def _judged(
+    benchmark: QuestionBenchmark, policy: _Policy, places: Sequence[int]
+) -> tuple[list[AnnotatedQuestion], list[JudgeVerdict]]:
+    """The questions at some places, and the verdicts on their answers."""
     questions = [benchmark.questions[place] for place in places]
-    verdicts = [policy.verdicts[place] for place in places]
-    totals = benchmark.rules.totals
-    return {name: dict(total(questions, verdicts)) for name, total in totals.items()}
+    return questions, [policy.verdicts[place] for place in places]
 
 
 def _groups(

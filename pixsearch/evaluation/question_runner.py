@@ -1,7 +1,6 @@
 """Runs a benchmark of annotated questions, each process its share of the conversations."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +10,10 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from pixsearch.chat import Message, Role, Text
-from pixsearch.config import Control, EvaluateOptions, PolicyOptions, to_dict
+from pixsearch.config import Control, EvaluateOptions, PolicyOptions
 from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.evaluation.answering import ChunkLimits, answers, in_chunks_of_images
-from pixsearch.evaluation.detected_regions import with_region
+from pixsearch.evaluation.detected_regions import policy_identity, with_region
 from pixsearch.evaluation.parted_lines import PartedLines
 from pixsearch.evaluation.prediction import Prediction, failed_prediction, question_prediction
 from pixsearch.evaluation.processes import Place, preparing
@@ -101,7 +100,7 @@ def _generate(
             id_field="interaction_id",
             manifest={
                 "run": run_identity(options, benchmark, workbench),
-                "policy": to_dict(options.policy),
+                **policy_identity(options.policy),
             },
         )
         conversations = _open_conversations(
@@ -213,13 +212,9 @@ class _Asking:
         while left:
             open_turns: dict[str, tuple[AnnotatedQuestion, _Conversation]] = {}
             for chunk in in_chunks_of_images(self._requests(left, open_turns), limits):
-                start = time.monotonic()
                 for finished in answers(self.engine, chunk):
                     question, conversation = open_turns.pop(finished.request_id)
-                    seconds = time.monotonic() - start
-                    self._save(
-                        question, conversation, self._prediction(question, finished, seconds)
-                    )
+                    self._save(question, conversation, self._prediction(question, finished))
             assert not open_turns, f"the engine has lost {sorted(open_turns)}"
             left = [conversation for conversation in left if conversation.left]
 
@@ -247,15 +242,11 @@ class _Asking:
             )
             yield with_region(request, self.policy)
 
-    def _prediction(
-        self, question: AnnotatedQuestion, finished: Finished, seconds: float
-    ) -> Prediction:
+    def _prediction(self, question: AnnotatedQuestion, finished: Finished) -> Prediction:
         if finished.trajectory is None:
             assert finished.failure is not None
             return _failed(question, finished.failure.reason)
-        return question_prediction(
-            question, finished.trajectory, cut=self.benchmark.cut, seconds=seconds
-        )
+        return question_prediction(question, finished.trajectory, cut=self.benchmark.cut)
 
     def _save(
         self, question: AnnotatedQuestion, conversation: _Conversation, prediction: Prediction

@@ -79,8 +79,9 @@ class TrajectoryView:
         """
         kinds: dict[tuple[str, str, str], list[Sample]] = defaultdict(list)  # verdict last
         for sample in samples:
-            if sample.id in predictions:
-                verdict, gold = self._verdict(sample, predictions[sample.id]), sample.gold
+            found = predictions.get(sample.id)
+            if found is not None and found.failed is None:  # else its image may be the reason
+                verdict, gold = self._verdict(sample, found), sample.gold
                 kinds[gold.question_type, gold.scene_kind.value, verdict].append(sample)
         in_turn = chain.from_iterable(zip_longest(*(kinds[kind] for kind in sorted(kinds))))
         ordered = [sample for sample in in_turn if sample is not None]

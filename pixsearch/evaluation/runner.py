@@ -9,19 +9,20 @@ here.
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from pixsearch.config import Control, EvaluateOptions, to_dict
-from pixsearch.evaluation.answering import answers
+from pixsearch.config import Control, EvaluateOptions, PolicyOptions
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.benchmarks import open_benchmark
 from pixsearch.evaluation.controls import RegionControl, ShuffledSearch, region_control
-from pixsearch.evaluation.detected_regions import with_region
+from pixsearch.evaluation.detected_regions import detector_of, policy_identity, with_region
+from pixsearch.evaluation.failing_alone import ends_of_each
 from pixsearch.evaluation.gold import Sample
 from pixsearch.evaluation.mask_benchmark import MaskBenchmark
 from pixsearch.evaluation.mask_runner import run_masks
@@ -99,12 +100,15 @@ def generate(options: EvaluateOptions, benchmark: Benchmark, workbench: Workbenc
     answers = LineStore(
         output_dir / PREDICTIONS / f"{options.policy.name}.jsonl",
         id_field="interaction_id",
-        manifest={"run": run, "policy": to_dict(options.policy)},
+        manifest={"run": run, **policy_identity(options.policy)},
     )
     if isinstance(workbench.model, PixSearch):  # a plain model has no masks
+        scenes = LineStore(output_dir / SCENES, id_field="image_id", manifest={"run": run})
+        if options.retry_failed:
+            scenes.drop(_has_failed)
         segment(
             benchmark.scenes,
-            LineStore(output_dir / SCENES, id_field="image_id", manifest={"run": run}),
+            scenes,
             model=workbench.model,
             options=options.generation,
             features=workbench.features,
@@ -117,11 +121,12 @@ def predict(
 ) -> None:
     """Append the answer to each question that has none yet."""
     if options.retry_failed:
-        store.drop(lambda line: line.get("failed") is not None)
+        store.drop(_has_failed)
     todo = [sample for sample in benchmark.samples if sample.id not in store.done]
     if not todo:
         logger.info("%s: all %d answers are there", store.path, len(store.done))
         return
+    detector_of(options.policy)  # one that cannot be opened ends the run, not each sample
     engine = open_engine(
         workbench.model,
         _search_for(options, benchmark, workbench),
@@ -146,30 +151,26 @@ def predict(
                 progress.update()
 
 
+def _has_failed(line: dict[str, Any]) -> bool:
+    return line["failed"] is not None
+
+
 def _answers(
     engine: AnyEngine,
     samples: Sequence[Sample],
     controls: dict[str, RegionControl | None],
     options: EvaluateOptions,
 ) -> Iterator[dict[str, Any]]:
-    by_id = {sample.id: sample for sample in samples}
-    start = time.monotonic()
-    requests = [
-        with_region(_request(sample, controls[sample.id]), options.policy) for sample in samples
-    ]
-    for finished in answers(engine, requests):
-        sample, control = by_id[finished.request_id], controls[finished.request_id]
-        if finished.trajectory is None:
-            logger.warning("%s: %s", sample.id, finished.failure.reason)
-            yield _failed(sample, finished.failure.reason).to_json()
+    makers = [partial(_request, one, controls[one.id], options.policy) for one in samples]
+    for place, end in ends_of_each(engine, makers):
+        sample = samples[place]
+        if isinstance(end, Exception):
+            logger.warning("%s: no answer: %s", sample.id, end)
+            yield _failed(sample, str(end)).to_json()
             continue
-        prediction = make_prediction(
-            sample,
-            finished.trajectory,
-            span=options.answer,
-            unavailable=control.unavailable if control else 0,
-            seconds=time.monotonic() - start,
-        )
+        control = controls[sample.id]
+        unavailable = control.unavailable if control else 0
+        prediction = make_prediction(sample, end, span=options.answer, unavailable=unavailable)
         yield prediction.to_json()
 
 
@@ -183,14 +184,15 @@ def _failed(sample: Sample, reason: str) -> Prediction:
     )
 
 
-def _request(sample: Sample, control: RegionControl | None) -> Request:
-    return Request(
+def _request(sample: Sample, control: RegionControl | None, policy: PolicyOptions) -> Request:
+    request = Request(
         id=sample.id,
         question=sample.question,
         image=sample.load_image() if sample.load_image else None,
         image_id=sample.gold.image_id,
         region_override=control,
     )
+    return with_region(request, policy)
 
 
 def _search_for(options: EvaluateOptions, benchmark: Benchmark, workbench: Workbench) -> Search:
@@ -205,8 +207,15 @@ def _search_for(options: EvaluateOptions, benchmark: Benchmark, workbench: Workb
 
 
 def _whole_image_results(benchmark: Benchmark, search: Search) -> list[list[Passage]]:
-    """What each image of the benchmark finds as a whole, images in the questions' order."""
+    """What each image of the benchmark finds as a whole, images in the questions' order.
+
+    One that cannot be read is left out; its questions fail when they are asked.
+    """
     loaders = {
         sample.gold.image_id: sample.load_image for sample in benchmark.samples if sample.load_image
     }
-    return search([Query.of_image(load()) for load in loaders.values()])
+    images = []
+    for load in loaders.values():
+        with suppress(ValueError, OSError):
+            images.append(load())
+    return search([Query.of_image(image) for image in images])

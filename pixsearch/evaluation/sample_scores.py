@@ -67,25 +67,21 @@ def metric_scores(
 
 
 def verdict_scores(
-    benchmark: QuestionBenchmark,
-    verdicts: Sequence[JudgeVerdict],
-    answered: Mapping[str, str],
-    *,
-    official_missing: bool,
+    benchmark: QuestionBenchmark, verdicts: Mapping[int, JudgeVerdict]
 ) -> list[ScoredSample]:
     """What the verdicts on a judged benchmark's answers are worth.
 
     Args:
-        verdicts: as they are counted, in the benchmark's order.
+        verdicts: as they are counted, by the place of the question; one without scores nothing.
     """
     return [
         _sample(
             benchmark,
             question,
-            {name: points.get(verdict, 0.0) for name, points in POINTS.items()},
-            left_out=official_missing and question.id not in answered,
+            {name: points.get(verdicts.get(place), 0.0) for name, points in POINTS.items()},
+            left_out=place not in verdicts,
         )
-        for question, verdict in zip(benchmark.questions, verdicts, strict=True)
+        for place, question in enumerate(benchmark.questions)
     ]
 
 

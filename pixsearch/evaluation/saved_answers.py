@@ -7,7 +7,12 @@ from typing import Any
 
 from pixsearch.config import AnswerSpan
 from pixsearch.evaluation.paper import POLICY_ORDER
-from pixsearch.evaluation.parted_lines import manifest_of_parts, names_of_lines, read_parts
+from pixsearch.evaluation.parted_lines import (
+    check_name,
+    manifest_of_parts,
+    names_of_lines,
+    read_parts,
+)
 from pixsearch.evaluation.prediction import Prediction
 from pixsearch.evaluation.question_benchmark import QuestionBenchmark
 
@@ -43,7 +48,8 @@ def read_answers(output_dir: Path, benchmark: QuestionBenchmark) -> list[PolicyA
     """Of all policies, in the paper's order, others after them by name.
 
     Raises:
-        ValueError: there are none, or those of another run or benchmark are among them.
+        ValueError: there are none, or those of another run, benchmark or policy are
+            among them.
     """
     folder = output_dir / PREDICTIONS
     names = sorted(names_of_lines(folder), key=_place)
@@ -52,6 +58,7 @@ def read_answers(output_dir: Path, benchmark: QuestionBenchmark) -> list[PolicyA
     paths = [folder / f"{name}.jsonl" for name in names]
     manifests = [manifest_of_parts(path) for path in paths]
     for path, manifest in zip(paths, manifests, strict=True):
+        check_name(path, manifest["policy"]["name"])
         if manifest["run"] != manifests[0]["run"]:
             raise ValueError(f"{path} is of another run than {paths[0]}: move one of them away")
     answered = manifests[0]["run"]["benchmark"]

@@ -16,6 +16,7 @@ from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.metrics.bootstrap import RESAMPLES, difference_interval, ratio_interval
 from pixsearch.evaluation.metrics.truthfulness import MAX_ANSWER_WORDS, Verdict, judge
 from pixsearch.evaluation.paper import POLICY_ORDER
+from pixsearch.evaluation.parted_lines import check_name
 from pixsearch.evaluation.policy_scores import (
     K,
     Predictions,
@@ -99,6 +100,8 @@ def read_saved(output_dir: Path, benchmark: Benchmark) -> Saved:
     for path, other in runs.items():
         if other != run:
             raise ValueError(f"{path} is of another run than {paths[0]}: move one of them away")
+    for path in paths:
+        check_name(path, manifests[path]["policy"]["name"])
     if run["benchmark"] != benchmark.identity():
         raise ValueError(
             f"{output_dir} holds answers to {_short(run['benchmark'])}, "

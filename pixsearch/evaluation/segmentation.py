@@ -1,5 +1,6 @@
 """Masks of the miniature's scenes: as the model answers, and where it is given the gold answer."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,13 +9,15 @@ from tqdm import tqdm
 from pixsearch.config import GenerationOptions
 from pixsearch.datasets.masks import encode_rle
 from pixsearch.datasets.templates import reply
+from pixsearch.evaluation.answering import OF_ONE_REQUEST
 from pixsearch.evaluation.gold import SegmentationScene
 from pixsearch.evaluation.mask_answers import ImageQuestion, MaskModel
-from pixsearch.evaluation.mask_records import MaskQuestion
-from pixsearch.generation.events import Failure
+from pixsearch.evaluation.mask_records import MaskAnswer, MaskQuestion
 from pixsearch.line_store import LineStore
 from pixsearch.model.features import ImageFeatures
 from pixsearch.model.pixsearch import PixSearch
+
+logger = logging.getLogger(__name__)
 
 
 def segment(
@@ -32,19 +35,27 @@ def segment(
         for chunk in in_chunks(todo, options.batch_size):
             by_id = {scene.image_id: asked_of_scene(scene) for scene in chunk}
             for image_id, answer in masks.free_running([*by_id.values()]):
-                if isinstance(answer, Failure):
-                    raise answer.error
-                forced = masks.teacher_forced(by_id[image_id])
-                store.append(
-                    {
-                        "image_id": image_id,
-                        "answer": answer.text,
-                        "phrases": [*answer.phrases],
-                        "masks": [encode_rle(mask) for mask in answer.masks],
-                        "teacher_forced_masks": [encode_rle(mask) for mask in forced.masks],
-                    }
-                )
+                store.append(_line(masks, by_id[image_id], answer))
                 progress.update()
+
+
+def _line(masks: MaskModel, asked: ImageQuestion, answer: MaskAnswer | Exception) -> dict[str, Any]:
+    """Of one scene; where either mode fails it has no masks, but the reason."""
+    try:
+        if isinstance(answer, Exception):
+            raise answer
+        forced = masks.teacher_forced(asked)
+    except OF_ONE_REQUEST as error:
+        logger.warning("%s: no masks: %s", asked.image_id, error)
+        return {"image_id": asked.image_id, "failed": str(error)}
+    return {
+        "image_id": asked.image_id,
+        "failed": None,
+        "answer": answer.text,
+        "phrases": [*answer.phrases],
+        "masks": [encode_rle(mask) for mask in answer.masks],
+        "teacher_forced_masks": [encode_rle(mask) for mask in forced.masks],
+    }
 
 
 def in_chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

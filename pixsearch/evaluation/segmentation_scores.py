@@ -31,7 +31,10 @@ class _Phrase:
 
 
 def free_running_scores(scenes: Sequence[SegmentationScene], lines: Lines) -> dict[str, Any]:
-    """Masks as the model answered: phrases matched in order, a missing mask has IoU 0."""
+    """Masks as the model answered: phrases matched in order, a missing mask has IoU 0.
+
+    So have all masks of a scene that failed.
+    """
     phrases: list[_Phrase] = []
     missing = surplus = 0
     for scene in scenes:
@@ -46,6 +49,7 @@ def free_running_scores(scenes: Sequence[SegmentationScene], lines: Lines) -> di
         "num_missing_masks": missing,
         "num_surplus_masks": surplus,
         "num_missing_predictions": sum(scene.image_id not in lines for scene in scenes),
+        "num_failed": sum(line["failed"] is not None for line in lines.values()),
         "by_size": {
             size.value: _scores(_those(phrases, lambda phrase, size=size: phrase.size is size))
             for size in ObjectSize

@@ -16,6 +16,8 @@ COLUMNS = (
 )
 """Group, score and heading of each column; the paper's figure follows in brackets."""
 
+WITHOUT_ANSWER = {"num_missing_predictions": "are missing", "num_failed": "failed"}
+
 VERDICTS = {True: "met", False: "NOT MET", None: "not measured"}
 
 
@@ -56,12 +58,18 @@ def policy_table(results: Mapping[str, Any], *, only: str | None = None) -> str:
         f"search decision: precision {percent(decision['precision'])}, "
         f"recall {percent(decision['recall'])}"
     )
-    unfinished = [
-        f"{name}: {count} answers are missing and count as wrong"
-        for name, scores in policies.items()
-        if (count := scores["num_missing_predictions"])
+    return "\n".join([aligned([heading, *rows]), note, summary, *_without_answer(results)])
+
+
+def _without_answer(results: Mapping[str, Any]) -> list[str]:
+    """A line for each count of answers that are not there, of all policies and of the masks."""
+    counted = {**results["policies"], "masks": results["segmentation"] or {}}
+    return [
+        f"{name}: {count} answers {what} and count as wrong"
+        for name, counts in counted.items()
+        for key, what in WITHOUT_ANSWER.items()
+        if (count := counts.get(key))
     ]
-    return "\n".join([aligned([heading, *rows]), note, summary, *unfinished])
 
 
 def claims_table(claims: Sequence[Claim]) -> str:

@@ -90,12 +90,12 @@ def run_identity(
         "knowledge_base": source.corpus_sha256,
         "num_documents": source.num_documents,
         "retrieval": source.settings,
-        "generation": _deciding(options.generation),
+        "generation": deciding(options.generation),
         "seed": control_seed(options, benchmark),
     }
 
 
-def _deciding(generation: GenerationOptions) -> dict[str, Any]:
+def deciding(generation: GenerationOptions) -> dict[str, Any]:
     """The options by which answers differ; someone short of memory may go on in smaller batches."""
     fields = to_dict(generation)
     return {name: value for name, value in fields.items() if name not in SCHEDULING}

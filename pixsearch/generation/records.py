@@ -107,6 +107,7 @@ class SearchRecord:
         failed: why the search failed, so that there are no passages; None if it did not.
         forced: the engine wrote the query (`policy.forced_first`), not the model.
         step: how many tokens had been sampled when it was asked.
+        seconds: from then until the engine took what had come back.
     """
 
     type: QueryType
@@ -118,6 +119,7 @@ class SearchRecord:
     failed: str | None = None
     forced: bool = False
     step: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,6 +149,7 @@ class Trajectory:
             sampled. A forced first query is of kind PROMPT: the model did not write it.
         answer_text: the words after the last evidence, which are scored.
         all_text: all generated words.
+        seconds: from its opening, before it had a place among those that are computed, to its end.
     """
 
     request_id: str
@@ -156,6 +159,7 @@ class Trajectory:
     searches: tuple[SearchRecord, ...]
     grounded: tuple[GroundedRecord, ...]
     finish_reason: FinishReason
+    seconds: float
 
     @property
     def counts(self) -> dict[TokenKind, int]:

@@ -1,6 +1,7 @@
 """One request in flight: its ids so far, where it stands in the grammar, what it found."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -61,6 +62,7 @@ class Row:
         search_start: index of the last `<search>`.
         states: of the processed ids, kept where a tagger will read them.
         num_tagged: how many ids the tagger has read.
+        opened: when it was, on the clock that `seconds` of a trajectory are of.
         wanted_search: `<search>` was the likeliest token at least once where it was barred.
     """
 
@@ -82,6 +84,7 @@ class Row:
     searches: list[SearchRecord] = field(default_factory=list)
     wanted_search: bool = False
     finish_reason: FinishReason | None = None
+    opened: float = field(default_factory=time.monotonic)
 
     @cached_property
     def first_placeholder(self) -> int:
@@ -188,6 +191,7 @@ class Row:
             searches=tuple(self.searches),
             grounded=tuple(grounded),
             finish_reason=self.finish_reason,
+            seconds=time.monotonic() - self.opened,
         )
 
     def grounded_record(self, phrase: GroundedPhrase, renderer: ChatRenderer) -> GroundedRecord:

@@ -105,12 +105,13 @@ class Searching:
     def _take(self, answered: Answered) -> SearchRecord | Failure:
         row: Row = answered.ticket
         record = self._asked.pop(row)
-        self._stats.wait_seconds += time.monotonic() - row.asked_at
+        seconds = time.monotonic() - row.asked_at
+        self._stats.wait_seconds += seconds
         row.asked_at = math.inf
         try:
             result = self._result_of(answered)
             if isinstance(result, Found):
-                return self._inject(row, record, result)
+                return self._inject(row, replace(record, seconds=seconds), result)
         except Exception as error:  # of whatever kind: what came back is this row's alone
             result = error
         is_search = isinstance(result, SearchFailed)

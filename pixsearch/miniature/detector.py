@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from pixsearch.images import SegmenterFrame, fit_square, pixels
 from pixsearch.model.segmenters import segmenter_kind
 
 DESCRIPTION, WEIGHTS = "detector.json", "detector.safetensors"
+PARTS = ("tower", "segmenter")  # folders of the frozen parts
 WIDTH = 128  # of the space in which words meet patches
 
 
@@ -134,14 +136,10 @@ class MiniatureDetector:
             ValueError: there is none, or it is broken.
         """
         try:
-            described = json.loads(Path(folder, DESCRIPTION).read_text(encoding="utf-8"))
+            words, parts = _described(folder, "words"), FrozenParts(frozen_parts(folder))
             weights = load_file(Path(folder, WEIGHTS))
-            words, parts = described["words"], FrozenParts(Path(described["parts"]))
-        except (OSError, KeyError, ValueError) as error:
-            raise ValueError(
-                f"policy.detector.folder={folder}: no detector ({error}); "
-                "scripts/train_detector.py makes one"
-            ) from error
+        except OSError as error:
+            raise _no_detector(folder, error) from error
         scorer = PatchScorer(len(words), parts.tower.config.hidden_size)
         scorer.load_state_dict(weights)
         return cls(scorer, words, parts)
@@ -173,6 +171,29 @@ class MiniatureDetector:
         x = (column + 0.5) * side / per_side - (side - image.width) // 2
         y = (row + 0.5) * side / per_side - (side - image.height) // 2
         return min(max(x, 0.0), image.width - 1.0), min(max(y, 0.0), image.height - 1.0)
+
+
+def frozen_parts(folder: str) -> Path:
+    """Where the frozen parts of a detector are.
+
+    Raises:
+        ValueError: there is no detector, or it is broken.
+    """
+    return Path(_described(folder, "parts"))
+
+
+def _described(folder: str, field: str) -> Any:
+    try:
+        return json.loads(Path(folder, DESCRIPTION).read_text(encoding="utf-8"))[field]
+    except (OSError, KeyError, ValueError) as error:
+        raise _no_detector(folder, error) from error
+
+
+def _no_detector(folder: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"policy.detector.folder={folder}: no detector ({error}); "
+        "scripts/train_detector.py makes one"
+    )
 
 
 def words_of(phrase: str) -> list[str]:

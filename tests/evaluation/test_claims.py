@@ -1,10 +1,8 @@
-import json
-
 import pytest
 
 from pixsearch.evaluation.claims import Claim, Relation, claims, pooled_ratio
 from pixsearch.evaluation.paper import PAPER, POLICY_ORDER
-from pixsearch.evaluation.score import PREDICTIONS, write_results
+from pixsearch.evaluation.score import write_results
 from pixsearch.evaluation.tables import claims_table, policy_table
 from tests.evaluation.test_score import AFTER, save
 from tests.evaluation.worlds import benchmark, prediction, query
@@ -86,11 +84,8 @@ def test_an_unfinished_policy_is_shown_as_such(tmp_path, folder):
 def test_a_policy_with_another_k_is_compared_with_none(tmp_path):
     world = benchmark()
     right = [prediction(each, each.gold.answer, query("e1")) for each in world.samples]
-    save(tmp_path, world, dict.fromkeys(("whole_image", "full", "gold_region"), right))
-    manifest = tmp_path / PREDICTIONS / "whole_image.manifest.json"
-    content = json.loads(manifest.read_text())
-    content["policy"]["k"] = 3
-    manifest.write_text(json.dumps(content))
+    policies = dict.fromkeys(("whole_image", "full", "gold_region"), right)
+    save(tmp_path, world, policies, k={"whole_image": 3})
     found = write_results(tmp_path, world, span=AFTER)
     assert found["comparisons"] == {}
     assert found["policies"]["whole_image"]["options"]["k"] == 3

@@ -161,8 +161,40 @@ def test_conversations_count_by_either_protocol(opened, tmp_path):
     verdicts = [said[question.id.replace("-", "_")] for question in benchmark.questions]
     kit = count_turns(benchmark.questions, verdicts, protocol=CragMMProtocol.kit)
     assert kit == [WRONG, UNSCORED, UNKNOWN, UNKNOWN, RIGHT]
-    figures = conversation_figures(benchmark.questions, verdicts, protocol=CragMMProtocol.kit)
+    figures = conversation_figures(benchmark.questions, verdicts)
     assert figures["conversation_score"] == talks["conversation_score"]
+
+
+def test_under_the_kits_rule_turns_after_two_failures_are_missing_in_the_results(opened, tmp_path):
+    options, workbench = opened
+    talk = session("s", "What is it?", "Who made it?", "Where?", "When?", image=picture())
+    root = write_sessions(tmp_path, [talk, session("t", "Why?", image=picture())])
+    options = of(options, root, "crag_mm_multi")
+    evaluate(options, workbench)
+    kit = replace(options.benchmark, protocol=CragMMProtocol.kit)
+    only, folder = replace(options, benchmark=kit, score="only"), Path(options.output_dir)
+    said = {"s_0": WRONG, "s_1": UNSCORED, "s_2": RIGHT, "s_3": WRONG, "t": RIGHT}
+    judge_by_rule(folder, open_benchmark(kit), **said)
+    names = ("accuracy", "missing", "hallucination", "unscored", "truthfulness", "n")
+    overall = evaluate(only)["policies"]["no_search"]["overall"]
+    assert [overall[name] for name in names] == [0.2, 0.4, 0.2, 0.2, 0, 5]
+    assert overall["conversations"]["cut_short"] == 0.5
+
+    path = folder / "predictions" / "no_search.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line["failed"] = "no image" if line["interaction_id"] == "s-1" else None
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    overall = evaluate(replace(only, official_missing=True))["policies"]["no_search"]["overall"]
+    assert [overall[name] for name in names] == [
+        0.5,
+        0,
+        0.5,
+        0,
+        0,
+        4,
+    ]  # a talk of wrong, right, wrong
+    assert overall["conversations"]["cut_short"] == 0
 
 
 def test_both_unknown_tests(tmp_path):

@@ -42,7 +42,8 @@ from tests.trajectories.dino import write_detector, write_sam
 QUESTIONS = {"a": "Who made this?", "b": "What is it?", "c": "How many lamps are there?"}
 
 
-def write_questions(root):
+def write_questions(root, *, broken=None):
+    """Args: broken: the question whose picture has been cut."""
     buffer = BytesIO()
     Image.new("RGB", (SIDE, SIDE), (200, 30, 30)).save(buffer, format="PNG")
     labels = {
@@ -57,7 +58,7 @@ def write_questions(root):
             turns=(
                 CragMMQuestion(interaction_id=name, question=question, answer="Osmeth", **labels),
             ),
-            image=None if name == "c" else buffer.getvalue(),
+            image=None if name == "c" else buffer.getvalue()[: 60 if name == broken else None],
         )
         for name, question in QUESTIONS.items()
     ]
@@ -136,10 +137,10 @@ def read(path):
 
 
 def without_time(path):
-    return [
-        {name: value for name, value in json.loads(line).items() if name != "seconds"}
-        for line in read(path).splitlines()
-    ]
+    lines = [json.loads(line) for line in read(path).splitlines()]
+    for timed in (*lines, *(query for line in lines for query in line["queries"])):
+        del timed["seconds"]
+    return lines
 
 
 def test_answers_are_written_scored_and_rebuilt(own):
@@ -251,6 +252,40 @@ def test_teacher_forced_masks_have_the_images_size(own):
     forced = masks.teacher_forced(asked_of_scene(scene)).masks
     assert [mask.shape for mask in forced] == [(SIDE, SIDE)] * 3
     assert "scene1" in features
+
+
+def test_what_cannot_be_read_or_computed_fails_alone(own, tmp_path, monkeypatch):
+    root = tmp_path / "world"
+    root.mkdir()
+    write_questions(root, broken="b")
+    write_gold(root)
+    picture = root / "image.png"
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:60])
+    options = replace(own, benchmark=replace(own.benchmark, root=str(root)))
+    results = evaluate(options)
+    policy, masks = results["policies"]["whole_image"], results["segmentation"]
+    assert (policy["num_failed"], policy["num_missing_predictions"]) == (1, 0)
+    assert policy["overall"]["n"] == 3
+    assert (masks["num_failed"], masks["giou"], masks["n"]) == (1, 0, 3)
+    assert results["teacher_forced_segmentation"]["giou"] == 0
+    told = policy_table(results).splitlines()
+    assert told[-2:] == [
+        f"{name}: 1 answers failed and count as wrong" for name in ("whole_image", "masks")
+    ]
+    lines = {line["interaction_id"]: line["failed"] for line in without_time(files(options)[0])}
+    assert "image file is truncated" in lines["b"]
+    assert (lines["a"], lines["c"]) == (None, None)
+    assert runner._whole_image_results(open_benchmark(options.benchmark), list) == []
+
+    picture.write_bytes(whole)
+    again = replace(options, retry_failed=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(MaskModel, "teacher_forced", lambda *_: 1 / 0)
+        assert evaluate(again)["segmentation"]["num_failed"] == 1
+    results = evaluate(again)
+    assert results["segmentation"]["num_failed"] == 0
+    assert results["policies"]["whole_image"]["num_failed"] == 1
 
 
 def test_an_unknown_benchmark_is_named(own):
@@ -384,3 +419,8 @@ def test_the_pipeline_baseline_is_one_more_policy(own, plain, tmp_path):
         assert scores["overall"]["n"] == 3
         assert scores["calls_per_sample"]["egocentric"]["region"] == 1
         assert scores["calls_per_sample"]["none"]["all"] == 0
+    evaluate(own)  # another policy of the same run
+    write_detector(tmp_path / "detector", seed=1)
+    evaluate(replace(own, policy=pipeline))
+    superseded = Path(own.output_dir, "predictions", "superseded")
+    assert [path.name for path in superseded.rglob("*.jsonl")] == ["pipeline.jsonl"]

@@ -378,6 +378,42 @@ def test_masks_of_something_else_are_refused(finished, root):
         evaluate(replace(finished, score="only"))
 
 
+def test_masks_outlive_another_schedule_and_no_other_limit(finished):
+    path = Path(finished.output_dir, "masks", "free_running.jsonl")
+    before = path.stat().st_ino, path.read_bytes()
+    smaller = replace(finished.generation, batch_size=1, waiting_slots=0, search_threads=2)
+    evaluate(replace(finished, generation=smaller))
+    assert (path.stat().st_ino, path.read_bytes()) == before
+    shorter = replace(finished.generation, max_new_tokens=finished.generation.max_new_tokens - 1)
+    evaluate(replace(finished, generation=shorter, mask_modes=[MaskMode.free_running]))
+    assert list((path.parent / "superseded").rglob("free_running.jsonl"))
+
+
+def test_official_missing_leaves_out_masks_where_a_script_does(finished, once, root):
+    official = replace(finished, score="only", official_missing=True)
+    results = evaluate(official)
+    free, forced = results["modes"]["free_running"], results["modes"]["teacher_forced"]
+    left_out = free["metrics"]["ciou"]["num_left_out"]
+    assert left_out == free["totals"]["num_missing_masks"] > 0
+    assert free["metrics"]["ciou"]["n"] == 3 - left_out
+    before = once[1]["modes"]
+    assert free["metrics"]["giou"] == before["free_running"]["metrics"]["giou"]
+    assert forced == before["teacher_forced"]
+    assert "leaves out phrases without a mask" in results["protocol"]["without_answer"]
+    with pytest.raises(ValueError, match="no mask is missing where the answer is given"):
+        evaluate(replace(official, mask_modes=[MaskMode.teacher_forced]))
+    with pytest.raises(ValueError, match=r"no script that we know leaves .* out of reason_seg"):
+        evaluate(replace(official, benchmark=benchmark_options("reason_seg", root)))
+
+
+def test_masks_under_another_name_are_refused(finished):
+    folder = Path(finished.output_dir, "masks")
+    for path in folder.glob("free_running.*"):
+        path.rename(folder / path.name.replace("free_running", "teacher_forced"))
+    with pytest.raises(ValueError, match=r"teacher_forced\.jsonl was made for free_running"):
+        evaluate(replace(finished, score="only"))
+
+
 def test_one_mode_alone_and_none(own):
     results = evaluate(replace(own, mask_modes=[MaskMode.teacher_forced]))
     assert list(results["modes"]) == ["teacher_forced"]

@@ -257,3 +257,23 @@ def test_perfect_masks_score_1():
 )
 def test_a_mask_is_of_the_class_that_its_phrase_ends_in(phrase, name):
     assert asked_class(phrase, ["wall", "brick wall", "sky"]) == name
+
+
+def test_a_missing_mask_is_left_out_of_sums_alone_where_that_is_asked_for():
+    """Half right, without a mask, with an empty one, without an answer; rightly nothing."""
+    referring = PhraseMeasure(score=referring_figures, leaves_out_missing=True)
+    items = [
+        compared(referring, sample("half", targets(rows(0))), rows(0, 1)),
+        compared(referring, sample("none", targets(rows(0)))),
+        compared(referring, sample("empty", targets(rows(0))), rows()),
+        unanswered(referring, sample("failed", targets(rows(0)))),
+    ]
+    figures = referring.figures(items)
+    assert values(figures) == {"giou": 0.5 / 4, "ciou": 4 / 12}
+    assert (figures["ciou"].n, figures["ciou"].num_left_out) == (2, 2)
+    gref = PhraseMeasure(score=gref_figures, rule=by_gref_rules, leaves_out_missing=True)
+    nothing = compared(gref, sample("told", targets(rows()), has_target=False))
+    figures = gref.figures([*items, nothing])
+    found = values(figures)
+    assert (found["giou"], found["ciou"], found["target_accuracy"]) == (1.5 / 5, 4 / 12, 1 / 4)
+    assert (figures["ciou"].n, figures["ciou"].num_left_out) == (2, 3)

@@ -244,6 +244,7 @@ def test_predictions_of_another_run_are_refused_in_one_line(talks):
     other = predictions_of(options).with_name("full.jsonl")
     other.write_text(predictions_of(options).read_text())
     manifest = json.loads(predictions_of(options).with_suffix(".manifest.json").read_text())
+    manifest["policy"]["name"] = "full"
     manifest["run"]["checkpoint"] = "another"
     other.with_suffix(".manifest.json").write_text(json.dumps(manifest))
     only = replace(options, score="only")
@@ -254,6 +255,33 @@ def test_predictions_of_another_run_are_refused_in_one_line(talks):
     benchmark = replace(only.benchmark, squash_egocentric=True)
     with pytest.raises(ValueError, match=r"holds answers to talks .*egocentric 960x1280"):
         evaluate(replace(only, benchmark=benchmark), workbench)
+    path = predictions_of(options)
+    for suffix in (".jsonl", ".manifest.json"):
+        path.with_suffix(suffix).rename(path.with_name(f"full{suffix}"))
+    with pytest.raises(ValueError, match=r"full\.jsonl was made for no_search: rename it"):
+        evaluate(only, workbench)
+
+
+def test_a_line_has_the_times_of_its_own_request(talks, monkeypatch):
+    options, workbench = talks
+    options, open_engine = replace(options, policy=BY_WORDS), question_runner.open_engine
+
+    def timed(end):
+        search = replace(end.trajectory.searches[0], seconds=0.25)
+        return replace(end, trajectory=replace(end.trajectory, searches=(search,), seconds=1.25))
+
+    def opening(*args, **more):
+        engine = open_engine(*args, **more)
+        finished = engine.finished
+        engine.finished = lambda requests: map(timed, finished(requests))
+        return engine
+
+    monkeypatch.setattr(question_runner, "open_engine", opening)
+    evaluate(options, workbench)
+    times = {
+        (line["seconds"], line["queries"][0]["seconds"]) for line in lines_of(options).values()
+    }
+    assert times == {(1.25, 0.25)}
 
 
 def wait_for_lines(options, count, child):

@@ -5,9 +5,10 @@ import pytest
 
 from pixsearch.config import AnswerSpan, PolicyOptions, QueryType, to_dict
 from pixsearch.datasets.masks import encode_rle
-from pixsearch.evaluation.prediction import Prediction
+from pixsearch.evaluation.prediction import Prediction, failed_prediction
 from pixsearch.evaluation.sample_scores import SCORES, read_scores
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, RUNTIME, SCENES, write_results
+from pixsearch.evaluation.tables import policy_table
 from pixsearch.line_store import LineStore
 from tests.evaluation.worlds import benchmark, box, prediction, query, sample
 
@@ -29,14 +30,18 @@ def run_of(world):
     }
 
 
-def save(folder, world, policies, *, masks=(), run=None):
+def save(folder, world, policies, *, masks=(), run=None, k=None):
+    """Args: k: name of a policy -> how many passages its searches return."""
     run = run or run_of(world)
     scenes = LineStore(folder / SCENES, id_field="image_id", manifest={"run": run})
     rles = [encode_rle(mask) for mask in masks]
-    scenes.append({"image_id": "scene1", "masks": rles, "teacher_forced_masks": rles})
+    scenes.append(
+        {"image_id": "scene1", "failed": None, "masks": rles, "teacher_forced_masks": rles}
+    )
     for name, predictions in policies.items():
         path = folder / PREDICTIONS / f"{name}.jsonl"
-        manifest = {"run": run, "policy": to_dict(PolicyOptions(name=name))}
+        options = PolicyOptions(name=name, k=(k or {}).get(name, 5))
+        manifest = {"run": run, "policy": to_dict(options)}
         store = LineStore(path, id_field="interaction_id", manifest=manifest)
         for each in predictions:
             store.append(each.to_json())
@@ -139,6 +144,32 @@ def test_missing_predictions_are_wrong_and_counted(tmp_path, world, policies):
     assert (full["overall"]["n"], full["overall"]["hallucination"]) == (3, pytest.approx(2 / 3))
 
 
+def test_failed_answers_are_wrong_and_counted(tmp_path, world, policies):
+    a, _, _, d = policies["full"]
+    lost = [
+        failed_prediction(each.interaction_id, "no image", question="", image_id=None, gold="")
+        for each in policies["full"][1:3]
+    ]
+    save(tmp_path, world, {"full": [a, *lost, d]})
+    found = write_results(tmp_path, world, span=AFTER)
+    full = found["policies"]["full"]
+    assert (full["num_failed"], full["num_missing_predictions"], full["num_empty_answers"]) == (
+        2,
+        0,
+        0,
+    )
+    assert (full["overall"]["n"], full["overall"]["hallucination"]) == (3, pytest.approx(2 / 3))
+    assert "full: 2 answers failed and count as wrong" in policy_table(found)
+
+
+def test_answers_under_another_name_are_refused(tmp_path, world, policies):
+    save(tmp_path, world, policies)
+    for path in (tmp_path / PREDICTIONS).glob("full.*"):
+        path.rename(path.with_name(path.name.replace("full", "no_text")))
+    with pytest.raises(ValueError, match=r"no_text\.jsonl was made for full: rename it"):
+        write_results(tmp_path, world, span=AFTER)
+
+
 def test_a_ratio_to_nothing_is_null(tmp_path, world, policies):
     wrong = [replace(each, answer="no") for each in policies["whole_image"]]
     save(tmp_path, world, {"full": policies["full"], "whole_image": wrong})
@@ -181,11 +212,9 @@ def test_what_was_done_to_queries_is_counted(tmp_path):
     assert found["num_failed_searches"] == len(world.samples)
 
 
-def test_a_failed_search_is_kept_in_its_line_and_older_lines_have_none():
+def test_a_failed_search_is_kept_in_its_line():
     line = prediction(sample("a"), "Tarn", replace(query(), failed="no answer")).to_json()
     assert Prediction.from_json(line).queries[0].failed == "no answer"
-    del line["queries"][0]["failed"]
-    assert Prediction.from_json(line).queries[0].failed is None
 
 
 @pytest.mark.parametrize("policy", ["full", "whole_image"])

@@ -1,5 +1,6 @@
 """The engine computes what a forward from scratch computes, once, whatever the batch."""
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +15,7 @@ from pixsearch.generation.grammar import SHORTEST_SEARCH
 from pixsearch.generation.row import Row
 from pixsearch.images import SegmenterFrame
 from pixsearch.model import PixSearch
+from pixsearch.queries import Passage, Query
 from pixsearch.rendering import TokenKind
 from tests.families import ALL_FAMILIES, family_model
 from tests.generation.scripted import (
@@ -420,3 +422,18 @@ def test_a_searcher_that_loses_a_query_is_an_error(model: PixSearch) -> None:
     )
     with pytest.raises(ValueError, match="0 results for 1 queries"):
         engine.generate([Request(id="one", question=QUESTION)])
+
+
+class Slow(RecordingSearch):
+    def __call__(self, queries: Sequence[Query]) -> list[list[Passage]]:
+        time.sleep(0.02)
+        return super().__call__(queries)
+
+
+def test_a_trajectory_says_how_long_it_and_its_searches_took() -> None:
+    start = time.monotonic()
+    trajectory = run_script(tiny_model(), *SCRIPTS["twice"], search=Slow(*PASSAGES))
+    whole = time.monotonic() - start
+    times = [search.seconds for search in trajectory.searches]
+    assert [each >= 0.02 for each in times] == [True, True]
+    assert sum(times) <= trajectory.seconds <= whole

@@ -174,7 +174,7 @@ def _rules(task: _Task, protocol: CragMMProtocol) -> JudgeRules:
         name=protocol.value,
         says_unknown=UNKNOWN_TESTS[protocol],
         count=partial(count_turns, protocol=protocol) if talks else as_counted,
-        totals={"conversations": partial(conversation_figures, protocol=protocol)} if talks else {},
+        totals={"conversations": conversation_figures} if talks else {},
     )
 
 

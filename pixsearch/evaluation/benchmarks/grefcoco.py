@@ -3,6 +3,7 @@
 `root` holds `grefs(unc).json` and `instances.json`. Splits: val, testA, testB.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from pixsearch.config import BenchmarkOptions
@@ -24,13 +25,15 @@ def load(options: BenchmarkOptions) -> MaskBenchmark:
     refuse_lisa_compat(options)
     root = Path(options.root)
     expressions = read_grefcoco(root, options.split)[: options.limit]
+    measure = PhraseMeasure(score=gref_figures, rule=by_gref_rules)
     return MaskBenchmark(
         name=options.name,
         version=VERSION,
         split=options.split,
         fingerprint=fingerprint([root / GREFS_FILE, root / INSTANCES]),
         samples=tuple(referring_sample(each) for each in expressions),
-        measure=PhraseMeasure(score=gref_figures, rule=by_gref_rules),
+        measure=measure,
+        measure_without_missing=replace(measure, leaves_out_missing=True),
         protocol={
             "asked": ASKED,
             "mask": "the first mask of an answer is its mask, also where several objects are meant",

@@ -4,6 +4,7 @@
 Splits: val, testA, testB; of RefCOCOg val and test, which papers write val(U) and test(U).
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def load(options: BenchmarkOptions) -> MaskBenchmark:
     root = Path(options.root)
     expressions = read_refcoco(root, options.split)[: options.limit]
     compat = options.lisa_compat
+    measure = PhraseMeasure(score=referring_figures)
     target = "no pixels of several of its polygons (LISA)" if compat else "all of its polygons"
     return MaskBenchmark(
         name=options.name,
@@ -36,7 +38,8 @@ def load(options: BenchmarkOptions) -> MaskBenchmark:
         split=options.split,
         fingerprint=fingerprint([refs_file(root), root / INSTANCES]),
         samples=tuple(referring_sample(each, lisa_compat=compat) for each in expressions),
-        measure=PhraseMeasure(score=referring_figures),
+        measure=measure,
+        measure_without_missing=replace(measure, leaves_out_missing=True),
         protocol={
             "asked": ASKED,
             "giou": "mean IoU over expressions",

@@ -11,12 +11,7 @@ from itertools import pairwise
 from tokenizers import Tokenizer
 
 from pixsearch.config import CragMMProtocol
-from pixsearch.evaluation.metrics.truthfulness import (
-    Truthfulness,
-    Verdict,
-    says_unknown,
-    truthfulness,
-)
+from pixsearch.evaluation.metrics.truthfulness import Verdict, says_unknown, truthfulness
 
 MAX_ANSWER_TOKENS = 75  # of Llama-3.2-1B-Instruct's tokenizer, its first special token included
 
@@ -26,14 +21,12 @@ class ConversationScores:
     """Scores of whole conversations.
 
     Attributes:
-        turns: over all turns; under `kit` with those after two failures counted as missing.
-        conversation_score: mean over conversations of accuracy minus hallucination, with those
-            turns counted as missing under both protocols. The paper prints it as truthfulness.
+        conversation_score: mean over conversations of accuracy minus hallucination, with turns
+            after two failures counted as missing. The paper prints it as truthfulness.
         failed_twice: share of conversations with two failures in a row.
         cut_short: share of those where a turn came after them, so that the rule changed something.
     """
 
-    turns: Truthfulness
     conversation_score: float
     failed_twice: float
     cut_short: float
@@ -100,9 +93,7 @@ def stop_early(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return [*verdicts[:stop], *[Verdict.MISSING] * (len(verdicts) - stop)]
 
 
-def conversation_scores(
-    conversations: Sequence[Sequence[Verdict]], protocol: CragMMProtocol
-) -> ConversationScores:
+def conversation_scores(conversations: Sequence[Sequence[Verdict]]) -> ConversationScores:
     """Scores of conversations whose turns are in order; a single-turn one is a list of one verdict.
 
     Raises:
@@ -110,15 +101,13 @@ def conversation_scores(
 
     >>> wrong, right = Verdict.HALLUCINATION, Verdict.CORRECT
     >>> talks = [[wrong, wrong, right], [right]]
-    >>> paper = conversation_scores(talks, CragMMProtocol.paper)
-    >>> kit = conversation_scores(talks, CragMMProtocol.kit)
-    >>> paper.turns.accuracy, kit.turns.accuracy, round(kit.conversation_score, 3)
-    (0.5, 0.25, 0.167)
+    >>> scores = conversation_scores(talks)
+    >>> round(scores.conversation_score, 3), scores.failed_twice, scores.cut_short
+    (0.167, 0.5, 0.5)
     """
     if not conversations:
         raise ValueError("scores of no conversations are not defined")
     stopped = [stop_early(verdicts) for verdicts in conversations]
-    counted = stopped if protocol is CragMMProtocol.kit else conversations
     stops = [first_stop(verdicts) for verdicts in conversations]
     is_cut = [
         stop is not None and stop < len(verdicts)
@@ -126,7 +115,6 @@ def conversation_scores(
     ]
     n = len(conversations)
     return ConversationScores(
-        turns=truthfulness([verdict for verdicts in counted for verdict in verdicts]),
         conversation_score=sum(truthfulness(verdicts).truthfulness for verdicts in stopped) / n,
         failed_twice=sum(stop is not None for stop in stops) / n,
         cut_short=sum(is_cut) / n,

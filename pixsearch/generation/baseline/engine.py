@@ -1,5 +1,6 @@
 """The engine of a plain model: a forced search or none, then transformers' own `generate`."""
 
+import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -109,7 +110,8 @@ class PlainEngine(AnyEngine):
                     yield Finished(request_id=trajectory.request_id, trajectory=trajectory)
 
     def _answer(self, requests: Sequence[Request]) -> list[Trajectory]:
-        """One batch."""
+        """One batch, which begins and ends for all of them at once."""
+        start = time.monotonic()
         searches = self._search_for(requests)
         prompts, records = [], []
         for request, record in zip(requests, searches, strict=True):
@@ -125,7 +127,8 @@ class PlainEngine(AnyEngine):
         inputs = self._process(prompts)
         rows = self._rows(prompts, records, inputs)
         new_ids = self._generate(inputs, rows)
-        return [self._trajectory(row, ids) for row, ids in zip(rows, new_ids, strict=True)]
+        seconds = time.monotonic() - start
+        return [self._trajectory(*each, seconds) for each in zip(rows, new_ids, strict=True)]
 
     def _search_for(self, requests: Sequence[Request]) -> list[SearchRecord | None]:
         """The forced search of each request; none of image or region where there is no image."""
@@ -134,12 +137,16 @@ class PlainEngine(AnyEngine):
         if query_type is None or (not by_text and requests[0].image is None):
             return [None] * len(requests)
         asked = [self._ask(one, query_type) for one in requests]
+        start = time.monotonic()
         found = self._search.find([one.query for one in asked if one.query is not None])
+        seconds = time.monotonic() - start
         records = []
         for one in asked:
             result = Found() if one.query is None else found.pop(0)
             self.stats.failed_searches += result.failed is not None
-            records.append(replace(one.record, passages=result.passages, failed=result.failed))
+            records.append(
+                replace(one.record, passages=result.passages, failed=result.failed, seconds=seconds)
+            )
         return records
 
     def _ask(self, request: Request, query_type: QueryType) -> Asked:
@@ -224,7 +231,7 @@ class PlainEngine(AnyEngine):
         ends = [place for place, token in enumerate(ids) if token in self._plain.end_ids]
         return ids[: min(ends[0] + 1, limit)] if ends else ids[:limit]
 
-    def _trajectory(self, row: _Row, new_ids: list[int]) -> Trajectory:
+    def _trajectory(self, row: _Row, new_ids: list[int], seconds: float) -> Trajectory:
         row.rendered.extend(new_ids, TokenKind.GENERATED, supervised=True)
         self.stats.processed.update(row.rendered.token_kind[:-1])  # the last is never processed
         has_ended = new_ids[-1] in self._plain.end_ids
@@ -237,6 +244,7 @@ class PlainEngine(AnyEngine):
             searches=(row.search,) if row.search else (),
             grounded=(),
             finish_reason=FinishReason.end if has_ended else FinishReason.length,
+            seconds=seconds,
         )
 
 

@@ -87,14 +87,19 @@ class PlainModel:
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
 
 
-def describe(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
-    """The config.json of a folder or hub id, `_commit_hash` of the latter; empty if none."""
-    return _read(checkpoint) if Path(checkpoint).is_dir() else _read_once(str(checkpoint))
+def describe(checkpoint: str | os.PathLike[str], *, revision: str | None = None) -> dict[str, Any]:
+    """The config.json of a folder or hub id, `_commit_hash` of the latter; empty if none.
+
+    Args:
+        revision: of a hub id: commit, tag or branch.
+    """
+    is_folder = Path(checkpoint).is_dir()
+    return _read(checkpoint) if is_folder else _read_once(str(checkpoint), revision)
 
 
-def _read(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:
+def _read(checkpoint: str | os.PathLike[str], revision: str | None = None) -> dict[str, Any]:
     try:
-        return PreTrainedConfig.get_config_dict(checkpoint)[0]
+        return PreTrainedConfig.get_config_dict(checkpoint, revision=revision)[0]
     except OSError:
         return {}
 

@@ -18,6 +18,7 @@ from pixsearch.evaluation.metrics.crag_mm import (
     UNKNOWN_TESTS,
     conversation_scores,
     cut_answer,
+    stop_early,
 )
 from pixsearch.evaluation.metrics.encyclopedic_vqa import encyclopedic_vqa_em
 from pixsearch.evaluation.metrics.grefcoco import THRESHOLDS
@@ -33,7 +34,7 @@ from pixsearch.evaluation.metrics.mean import mean_of
 from pixsearch.evaluation.metrics.oven import OvenItem, Part, oven_scores
 from pixsearch.evaluation.metrics.regions import first_rank, is_alike
 from pixsearch.evaluation.metrics.segmentation import overlap, polygon_target
-from pixsearch.evaluation.metrics.truthfulness import Verdict
+from pixsearch.evaluation.metrics.truthfulness import Verdict, truthfulness
 from pixsearch.evaluation.metrics.vqa import (
     direct_answer_score,
     evalai_accuracy,
@@ -196,8 +197,10 @@ def test_grefcoco():
 def test_crag_mm_conversations(protocol):
     for run in OFFICIAL["crag_mm"]["runs"]:
         talks = [[Verdict(verdict) for verdict in talk] for talk in run["talks"]]
-        scores, result = conversation_scores(talks, protocol), run[protocol.value]
-        turns = scores.turns
+        scores, result = conversation_scores(talks), run[protocol.value]
+        is_kit = protocol is CragMMProtocol.kit
+        counted = [stop_early(talk) if is_kit else talk for talk in talks]
+        turns = truthfulness([verdict for talk in counted for verdict in talk])
         assert turns.n == result["total"]
         assert turns.accuracy == pytest.approx(result["accuracy"])
         assert turns.missing == pytest.approx(result["missing"])

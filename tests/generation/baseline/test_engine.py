@@ -1,6 +1,7 @@
 """Plain models answer as transformers lets them, in our records."""
 
 import copy
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +156,17 @@ def test_searches_are_recorded_as_forced() -> None:
     assert all(one.forced and one.num_injected == 2 for one in by_text + by_image)
     assert search.queries[0].text == by_text[0].text == requests()[0].question
     assert search.queries[1].question == requests()[0].question
+
+
+class Slow(Recording):
+    def __call__(self, queries: list[Query]) -> list[list[Passage]]:
+        time.sleep(0.02)
+        return super().__call__(queries)
+
+
+def test_a_trajectory_says_how_long_it_and_its_search_took() -> None:
+    trajectory = answer(requests()[0], policy=TEXT_QUERY, search=Slow())
+    assert trajectory.seconds >= trajectory.searches[0].seconds >= 0.02
 
 
 def test_the_whole_image_is_not_searched_where_there_is_none() -> None:
