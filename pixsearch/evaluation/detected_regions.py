@@ -24,22 +24,34 @@ def with_region(request: Request, policy: PolicyOptions) -> Request:
     The detector is asked when the search is, by the words of the question alone.
 
     Raises:
-        ValueError: the policy names no detector, or it cannot be opened.
+        ValueError: as `open_detector_of`.
     """
-    if policy.forced_first is not ForcedFirst.region or request.image is None:
+    image = request.image
+    detector = None if image is None else open_detector_of(policy)
+    if detector is None:
         return request
-    if policy.detector is None:
-        raise ValueError(
-            f"policy={policy.name}: forced_first=region without policy.detector; "
-            "configs/policy/pipeline.yaml names one"
-        )
-    detector, image = open_detector(policy.detector), request.image
     phrase = " ".join(request.asked.split()[:LONGEST_PHRASE])
 
     def find() -> Mask:
         return detector.masks(image, [phrase])[0]
 
     return replace(request, find_region=find)
+
+
+def open_detector_of(policy: PolicyOptions) -> PhraseGrounder | None:
+    """The detector of a policy that forces a region; None where it forces none.
+
+    Raises:
+        ValueError: the policy names no detector, or it cannot be opened.
+    """
+    if policy.forced_first is not ForcedFirst.region:
+        return None
+    if policy.detector is None:
+        raise ValueError(
+            f"policy={policy.name}: forced_first=region without policy.detector; "
+            "configs/policy/pipeline.yaml names one"
+        )
+    return open_detector(policy.detector)
 
 
 def open_detector(options: DetectorOptions) -> PhraseGrounder:
