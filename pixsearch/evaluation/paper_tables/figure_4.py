@@ -116,12 +116,13 @@ def _draw_paper(left: Axes, right: Axes, kind: str, colour: str) -> None:
     if kind in MOSTLY:
         low, high = MOSTLY[kind]
         label = f"paper, {_words(kind)}: mostly {low} to {high}"
-        left.axvspan(low - 0.5, high + 0.5, color=colour, alpha=0.15, linewidth=0, label=label)
+        style: dict[str, Any] = {"color": colour, "alpha": 0.15, "linewidth": 0, "zorder": 0}
+        left.axvspan(low - 0.5, high + 0.5, label=label, **style)
     if kind == EGOCENTRIC:
         place = list(QueryType).index(QueryType.text)
         ends = (place - 0.5, place + 0.5)
         label = f"paper, {_words(kind)}: about {TEXT_SHARE} are text"
-        right.plot(ends, (TEXT_SHARE, TEXT_SHARE), "--", color=colour, label=label)
+        right.plot(ends, (TEXT_SHARE, TEXT_SHARE), "k--", label=label)
 
 
 def _most_searches(behaviours: Mapping[str, Behaviour]) -> int:

@@ -375,7 +375,7 @@ def test_figures_take_the_folders_of_their_tables(tmp_path):
     asked.figure = "budgets"
     assert [path.name for path in make_table(asked)] == ["figure_budgets.png"]
     asked.paths.outputs = str(tmp_path)
-    with pytest.raises(ValueError, match="no results of crag_mm_single, .*; evaluate, or name"):
+    with pytest.raises(ValueError, match=r"no results of crag_mm_single, .*; evaluate, or name"):
         make_table(asked)
 
 
