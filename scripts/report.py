@@ -1,7 +1,5 @@
 """Score what was predicted and write the report: `python scripts/report.py benchmark=miniature`."""
 
-from pathlib import Path
-
 import hydra
 from omegaconf import DictConfig
 
@@ -14,20 +12,9 @@ def main(composed: DictConfig) -> None:
     """Import late, so that a misspelt option is told before torch is loaded."""
     with one_line_errors(ReportOptions):
         options = from_omegaconf(ReportOptions, composed)
-        from pixsearch.evaluation.benchmarks import open_benchmark
-        from pixsearch.evaluation.report import write_report
-        from pixsearch.evaluation.score import write_results
-        from pixsearch.line_store import one_writer
+        from pixsearch.evaluation.report import report
 
-        folder, benchmark = Path(options.output_dir), open_benchmark(options.benchmark)
-        with one_writer(folder):
-            write_report(
-                folder,
-                write_results(folder, benchmark, span=options.answer),
-                benchmark,
-                knowledge_base=Path(options.retrieval.knowledge_base),
-                training={stage: Path(run) for stage, run in options.training.items()},
-            )
+        report(options)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def with_region(request: Request, policy: PolicyOptions) -> Request:
     The detector is asked when the search is, by the words of the question alone.
 
     Raises:
-        ValueError: the policy names no detector, or it cannot be opened.
+        ValueError: as `detector_of`.
     """
     image = request.image
     detector = None if image is None else detector_of(policy)

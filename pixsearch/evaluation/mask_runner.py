@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from pixsearch.config import EvaluateOptions, MaskMode
 from pixsearch.evaluation.answering import OF_ONE_REQUEST
-from pixsearch.evaluation.checkpoints import model_digest
+from pixsearch.evaluation.checkpoints import model_digest, warn_of_another
 from pixsearch.evaluation.mask_answers import ImageQuestion, MaskModel
 from pixsearch.evaluation.mask_benchmark import MaskBenchmark
 from pixsearch.evaluation.mask_records import MaskAnswer, MaskSample
@@ -152,6 +152,7 @@ def _open_stores(
         "generation": deciding(options.generation),
     }
     with preparing(Path(options.output_dir)):
+        warn_of_another(folder, options.checkpoint, run)
         stores = {
             mode: PartedLines(
                 folder / f"{mode.value}.jsonl",

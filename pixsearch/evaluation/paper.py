@@ -1,4 +1,4 @@
-"""The paper's figures (arXiv 2601.19060, tables 1 to 7), printed beside ours as they are printed.
+"""The paper's figures (arXiv 2601.19060, tables 1 to 7, figure 4), which are printed beside ours.
 
 Some contradict each other; `contradictions` says which, and nobody chases them.
 """
@@ -78,6 +78,11 @@ VQA: dict[str, tuple[float, ...]] = {
     "full": (32.44, 35.10, 24.55, 26.62, 15.88, 17.00),
 }
 """Table 5, EM and F1 of each: TextVQA, InfoSeek, OVEN."""
+
+MOSTLY: dict[str, tuple[int, int]] = {"egocentric": (3, 4), "non_egocentric": (2, 3)}
+"""Figure 4: how often answers mostly search, by kind of image. Region is the most used type."""
+
+TEXT_SHARE = 0.25  # figure 4: of the searches about egocentric images, "about a quarter"
 
 TOLERANCE = 0.6  # percentage points by which rounding may miss a sum
 

@@ -13,6 +13,7 @@ from pixsearch.chat import Message, Role, Text
 from pixsearch.config import Control, EvaluateOptions, PolicyOptions
 from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.evaluation.answering import ChunkLimits, answers, in_chunks_of_images
+from pixsearch.evaluation.checkpoints import warn_of_another
 from pixsearch.evaluation.detected_regions import policy_identity, with_region
 from pixsearch.evaluation.parted_lines import PartedLines
 from pixsearch.evaluation.prediction import Prediction, failed_prediction, question_prediction
@@ -94,14 +95,13 @@ def _generate(
     share = place.share(benchmark.sessions)
     output_dir = Path(options.output_dir)
     with preparing(output_dir):
+        run = run_identity(options, benchmark, workbench)
+        warn_of_another(output_dir / PREDICTIONS, options.checkpoint, run)
         store = PartedLines(
             output_dir / PREDICTIONS / f"{options.policy.name}.jsonl",
             place,
             id_field="interaction_id",
-            manifest={
-                "run": run_identity(options, benchmark, workbench),
-                **policy_identity(options.policy),
-            },
+            manifest={"run": run, **policy_identity(options.policy)},
         )
         conversations = _open_conversations(
             benchmark, share, store, retry_failed=options.retry_failed

@@ -6,24 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixsearch.config import AnswerSpan, RegionCrop, RetrievalOptions
+from pixsearch.config import AnswerSpan, RegionCrop, ReportOptions, RetrievalOptions
 from pixsearch.evaluation.benchmark import Benchmark
+from pixsearch.evaluation.benchmarks import open_benchmark
 from pixsearch.evaluation.claims import Claim, claims
 from pixsearch.evaluation.paper import GROUPS, SCORES, paper_score
-from pixsearch.evaluation.paper_tables.figures import (
-    as_png,
-    budget_figure,
-    has_budgets,
-    loss_figure,
-    search_figure,
-)
+from pixsearch.evaluation.paper_tables.figure_4 import search_figure
+from pixsearch.evaluation.paper_tables.figures import budget_figure, has_budgets, loss_figure
 from pixsearch.evaluation.paper_tables.folders import ResultFolder
+from pixsearch.evaluation.paper_tables.pictures import as_png
 from pixsearch.evaluation.paper_tables.rendering import html_table
 from pixsearch.evaluation.paper_tables.searching import search_behaviour
 from pixsearch.evaluation.paper_tables.slices import slices_table
 from pixsearch.evaluation.report_trajectories import RIVALS, TrajectoryView
-from pixsearch.evaluation.score import read_saved
+from pixsearch.evaluation.score import read_saved, write_results
 from pixsearch.evaluation.tables import VERDICTS, claims_table, is_pixsearch, percent, policy_table
+from pixsearch.line_store import one_writer
 from pixsearch.markup import drawing, escape, page, table, text
 from pixsearch.retrieval.info import REGION_SETTINGS
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
@@ -40,6 +38,28 @@ STYLE = """
 .query { background: #f4f6f9; border-radius: 5px; padding: .5rem .7rem; margin: .5rem 0;
          overflow: hidden }
 """
+
+
+def report(options: ReportOptions) -> Path:
+    """Score what the output folder holds and write its report.
+
+    Raises:
+        ValueError: the benchmark is not the miniature's, or what is saved does not fit.
+    """
+    benchmark, folder = open_benchmark(options.benchmark), Path(options.output_dir)
+    if not isinstance(benchmark, Benchmark):
+        raise ValueError(
+            f"benchmark={benchmark.name}: the report is the miniature's; scripts/make_table.py "
+            f"composes tables of other benchmarks, table=slices runs=[{folder}]"
+        )
+    with one_writer(folder):
+        return write_report(
+            folder,
+            write_results(folder, benchmark, span=options.answer),
+            benchmark,
+            knowledge_base=Path(options.retrieval.knowledge_base),
+            training={stage: Path(run) for stage, run in options.training.items()},
+        )
 
 
 def write_report(
@@ -193,7 +213,7 @@ def masks_section(results: Mapping[str, Any]) -> str:
 
 def pictures_section(folder: ResultFolder, shown: str) -> Iterator[str]:
     """How often and by what the shown policy searched, and accuracy by budget if there is any."""
-    behaviour = search_behaviour(folder, shown)
+    behaviour = search_behaviour([folder], shown)
     yield drawing(as_png(search_figure(behaviour)), "searches by kind of image")
     if has_budgets(folder):
         yield drawing(as_png(budget_figure([folder])), "accuracy by budget")

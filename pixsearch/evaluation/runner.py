@@ -20,6 +20,7 @@ from tqdm import tqdm
 from pixsearch.config import Control, EvaluateOptions, PolicyOptions
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.benchmarks import open_benchmark
+from pixsearch.evaluation.checkpoints import warn_of_another
 from pixsearch.evaluation.controls import RegionControl, ShuffledSearch, region_control
 from pixsearch.evaluation.detected_regions import detector_of, policy_identity, with_region
 from pixsearch.evaluation.failing_alone import ends_of_each
@@ -27,7 +28,7 @@ from pixsearch.evaluation.gold import Sample
 from pixsearch.evaluation.mask_benchmark import MaskBenchmark
 from pixsearch.evaluation.mask_runner import run_masks
 from pixsearch.evaluation.prediction import Prediction, failed_prediction, make_prediction
-from pixsearch.evaluation.processes import Place, one_run, place_in_run
+from pixsearch.evaluation.processes import Place, one_run, place_in_run, take_device
 from pixsearch.evaluation.question_benchmark import QuestionBenchmark
 from pixsearch.evaluation.question_runner import run_questions
 from pixsearch.evaluation.score import PREDICTIONS, RESULTS, SCENES, write_results
@@ -56,8 +57,9 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
         workbench: loaded model and searcher, to be shared by several calls.
 
     Raises:
-        ValueError: checkpoint, index, benchmark or saved predictions are missing or do not fit, the
-            checkpoint cannot answer under the policy, or another process writes to the same folder.
+        ValueError: checkpoint, index, detector, benchmark or saved predictions are missing or do
+            not fit, the checkpoint cannot answer under the policy, or another process writes to the
+            same folder.
     """
     if options.score not in ("after", "only"):
         raise ValueError(f"score={options.score}: choose after or only")
@@ -66,6 +68,8 @@ def evaluate(options: EvaluateOptions, workbench: Workbench | None = None) -> di
     benchmark, place = open_benchmark(options.benchmark), place_in_run()
 
     def open_workbench() -> Workbench:
+        take_device()
+        detector_of(options.policy)  # what it lacks is told before the checkpoint is loaded
         return workbench or Workbench.open(options, fingerprint=benchmark.fingerprint)
 
     with one_run(Path(options.output_dir), place):
@@ -97,6 +101,7 @@ def generate(options: EvaluateOptions, benchmark: Benchmark, workbench: Workbenc
     """Segment the scenes and answer the questions that are not done yet; no scores."""
     output_dir = Path(options.output_dir)
     run = run_identity(options, benchmark, workbench)
+    warn_of_another(output_dir / PREDICTIONS, options.checkpoint, run)
     answers = LineStore(
         output_dir / PREDICTIONS / f"{options.policy.name}.jsonl",
         id_field="interaction_id",

@@ -12,6 +12,7 @@ from PIL import Image
 from pixsearch.config import (
     BenchmarkOptions,
     Control,
+    DetectorKind,
     DetectorOptions,
     EvaluateOptions,
     ForcedFirst,
@@ -175,14 +176,35 @@ def test_a_killed_run_goes_on_and_ends_the_same(own):
     assert {line["interaction_id"]: line for line in resumed} == by_id
 
 
-def test_another_checkpoint_starts_afresh(own, tmp_path):
+def test_another_checkpoint_starts_afresh(own, tmp_path, caplog):
     evaluate(own)
+    assert "holds answers of checkpoint" not in caplog.text
     other = tiny_model_folder(tmp_path / "other", seed=1)
     evaluate(replace(own, checkpoint=str(other)))
+    first, second = (model_digest(str(each))[:12] for each in (own.checkpoint, other))
+    (said,) = [line.message for line in caplog.records if "holds answers of" in line.message]
+    assert f"{tmp_path}/predictions holds answers of checkpoint {first}; they are set aside" in said
+    assert f"for those of {other} ({second}): give each checkpoint an output_dir" in said
     predictions, _ = files(own)
     assert len(read(predictions).splitlines()) == 3
     superseded = tmp_path / "predictions" / "superseded"
     assert [path.name for path in superseded.rglob("*.jsonl")] == ["whole_image.jsonl"]
+
+
+def test_a_missing_detector_is_told_before_the_checkpoint_is_loaded(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner.Workbench, "open", lambda *args, **more: pytest.fail("was loaded"))
+    detector = DetectorOptions(kind=DetectorKind.miniature, folder=str(tmp_path / "none"))
+    policy = PolicyOptions(
+        name="pipeline",
+        allow=[],
+        max_searches=1,
+        forced_first=ForcedFirst.region,
+        detector=detector,
+    )
+    with pytest.raises(ValueError, match=r"none: no detector .* scripts/train_detector\.py makes"):
+        evaluate(replace(own, policy=policy))
+    with pytest.raises(ValueError, match=r"forced_first=region without policy\.detector"):
+        evaluate(replace(own, policy=replace(policy, detector=None)))
 
 
 def test_an_index_that_is_not_opened_does_not_matter(own, options):

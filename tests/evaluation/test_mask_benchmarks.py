@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -412,6 +413,15 @@ def test_masks_under_another_name_are_refused(finished):
         path.rename(folder / path.name.replace("free_running", "teacher_forced"))
     with pytest.raises(ValueError, match=r"teacher_forced\.jsonl was made for free_running"):
         evaluate(replace(finished, score="only"))
+
+
+def test_another_checkpoints_masks_are_set_aside_and_named(finished, caplog):
+    for path in Path(finished.output_dir, "masks").glob("*.manifest.json"):
+        text = path.read_text()
+        path.write_text(re.sub(r'"checkpoint": "\w+', '"checkpoint": "another', text))
+    evaluate(replace(finished, mask_modes=[MaskMode.teacher_forced]))
+    (said,) = [line.message for line in caplog.records if "holds answers of" in line.message]
+    assert "masks holds answers of checkpoint another; they are set aside for those of" in said
 
 
 def test_one_mode_alone_and_none(own):

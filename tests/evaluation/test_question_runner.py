@@ -235,6 +235,18 @@ def test_what_cannot_be_asked_fails_alone(talks, tmp_path):
     assert not any(lines[f"good{n}"]["failed"] for n in range(3))
 
 
+def test_another_checkpoints_answers_are_set_aside_and_named(talks, caplog):
+    options, workbench = talks
+    evaluate(options, workbench)
+    path = predictions_of(options).with_suffix(".manifest.json")
+    manifest = json.loads(path.read_text())
+    manifest["run"]["checkpoint"] = "another"
+    path.write_text(json.dumps(manifest))
+    evaluate(options, workbench)
+    (said,) = [line.message for line in caplog.records if "holds answers of" in line.message]
+    assert "checkpoint another; they are set aside for those of" in said
+
+
 def test_predictions_of_another_run_are_refused_in_one_line(talks):
     options, workbench = talks
     evaluate(options, workbench)

@@ -12,6 +12,8 @@ from pixsearch.evaluation.report import write_report
 from pixsearch.evaluation.report_trajectories import TrajectoryView
 from pixsearch.evaluation.score import write_results
 from pixsearch.retrieval.knowledge_base import KnowledgeBase
+from tests.commands import run_script_here
+from tests.evaluation.question_worlds import picture, session, write_sessions
 from tests.evaluation.test_score import AFTER, save
 from tests.evaluation.worlds import benchmark, box, prediction, query, sample
 
@@ -123,3 +125,13 @@ def test_losses_are_drawn_where_there_are_metrics(tmp_path):
     training, held_out = panels[1].lines
     assert set(training.get_ydata()) == {2.0}
     assert (len(training.get_xdata()), len(held_out.get_xdata())) == (300, 2)
+
+
+def test_a_report_of_another_benchmark_is_refused_in_one_line(tmp_path):
+    root = write_sessions(tmp_path, [session("a", "What is it?", image=picture())])
+    data = ("benchmark=crag_mm_single", f"benchmark.root={root}", "benchmark.split=validation")
+    done = run_script_here("report", *data, f"output_dir={tmp_path}/output")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "the report is the miniature's; scripts/make_table.py composes tables" in done.stderr
+    assert not (tmp_path / "output").exists()

@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from pixsearch.evaluation.metrics.bootstrap import difference_interval
-from pixsearch.evaluation.paper_tables.filling import Source, Sources, all_rows, fits
+from pixsearch.evaluation.paper_tables.filling import (
+    Source,
+    Sources,
+    all_rows,
+    first_of_headings,
+    fits,
+)
 from pixsearch.evaluation.paper_tables.folders import interval_of, scene_kind
 from pixsearch.evaluation.paper_tables.layouts import ColumnLayout, Layout
 from pixsearch.evaluation.paper_tables.model import Cell, Column, Row, Table
@@ -24,24 +30,41 @@ def differences_table(layout: Layout, sources: Sources) -> Table | None:
     Raises:
         ValueError: two rows have answers to different samples.
     """
-    rows = []
-    for row in all_rows(layout, sources):
-        if row.key != layout.reference and sources.get(row.key) and sources.get(layout.reference):
-            cells = [_difference(layout, place, row.key, sources) for place in layout.compared]
-            if any(isinstance(cell, Cell) for cell in cells):
-                rows.append(Row(label=f"{layout.reference} less {row.key}", cells=tuple(cells)))
-                verdicts = tuple(map(_direction, cells))
-                if set(verdicts) != {"-"}:
-                    rows.append(Row(label="as in the paper", cells=verdicts))
+    rows = [
+        row
+        for each in all_rows(layout, sources)
+        if each.key != layout.reference and sources.get(each.key) and sources.get(layout.reference)
+        for row in _compared(layout, each.key, sources)
+    ]
     if not rows:
         return None
-    compared = [layout.columns[place] for place in layout.compared]
+    columns = [
+        Column(name=column.name, group=column.heading) for column in _compared_columns(layout)
+    ]
     return Table(
         title=f"Paired differences to {layout.reference}",
         corner="rows",
-        columns=tuple(Column(name=column.name, group=column.heading) for column in compared),
+        columns=(*columns, Column(name="n")),
         rows=tuple(rows),
     )
+
+
+def _compared_columns(layout: Layout) -> list[ColumnLayout]:
+    return [layout.columns[place] for place in layout.compared]
+
+
+def _compared(layout: Layout, key: str, sources: Sources) -> list[Row]:
+    """The reference less a row, and whether the paper says so; nothing where nothing is paired."""
+    cells = [_difference(layout, place, key, sources) for place in layout.compared]
+    if not any(isinstance(cell, Cell) for cell in cells):
+        return []
+    firsts = [cells[place] for place in first_of_headings(_compared_columns(layout))]
+    counts = " / ".join("-" if isinstance(cell, str) else str(cell.n) for cell in firsts)
+    rows = [Row(label=f"{layout.reference} less {key}", cells=(*cells, counts))]
+    verdicts = tuple(map(_direction, cells))
+    if set(verdicts) != {"-"}:
+        rows.append(Row(label="as in the paper", cells=(*verdicts, "")))
+    return rows
 
 
 def _difference(layout: Layout, place: int, key: str, sources: Sources) -> Cell | str:
@@ -63,6 +86,7 @@ def _difference(layout: Layout, place: int, key: str, sources: Sources) -> Cell 
         paper=None if both is None else round(both / 100, 6),
         n=len(pairs),
         is_signed=True,
+        decimals=layout.decimals,
     )
 
 

@@ -157,6 +157,7 @@ def _cells(
                 paper=None if paper is None else round(paper[place] / 100, 6),
                 mark=None if note is None else notes.index(note) + 1,
                 is_signed=column.is_signed,
+                decimals=layout.decimals,
             )
         )
     return (*cells, _denominators(layout, sources))
@@ -178,6 +179,7 @@ def figure_cell(
     mark: int | None = None,
     is_signed: bool = False,
     is_share: bool = True,
+    decimals: int = 1,
 ) -> Cell:
     """One figure with its interval; of several (seeds) the mean and the standard deviation.
 
@@ -197,19 +199,34 @@ def figure_cell(
         mark=mark,
         is_signed=is_signed,
         is_share=is_share,
+        decimals=decimals,
     )
 
 
 def _denominators(layout: Layout, sources: Sequence[Source]) -> str:
-    """Of each benchmark's first column, seeds joined by a plus; `not run` where there is none.
+    """One for each heading; `not run` where there is none.
 
-    A figure that left samples out has its own n in the pages' hints.
+    A figure that left more samples out than its heading's first has its own n in the pages' hints.
     """
-    firsts: dict[tuple[tuple[str, ...], str | None], ColumnLayout] = {}
-    for column in layout.columns:
-        firsts.setdefault((column.benchmarks, column.split), column)
-    found = []
-    for column in firsts.values():
-        figures = _figures(sources, column)
-        found.append(" + ".join(str(figure.n) for figure in figures) or "-")
+    found = [
+        written_n(_figures(sources, layout.columns[place]))
+        for place in first_of_headings(layout.columns)
+    ]
     return NOT_RUN if set(found) == {"-"} else " / ".join(found)
+
+
+def first_of_headings(columns: Sequence[ColumnLayout]) -> list[int]:
+    """Places of the columns that begin a heading, a benchmark or a split."""
+    firsts: dict[tuple[object, ...], int] = {}
+    for place, column in enumerate(columns):
+        firsts.setdefault((column.heading, column.benchmarks, column.split), place)
+    return list(firsts.values())
+
+
+def written_n(figures: Sequence[Figure]) -> str:
+    """What figures are means over, those of seeds joined by a plus.
+
+    >>> written_n([Figure(value=value, interval=None, n=10) for value in (0.5, 0.7)])
+    '10 + 10'
+    """
+    return " + ".join(str(figure.n) for figure in figures) or "-"

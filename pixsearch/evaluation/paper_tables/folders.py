@@ -113,7 +113,7 @@ class ResultFolder:
         return self._scores[section]
 
     def query_types(self, policy: str) -> dict[str, tuple[str, ...]]:
-        """Types of the searches of each answer by sample id, in order.
+        """Types of the searches of each answer by sample id, in order; failed samples have none.
 
         Raises:
             ValueError: there are no predictions.
@@ -125,6 +125,7 @@ class ResultFolder:
         return {
             line["interaction_id"]: tuple(query["type"] for query in line["queries"])
             for line in lines
+            if line.get("failed") is None
         }
 
 

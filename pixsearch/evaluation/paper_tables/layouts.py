@@ -74,6 +74,7 @@ class Layout:
         notes: (row, column's heading) → what is odd about the paper's figures there.
         reference: the row that the others are compared with.
         compared: columns, by place, whose paired differences are shown.
+        decimals: of a percentage in the paper's print.
         remarks: on the table as a whole.
     """
 
@@ -84,6 +85,7 @@ class Layout:
     paper: Mapping[str, tuple[float, ...]]
     reference: str
     compared: tuple[int, ...]
+    decimals: int = 1
     notes: Mapping[tuple[str, str], str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -207,6 +209,7 @@ def _answers(
         paper=paper,
         reference="full",
         compared=tuple(range(len(columns))),
+        decimals=2,
     )
 
 
@@ -216,6 +219,8 @@ def _masks(
     columns: tuple[ColumnLayout, ...],
     labels: Mapping[str, str],
     paper: Mapping[str, tuple[float, ...]],
+    *,
+    decimals: int = 1,
 ) -> Layout:
     return Layout(
         number=number,
@@ -225,6 +230,7 @@ def _masks(
         paper=paper,
         reference="7to9",
         compared=tuple(range(len(columns))),
+        decimals=decimals,
     )
 
 
@@ -263,6 +269,7 @@ LAYOUTS: dict[str, Layout] = {
             ),
             {"maskformer": "MaskFormer", "plum_13b": "PLUM-13B", **MIXTURE_LABELS},
             SEMANTIC,
+            decimals=2,
         ),
         _masks(
             "3",

@@ -1,7 +1,7 @@
 """`scripts/make_table.py`: a table or a figure of the paper, from result folders to files."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pixsearch.config import MakeTableOptions, TableFormat
@@ -21,9 +21,11 @@ logger = logging.getLogger(__name__)
 
 SLICES, MIXTURES = "slices", "mixtures"
 TABLES = (*LAYOUTS, SLICES, MIXTURES)
+TABLE_OF = {"4": "1", "budgets": "7"}  # figure → the table whose folders are drawn by default
 LEGEND = (
     "Percent. In square brackets the 95 % bootstrap interval, behind ± the standard deviation over "
-    "seeds, in round brackets (in grey) the paper's figure."
+    "seeds, in round brackets (in grey) the paper's figure. Under n is what the figures of each "
+    "heading are means over."
 )
 SLICES_LEGEND = "Percent, with the 95 % bootstrap interval in square brackets."
 MIXTURES_LEGEND = (
@@ -43,7 +45,7 @@ def make_table(options: MakeTableOptions) -> list[Path]:
     output = Path(options.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     if options.figure is not None:
-        return [_make_figure(options, output)]
+        return _make_figure(options, output)
     document = compose(options)
     logger.info("%s", to_markdown(document))
     formats = list(TableFormat) if options.format is None else [options.format]
@@ -131,10 +133,9 @@ def _usual_folders(
     found: dict[str, ResultFolder] = {}
     for column in layout.columns:
         for name in column.benchmarks:
-            folders = [root / name, root / f"{name}_{column.split}"]
-            there = [ResultFolder.open(each) for each in folders if (each / RESULTS).exists()]
-            if fitting := {str(each.path): each for each in there if fits(each, column)}:
-                found |= fitting
+            there = [folder for folder in _written_for(name, root) if fits(folder, column)]
+            found |= {str(folder.path): folder for folder in there}
+            if there:
                 break
     if not found and not has_rows:
         names = dict.fromkeys(name for column in layout.columns for name in column.benchmarks)
@@ -142,6 +143,17 @@ def _usual_folders(
             f"{root}: no results of {', '.join(names)}; evaluate, or name runs=[FOLDER]"
         )
     return list(found.values())
+
+
+def _written_for(benchmark: str, root: Path) -> Iterator[ResultFolder]:
+    """NAME, and NAME_SPLIT of each split that was run; not what somebody has named like them."""
+    for path in (root / benchmark, *sorted(root.glob(f"{benchmark}_*"))):
+        if (path / RESULTS).exists():
+            folder = ResultFolder.open(path)
+            identity = folder.benchmark
+            usual = (benchmark, f"{benchmark}_{identity.get('split')}")
+            if identity["name"] == benchmark and path.name in usual:
+                yield folder
 
 
 def _all(
@@ -152,15 +164,28 @@ def _all(
     return list({str(folder.path): folder for folder in (*runs, *named)}.values())
 
 
-def _make_figure(options: MakeTableOptions, output: Path) -> Path:
+def _make_figure(options: MakeTableOptions, output: Path) -> list[Path]:
+    """A picture, and beside it what there is to say of it."""
     if options.figure not in FIGURES:
         raise ValueError(f"figure={options.figure}: choose one of {', '.join(FIGURES)}")
-    if not options.runs:
-        raise ValueError(f"figure={options.figure}: name folders, runs=[FOLDER]")
+    picture = FIGURES[options.figure](_drawn_folders(options.figure, options))
     path = output / f"figure_{options.figure}.png"
-    path.write_bytes(FIGURES[options.figure]([Path(run) for run in options.runs]))
+    path.write_bytes(picture.png)
     logger.info("%s", path)
-    return path
+    if picture.document is None:
+        return [path]
+    logger.info("%s", to_markdown(picture.document))
+    return [path, _write(picture.document, path.with_suffix(""), TableFormat.markdown)]
+
+
+def _drawn_folders(figure: str, options: MakeTableOptions) -> list[Path]:
+    """Those that are named, else those of the table that shows the same answers."""
+    if options.runs:
+        return [Path(run) for run in options.runs]
+    if figure not in TABLE_OF:
+        raise ValueError(f"figure={figure}: name folders, runs=[FOLDER]")
+    usual = _usual_folders(LAYOUTS[TABLE_OF[figure]], options, has_rows=False)
+    return [folder.path for folder in usual]
 
 
 def _write(document: Document, stem: Path, format: TableFormat) -> Path:

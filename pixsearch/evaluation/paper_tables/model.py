@@ -18,6 +18,7 @@ class Cell:
         mark: number of the table's note that speaks of `paper`.
         is_signed: written with its sign.
         is_share: in percent; else as it is (calls per answer).
+        decimals: of a share in percent, as many as the paper prints.
     """
 
     value: float | None = None
@@ -28,17 +29,20 @@ class Cell:
     mark: int | None = None
     is_signed: bool = False
     is_share: bool = True
+    decimals: int = 1
 
     def written(self, value: float | None) -> str:
         """
         >>> Cell(is_signed=True).written(0.25), Cell(is_share=False).written(1.5)
         ('+25.0', '1.50')
+        >>> Cell(decimals=2).written(0.527)
+        '52.70'
         >>> Cell().written(None)
         '-'
         """
         if value is None:
             return "-"
-        text = f"{100 * value:+.1f}" if self.is_share else f"{value:+.2f}"
+        text = f"{100 * value:+.{self.decimals}f}" if self.is_share else f"{value:+.2f}"
         return text if self.is_signed else text.removeprefix("+")
 
     @property

@@ -1,11 +1,15 @@
 """The paper's tables from result folders."""
 
+import ast
 import json
+import re
+from pathlib import Path
 from statistics import stdev
 
 import pytest
 
 from pixsearch.config import MakeTableOptions, TableFormat
+from pixsearch.evaluation import paper
 from pixsearch.evaluation.paper import PAPER, SYSTEMS
 from pixsearch.evaluation.paper_tables import make_table
 from pixsearch.evaluation.paper_tables.comparing import differences_table
@@ -13,9 +17,11 @@ from pixsearch.evaluation.paper_tables.filling import assign, main_table
 from pixsearch.evaluation.paper_tables.folders import ResultFolder
 from pixsearch.evaluation.paper_tables.layouts import LAYOUTS
 from pixsearch.evaluation.paper_tables.make import compose, of_layout
+from pixsearch.evaluation.paper_tables.rendering import markdown_text, to_markdown
 from pixsearch.evaluation.paper_tables.slices import slices_table
 from tests.commands import run_script_here
 from tests.evaluation.paper_tables.builders import answers, crag_mm, masks
+from tests.test_configs import composed
 
 FULL, WHOLE = "ccccccmh", "ccmmhhhh"
 
@@ -42,7 +48,7 @@ def test_the_paper_stands_beside_ours(folder):
     assert (truthfulness.value, truthfulness.paper) == (0.625, -0.03)
     low, high = accuracy.interval
     assert 0 < low < 0.75 < high <= 1
-    assert others[-1] == "8"
+    assert others[-1] == "8 / 4 / 4"
     egocentric = row(found, "PixSearch, whole image")[5]
     assert (egocentric.value, egocentric.paper, egocentric.n) == (0.25, 0.267, 4)
 
@@ -54,6 +60,46 @@ def test_all_that_is_printed_is_in_table_1(folder):
     for key, groups in printed.items():
         cells = row(found, labels[key])
         assert [round(100 * cell.paper, 2) for cell in cells[:-1]] == list(sum(groups, ()))
+
+
+SPELLED = Path(paper.__file__).read_text()
+PRINTED = {
+    "1": ("SYSTEMS", "PAPER"),
+    "2": ("SEMANTIC",),
+    "3": ("REFERRING",),
+    "4": ("TEXT_QA",),
+    "5": ("VQA",),
+    "6": ("PAPER",),
+    "7": ("PAPER",),
+}
+
+
+def spelled(name):
+    """Row → its figures in the characters of paper.py, which are those of the paper's print."""
+    nodes = [node for node in ast.parse(SPELLED).body if isinstance(node, ast.AnnAssign)]
+    (rows,) = [node.value for node in nodes if node.target.id == name]
+    return {
+        key.value: re.findall(r"-?\d+\.\d+", ast.get_source_segment(SPELLED, figures))
+        for key, figures in zip(rows.keys, rows.values, strict=True)
+    }
+
+
+@pytest.mark.parametrize("number", PRINTED)
+def test_each_figure_of_the_paper_stands_there_as_it_is_printed(number):
+    layout = LAYOUTS[number]
+    written = to_markdown(of_layout(layout, [], {})).splitlines()
+    figures = {key: each for name in PRINTED[number] for key, each in spelled(name).items()}
+    for one in layout.rows:
+        start = f"| {markdown_text(one.label)} |"
+        (line,) = [line for line in written if line.startswith(start)]
+        found = re.findall(r"\(([-+]?\d+\.\d+)", line)
+        assert [each.lstrip("+") for each in found] == figures[one.key]
+
+
+def test_differences_have_the_decimals_of_their_table(tmp_path):
+    runs = [answers(tmp_path / "oven", "oven", {"full": [1, 0, 0], "no_search": [0, 0, 0]})]
+    cell = differences("5", runs).rows[0].cells[4]
+    assert (cell.written(cell.value), cell.written(cell.paper)) == ("+33.33", "+12.06")
 
 
 def test_what_was_not_run_says_so(folder):
@@ -91,7 +137,7 @@ def test_seeds_are_averaged(folder, tmp_path):
     assert accuracy.value == 0.875
     assert accuracy.deviation == pytest.approx(stdev([0.75, 1.0]))
     assert accuracy.interval is None
-    assert row(table("1", [folder, other]), "PixSearch, full")[-1] == "8 + 8"
+    assert row(table("1", [folder, other]), "PixSearch, full")[-1] == "8 + 8 / 4 + 4 / 4 + 4"
 
 
 def differences(number, runs, rows=None):
@@ -102,7 +148,8 @@ def differences(number, runs, rows=None):
 def test_differences_are_paired(folder):
     found = differences("1", [folder])
     assert [each.label for each in found.rows] == ["full less whole_image", "as in the paper"]
-    truthfulness, accuracy, egocentric, others = found.rows[0].cells
+    truthfulness, accuracy, egocentric, others, n = found.rows[0].cells
+    assert n == "8 / 4 / 4"
     assert accuracy.value == 0.5
     assert accuracy.paper == pytest.approx(0.062)
     assert truthfulness.value == 0.875
@@ -115,9 +162,18 @@ def test_differences_are_paired(folder):
 def test_a_clear_difference_goes_the_papers_way_or_not(tmp_path):
     better, worse = "c" * 12, "h" * 12
     clear = crag_mm(tmp_path / "clear", {"full": better, "whole_image": worse})
-    assert differences("1", [clear]).rows[1].cells == ("yes",) * 4
+    assert differences("1", [clear]).rows[1].cells == (*("yes",) * 4, "")
     against = crag_mm(tmp_path / "against", {"full": worse, "whole_image": better})
-    assert differences("1", [against]).rows[1].cells == ("no",) * 4
+    assert differences("1", [against]).rows[1].cells == (*("no",) * 4, "")
+
+
+def test_each_format_says_what_its_figures_are_over(folder, tmp_path):
+    paths = make_table(options(tmp_path / "tables", table="1", runs=[folder.path]))
+    for path in paths:
+        assert path.read_text().count("8 / 4 / 4") == 3  # two rows and their difference
+    oven = answers(tmp_path / "oven", "oven", {"full": [1, 0, None], "no_search": [0, 1, 1]})
+    assert table("5", [oven]).rows[-1].cells[-1] == "- / - / 2"
+    assert differences("5", [oven]).rows[0].cells[-1] == "- / - / 2"
 
 
 def test_other_samples_are_not_compared(folder, tmp_path):
@@ -222,6 +278,25 @@ def test_masks_of_each_split_are_found(tmp_path):
     assert [cell.value for cell in cells[:3]] == [0.7, 0.7, None]
 
 
+def test_masks_of_the_only_split_are_found_where_evaluate_puts_them(tmp_path):
+    for name, value in (("ade20k", 0.5), ("coco_stuff", 0.4), ("ade20k_present", 0.9)):
+        command = composed("evaluate", f"benchmark={name}")
+        folder = tmp_path / command.output_dir
+        masks(folder, name, command.benchmark.split, "semseg_miou", value)
+    root = tmp_path / "outputs" / "evaluation"
+    bad = masks(root / "ade20k_of_another", "ade20k", "validation", "semseg_miou", 0.1)
+    asked = options(tmp_path / "tables", table="2", runs=[f"1to9:{bad.path}"])
+    asked.paths.outputs = str(tmp_path / "outputs")
+    found = compose(asked).tables[0]
+    assert [cell.value for cell in row(found, "PixSearch, 7:9")[:-1]] == [0.5, 0.4]
+    assert row(found, "PixSearch, 1:9")[0].value == 0.1
+    masks(root / "ade20k_training", "ade20k", "training", "semseg_miou", 0.6)
+    both = r"ADE20K: the runs are of several benchmarks, ade20k \w+ \(.*\), ade20k \w+ \(.*make a"
+    with pytest.raises(ValueError, match=both) as raised:
+        compose(asked)
+    assert "\n" not in str(raised.value)
+
+
 def test_the_protocol_says_what_was_made_by_what(folder):
     card = dict(of_layout(LAYOUTS["1"], [folder], {}).protocol)
     assert card[str(folder.path)] == (
@@ -289,6 +364,21 @@ def test_folders_need_not_be_named(tmp_path):
         compose(asked)
 
 
+def test_figures_take_the_folders_of_their_tables(tmp_path):
+    policies = {"full": FULL, "no_search": WHOLE, "budget_1": FULL}
+    searches = {"full": [["region"]] * len(FULL)}
+    root = tmp_path / "outputs"
+    crag_mm(root / "evaluation" / "crag_mm_single", policies, searches=searches)
+    asked = options(tmp_path / "tables", figure="4")
+    asked.paths.outputs = str(root)
+    assert [path.name for path in make_table(asked)] == ["figure_4.png", "figure_4.md"]
+    asked.figure = "budgets"
+    assert [path.name for path in make_table(asked)] == ["figure_budgets.png"]
+    asked.paths.outputs = str(tmp_path)
+    with pytest.raises(ValueError, match=r"no results of crag_mm_single, .*; evaluate, or name"):
+        make_table(asked)
+
+
 MISTAKES = {
     "": "give one of table=1|2|3",
     "table=9": "table=9: choose one of 1, 2",
@@ -296,6 +386,7 @@ MISTAKES = {
     "table=1 figure=4": "give one of table=",
     "table=1 runs=[nowhere]": "nowhere: no results.json",
     "table=slices": "table=slices: name folders",
+    "figure=losses": "figure=losses: name folders",
     "table=mixtures": "rows of table=mixtures are stage_1",
     "table=1 format=word": "markdown, latex, html",
 }
