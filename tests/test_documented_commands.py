@@ -47,8 +47,6 @@ def _first(word: str) -> str:
     return word if value.startswith(("[", "'", "{")) else f"{name}={value.split(',')[0]}"
 
 
-
-
 @pytest.mark.parametrize(("document", "script", "given"), sorted({*commands()}))
 def test_a_documented_command_composes(document, script, given):
     options = composed(script, *REQUIRED.get(script, []), *given)

@@ -31,7 +31,7 @@ IMAGES: dict[str, Source] = {
         fetches=web_files(
             "http://data.csail.mit.edu/places/ADEchallenge/", "", "ADEChallengeData2016.zip"
         ),
-        licence="BSD 3-clause by the card on the hub; images for research and teaching (not verified)",
+        licence="BSD 3-clause by its card; images for research and teaching (not verified)",
         licence_page="https://huggingface.co/datasets/zhoubolei/scene_parse_150",
         size="0.9 GB",
         folders=("ade20k",),
@@ -108,9 +108,7 @@ IMAGES: dict[str, Source] = {
         afterwards="unzip each in refer_seg/",
     ),
     "grefcoco": Source(
-        fetches=(
-            HubFiles(repo="FudanCVL/gRefCOCO", is_dataset=True, folder="refer_seg/grefcoco"),
-        ),
+        fetches=(HubFiles(repo="FudanCVL/gRefCOCO", is_dataset=True, folder="refer_seg/grefcoco"),),
         licence="not stated in its repository; images: Flickr's terms",
         licence_page="https://github.com/henghuiding/gRefCOCO",
         size="not stated; images: coco (train2014)",

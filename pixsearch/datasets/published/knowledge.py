@@ -47,7 +47,7 @@ KNOWLEDGE: dict[str, Source] = {
         licence_page=CRAG_MM_PAGE,
         size="web 9.5 GB or more; images not stated",
         folders=("crag_mm_image_index_validation", "crag_mm_web_index_validation"),
-        afterwards="as of crag_mm_search, with retrieval=crag_mm_validation and both revisions null",
+        afterwards="as crag_mm_search, with retrieval=crag_mm_validation, both revisions null",
     ),
     "wiki6m": Source(
         fetches=web_files(OPEN_VISION, "wiki6m", "Wiki6M_ver_1_0.jsonl.gz"),

@@ -38,9 +38,7 @@ def _released(release: HubRelease, folder: str) -> tuple[HubFiles]:
 
 
 def _open_vision(name: str, *splits: str) -> tuple[WebFile, ...]:
-    return web_files(
-        f"{OPEN_VISION}{name}/", name, *(f"{name}_{split}.jsonl" for split in splits)
-    )
+    return web_files(f"{OPEN_VISION}{name}/", name, *(f"{name}_{split}.jsonl" for split in splits))
 
 
 _ABOUT_IMAGES: dict[str, Source] = {
