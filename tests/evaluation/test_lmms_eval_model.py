@@ -50,9 +50,10 @@ def traces(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str | No
 
 def test_with_several_processes_the_evaluator_finds_where_to_gather(module, traces, monkeypatch):
     device = torch.device("cpu", 0)
-    here = SimpleNamespace(device=device, process_index=1, local_process_index=1)
+    here = SimpleNamespace(device=device, process_index=0, local_process_index=0)
     monkeypatch.setattr(module, "Accelerator", lambda: here)
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
     lmm = module.PixSearchLmm("options.yaml", trace="trace.jsonl")
     assert lmm.accelerator is here
     assert lmm.device == device
