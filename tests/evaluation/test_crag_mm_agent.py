@@ -211,9 +211,7 @@ def num_cups(agent: CragMMAgent, answer: str) -> int:
     return num_tokens
 
 
-@pytest.mark.parametrize(
-    ("seconds", "num_calls", "is_long"), [(30.0, 2, False), (90.0, 1, True)]
-)
+@pytest.mark.parametrize(("seconds", "num_calls", "is_long"), [(30.0, 2, False), (90.0, 1, True)])
 def test_time_that_is_up_in_the_middle_of_answers_leaves_their_words(
     options, monkeypatch, seconds, num_calls, is_long
 ):
