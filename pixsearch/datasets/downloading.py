@@ -14,7 +14,7 @@ from huggingface_hub.file_download import http_get
 
 from pixsearch.config import DownloadOptions
 from pixsearch.datasets.published import PUBLISHED
-from pixsearch.datasets.published_records import ByHand, Fetch, HubFiles, Kind, Source, WebFile
+from pixsearch.datasets.published.records import ByHand, Fetch, HubFiles, Kind, Source, WebFile
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ def chosen(what: Sequence[str]) -> dict[str, Source]:
 
 def describe(name: str, source: Source, root: Path) -> Iterator[str]:
     """Lines for a shell: what it is, and the commands."""
-    yield f"# {name}: {source.size}; licence: {source.licence}"
+    page = f" ({source.licence_page})" if source.licence_page else ""
+    yield f"# {name}: {source.size}; licence: {source.licence}{page}"
     for fetch in source.fetches:
         yield from _commands(fetch, root)
     if source.afterwards:

@@ -42,9 +42,11 @@ class PixSearchLmm(lmms):
         super().__init__()
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             self.accelerator = Accelerator()
+            self.device = self.accelerator.device  # where the evaluator gathers its counts
             if self.accelerator.device.type != "cpu":
                 torch.accelerator.set_device_index(self.accelerator.local_process_index)
-            trace = trace and f"{trace}.part-{self.accelerator.process_index:02d}"
+            rank = int(os.environ["RANK"])  # on CPUs torchrun's processes are all 0 to accelerate
+            trace = trace and f"{trace}.part-{rank:02d}"
         if str(batch_size or 1) != "1":
             overrides["generation.batch_size"] = batch_size
         read = read_options(options, overrides)

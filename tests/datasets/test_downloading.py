@@ -1,22 +1,36 @@
 """What fetches published data, against a web server on this machine."""
 
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from pixsearch.config import DownloadOptions, PathOptions
 from pixsearch.datasets import downloading
 from pixsearch.datasets.downloading import UNFINISHED, chosen, describe, download, fetch_file
 from pixsearch.datasets.published import DATA, PUBLISHED
-from pixsearch.datasets.published_records import ByHand, HubFiles, Source, WebFile
+from pixsearch.datasets.published.records import (
+    NOT_VERIFIED,
+    ByHand,
+    HubFiles,
+    Source,
+    WebFile,
+)
+from pixsearch.datasets.questions import hotpotqa, nq_open, popqa
+from pixsearch.datasets.questions.textvqa import image_words_file
 from tests.commands import ROOT, run_script_here
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+CONFIGS = ROOT / "configs"
+OF_DATA = "${paths.data}/"
+BROUGHT_BY_USERS = ("own", "wikipedia")  # knowledge bases
 
 
 class Server(ThreadingHTTPServer):
@@ -99,6 +113,7 @@ def test_run_fetches_all_and_tells_what_is_left_to_do(server, tmp_path, monkeypa
     source = Source(
         fetches=(web_file(server), ByHand(page="https://example.org", what="the drive's folder")),
         licence="CC0",
+        licence_page="https://example.org/licence",
         size="10 kB",
         afterwards="unzip it",
     )
@@ -114,6 +129,7 @@ def test_run_fetches_all_and_tells_what_is_left_to_do(server, tmp_path, monkeypa
 def test_commands_are_printed_with_licence_size_and_hash():
     lines = list(describe("paco_lvis", PUBLISHED["paco_lvis"], Path("/my data")))
     assert lines[0].startswith("# paco_lvis: GB not stated; images: coco; licence: the repository")
+    assert lines[0].endswith("(https://github.com/facebookresearch/paco)")
     assert lines[1].startswith("curl -L -C - --create-dirs -o '/my data/vlpart/paco/annotations/")
     assert lines[2].endswith("/my data/vlpart/paco/annotations/paco_lvis_v1.zip' | sha256sum -c")
     (hub, _) = list(describe("crag_mm", PUBLISHED["crag_mm"], Path("data")))[1:3]
@@ -145,3 +161,72 @@ def test_each_repository_and_file_is_one_that_the_readme_or_a_config_names():
         for fetch in source.fetches:
             if isinstance(fetch, HubFiles) and not name.startswith("llama_3_2"):
                 assert fetch.repo in readme + configs + defaults, f"{name}: {fetch.repo}"
+
+
+def read(folder: str) -> dict[str, dict[str, Any]]:
+    """The configs of a folder by name, as they are written."""
+    paths = (CONFIGS / folder).glob("*.yaml")
+    return {path.stem: yaml.safe_load(path.read_text()) for path in paths}
+
+
+def fetches_of(kind: type) -> list[Any]:
+    return [one for each in PUBLISHED.values() for one in each.fetches if isinstance(one, kind)]
+
+
+def folders() -> set[str]:
+    return {folder for source in DATA.values() for folder in source.folders}
+
+
+def test_every_benchmark_reads_a_folder_that_a_source_fills():
+    roots = {name: each["root"] for name, each in read("benchmark").items()}
+    assert roots.pop("miniature").startswith("${paths.miniature}/")
+    assert len(roots) > 20
+    lacking = {name for name, root in roots.items() if root.removeprefix(OF_DATA) not in folders()}
+    assert lacking == set()
+
+
+def test_files_that_only_a_benchmark_needs_are_fetched():
+    names = {file.name for file in fetches_of(WebFile)}
+    assert image_words_file(Path(), read("benchmark")["textvqa_ocr"]["split"]).name in names
+    (titles,) = re.findall(r"\w+\.jsonl", (CONFIGS / "benchmark" / "oven.yaml").read_text())
+    assert titles in names
+
+
+def test_what_is_searched_has_a_source_at_the_revision_that_is_searched():
+    revisions = {one.repo: one.revision for one in fetches_of(HubFiles)}
+    bases, indexes = set(), {}
+    for name, each in read("retrieval").items():
+        base, crag = each.get("knowledge_base", ""), each.get("crag_mm", {})
+        if base.startswith(OF_DATA) and name not in BROUGHT_BY_USERS:
+            bases.add(base.removeprefix(OF_DATA))
+        for kind in ("image", "web"):
+            if f"{kind}_index" in crag:
+                indexes[crag[f"{kind}_index"]] = crag.get(f"{kind}_revision")
+    assert {"wiki6m", "encyclopedic_vqa/knowledge_base"} == bases <= folders()
+    assert len(indexes) == 4
+    assert indexes.items() <= revisions.items()
+
+
+def test_all_weights_of_the_configs_have_a_source():
+    named = set()
+    for folder in ("model", "retrieval/text_encoder", "retrieval/image_encoder"):
+        for each in read(folder).values():
+            named |= {each.get(key) or "" for key in ("language_model", "segmenter", "model")}
+    hub = {name.removeprefix("hf-hub:") for name in named if name and not name.startswith("$")}
+    assert len(hub) > 10
+    assert hub <= {one.repo for one in fetches_of(HubFiles)}
+
+
+@pytest.mark.parametrize("reader", [hotpotqa, nq_open, popqa])
+def test_what_a_reader_takes_from_the_hub_is_fetched_at_its_revision(reader):
+    name = reader.__name__.rpartition(".")[2]
+    command = list(describe(name, DATA[name], Path("data")))[1]
+    assert command.startswith(f"{reader.HUB.command(Path('data') / name)} --include ")
+    assert all(pattern in command for pattern in reader.HUB.files.values())
+
+
+def test_each_licence_names_where_it_was_read_or_says_that_it_was_not():
+    for name, source in PUBLISHED.items():
+        page = source.licence_page
+        assert (page is None) == source.licence.startswith(NOT_VERIFIED), name
+        assert page is None or page.startswith(("https://", "http://")), name

@@ -1,6 +1,8 @@
 """The agent in a loop as the starter kit's own, with a tiny real model."""
 
+import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -12,10 +14,13 @@ from pixsearch.config import (
     OnSearchFailure,
     PolicyOptions,
 )
+from pixsearch.evaluation import crag_mm_agent
 from pixsearch.evaluation.crag_mm_agent import CragMMAgent
 from pixsearch.generation import Engine
+from pixsearch.generation.deadline import Deadline
 from pixsearch.queries import Passage, Query
 from tests.generation.scripted import picture
+from tests.generation.test_deadline import Clock, eager_model
 from tests.tiny import tiny_model_folder
 
 POLICY = PolicyOptions(on_search_failure=OnSearchFailure.answer_without)
@@ -165,6 +170,80 @@ def test_turns_without_time_are_answered_at_once(options):
     assert answers == ["I don't know."] * 2
     assert source.queries == []
     assert hurried.num_failed == 0
+
+
+class StuckSource(Source):
+    """Does not come back from its first search until it is released; meanwhile the time passes."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        super().__init__()
+        self.released, self.came_back = threading.Event(), threading.Event()
+        self._clock = clock
+        self._seconds = seconds
+
+    def search(self, queries, k, *, region_crop):
+        if not self.released.is_set():
+            self._clock.now += self._seconds
+            self.released.wait()
+        found = super().search(queries, k, region_crop=region_crop)
+        self.came_back.set()
+        return found
+
+
+def timed_agent(options, source, clock, monkeypatch, **changes) -> CragMMAgent:
+    """By another clock; its model searches whenever it may, else says "cup", and never ends."""
+    monkeypatch.setattr(crag_mm_agent, "Deadline", partial(Deadline, clock))
+    changed = replace(
+        options,
+        policy=replace(POLICY, evidence_tokens=40),
+        generation=GenerationOptions(max_new_tokens=300, answer_tokens=8, batch_size=3),
+        **changes,
+    )
+    agent = CragMMAgent(source, changed)
+    eager_model(agent._model, monkeypatch)
+    return agent
+
+
+def num_cups(agent: CragMMAgent, answer: str) -> int:
+    assert set(answer.split()) == {"cup"}
+    num_tokens = len(agent._answer_tokenizer.encode(answer).ids)
+    assert num_tokens == len(answer.split())
+    return num_tokens
+
+
+@pytest.mark.parametrize(("seconds", "num_calls", "is_long"), [(30.0, 2, False), (90.0, 1, True)])
+def test_time_that_is_up_in_the_middle_of_answers_leaves_their_words(
+    options, monkeypatch, seconds, num_calls, is_long
+):
+    clock, source = Clock(), Source()
+    agent = timed_agent(options, source, clock, monkeypatch, seconds_per_turn=seconds)
+    for _ in range(num_calls):  # each has its own time
+        begin, num_asked = clock.now, len(source.queries)
+        answers = agent.batch_generate_response(["What is this?"] * 2, [picture(1)] * 2, [[], []])
+        assert clock.now - begin < 2 * seconds  # the limit of tokens comes later
+        assert len(source.queries) > num_asked
+        for answer in answers:
+            cups = num_cups(agent, answer)
+            assert cups == 75 if is_long else 5 < cups < 75
+    assert agent.num_failed == agent.num_empty == 0
+
+
+def test_time_that_is_up_in_the_middle_of_a_search_leaves_the_answer_without_it(
+    options, monkeypatch
+):
+    clock = Clock(0.01)
+    source = StuckSource(clock, seconds=0.6)  # all there is for searching, which is waited for
+    agent = timed_agent(options, source, clock, monkeypatch, seconds_per_turn=1.0)
+    (answer,) = agent.batch_generate_response(["What is this?"], [picture(1)], [[]])
+    assert source.queries == []
+    assert num_cups(agent, answer) > 5
+    source.released.set()
+    assert source.came_back.wait(20)
+    num_asked = len(source.queries)
+    (answer,) = agent.batch_generate_response(["Who made it?"], [picture(1)], [[]])
+    assert len(source.queries) > num_asked
+    assert num_cups(agent, answer) > 5
+    assert agent.num_failed == agent.num_empty == 0
 
 
 @pytest.mark.parametrize(

@@ -89,34 +89,55 @@ def write_entry_points(folder: Path) -> Path:
     return folder
 
 
-def test_its_command_runs_a_task_with_our_engine(tmp_path):
-    write_task(tmp_path / "task")
-    options, trace = write_options(tmp_path), tmp_path / "trace.jsonl"
-    paths = [str(ROOT), str(write_entry_points(tmp_path / "site"))]
+def run_task(root: Path, *launcher: str) -> tuple[dict[str, float], int, str]:
+    """Scores, number of samples and log of lmms-eval's command; `root/trace.jsonl` is the trace."""
+    write_task(root / "task")
+    paths = [str(ROOT), str(write_entry_points(root / "site"))]
     if "PYTHONPATH" in os.environ:
         paths.append(os.environ["PYTHONPATH"])
     command = [
-        sys.executable, "-m", "lmms_eval", "--model", "pixsearch", "--tasks", "toy_search",
-        "--model_args", f"options={options},trace={trace}",
-        "--include_path", str(tmp_path / "task"), "--batch_size", "2", "--log_samples",
-        "--output_path", str(tmp_path / "results"),
+        sys.executable, *launcher, "-m", "lmms_eval", "--model", "pixsearch", "--tasks",
+        "toy_search", "--model_args", f"options={write_options(root)},trace={root / 'trace.jsonl'}",
+        "--include_path", str(root / "task"), "--batch_size", "2", "--log_samples",
+        "--output_path", str(root / "results"),
     ]  # fmt: skip
-    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(root / "hub")}
     done = subprocess.run(
         command,
-        cwd=tmp_path,
+        cwd=root,
         env=os.environ | offline | {"PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "pixsearch searches source=index-" in done.stdout + done.stderr
-    (results,) = (tmp_path / "results").rglob("*_results.json")
+    (results,) = (root / "results").rglob("*_results.json")
+    (samples,) = (root / "results").rglob("*_samples_toy_search.jsonl")
     scores = json.loads(results.read_text())["results"]["toy_search"]
-    assert scores["any_words,none"] == 1.0, scores
-    (samples,) = (tmp_path / "results").rglob("*_samples_toy_search.jsonl")
-    assert len(samples.read_text().splitlines()) == 3
+    return scores, len(samples.read_text().splitlines()), done.stdout + done.stderr
+
+
+def searches_of(trace: Path) -> list[int]:
+    """How many there are in each line; none of them failed."""
     lines = [json.loads(line) for line in trace.read_text().splitlines()]
-    assert [len(line["searches"]) for line in lines] == [1, 1, 0]
     assert all(line["failed"] is None for line in lines)
+    return [len(line["searches"]) for line in lines]
+
+
+def test_its_command_runs_a_task_with_our_engine(tmp_path):
+    scores, num_samples, log = run_task(tmp_path)
+    assert "pixsearch searches source=index-" in log
+    assert scores["any_words,none"] == 1.0, scores
+    assert num_samples == 3
+    assert searches_of(tmp_path / "trace.jsonl") == [1, 1, 0]
+
+
+def test_two_processes_share_a_task(tmp_path):
+    """The second has one question of three, and is asked it twice so that both have as many."""
+    scores, num_samples, _ = run_task(
+        tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"
+    )
+    assert scores["any_words,none"] == 1.0, scores
+    assert num_samples == 3
+    assert searches_of(tmp_path / "trace.jsonl.part-00") == [1, 0]
+    assert searches_of(tmp_path / "trace.jsonl.part-01") == [1, 1]

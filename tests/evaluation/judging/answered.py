@@ -27,8 +27,15 @@ from tests.trajectories.toys import patient_not
 Answers = Mapping[str, str | None]  # None: the sample failed
 
 
-def write_questions(root: Path, count: int, *, blank: tuple[int, ...] = ()) -> None:
-    """Question qN has the reference answer `stone N`; those in `blank` have none."""
+def write_questions(
+    root: Path,
+    count: int,
+    *,
+    blank: tuple[int, ...] = (),
+    question: str = "Which stone is number {}?",
+    reference: str = "stone {}",
+) -> None:
+    """Question qN has the reference answer `stone N`, or another; those in `blank` have none."""
     labels = {
         "domain": "other",
         "query_category": "simple-knowledge",
@@ -41,8 +48,8 @@ def write_questions(root: Path, count: int, *, blank: tuple[int, ...] = ()) -> N
             turns=(
                 CragMMQuestion(
                     interaction_id=f"q{number}",
-                    question=f"Which stone is number {number}?",
-                    answer="" if number in blank else f"stone {number}",
+                    question=question.format(number),
+                    answer="" if number in blank else reference.format(number),
                     **labels,
                 ),
             ),

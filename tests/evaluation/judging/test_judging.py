@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pixsearch.evaluation.question_results import write_question_results
 from pixsearch.evaluation.score import write_results
 from pixsearch.evaluation.verdicts import JudgeVerdict
 from pixsearch.line_store import one_writer
+from pixsearch.retrieval.connection import Connection
 from tests.chat_server import Act, Asked, serving
 from tests.evaluation.judging.answered import (
     lines_of,
@@ -179,8 +181,16 @@ def test_equal_answers_are_paid_for_once_over_policies_and_runs(root):
     assert verdicts_of(elsewhere)["q1"] == verdicts_of(options, "no_search")["q1"] == "correct"
 
 
-@pytest.mark.parametrize("change", ["model", "prompt", "answer"])
-def test_another_judge_prompt_or_answer_is_another_verdict(root, change):
+OTHER_QUESTIONS = {
+    "question": {"question": "What stone has number {}?"},
+    "references": {"reference": "rock {}"},
+}
+
+
+@pytest.mark.parametrize("change", ["model", "prompt", "question", "references", "answer"])
+def test_another_judge_prompt_question_reference_or_answer_is_another_verdict(
+    root, tmp_path_factory, change
+):
     with serving(oracle) as server:
         options = options_of(root, server.url)
         save(options, "full", {"q1": RIGHT, "q0": "stone 0"})
@@ -191,11 +201,37 @@ def test_another_judge_prompt_or_answer_is_another_verdict(root, change):
             own = root / "own_v1.md"
             own.write_text(OWN.read_text())
             options.judge.prompt = str(own)
+        if change in OTHER_QUESTIONS:
+            other = tmp_path_factory.mktemp(change)
+            write_questions(other, 8, **OTHER_QUESTIONS[change])
+            options = options_of(other, server.url, verdict_cache=options.verdict_cache)
+            save(options, "full", {"q1": RIGHT})
         if change == "answer":
             save(options, "full", {"q1": WRONG})
         judge_predictions(options)
         assert len(server.asked) == 2
     assert verdicts_of(options)["q1"] == ("hallucination" if change == "answer" else "correct")
+
+
+def test_a_busy_judge_is_waited_for_as_it_asks_and_longer_each_time(root, monkeypatch):
+    waited: list[float] = []
+    patient = partial(Connection, sleep=waited.append)
+    monkeypatch.setattr("pixsearch.endpoint.chat.Connection", patient)
+    busy = Act(status=429, headers={"Retry-After": "7"})
+    acts = [busy, *[Act(status=500)] * 5, ruling("correct")]
+    with serving(lambda asked: acts.pop(0)) as server:
+        options = options_of(root, server.url)
+        options.judge.endpoint.client = patient_not(
+            retries=6, backoff_seconds=1.0, max_wait_seconds=60.0
+        )
+        save(options, "full", {"q1": RIGHT})
+        judge_predictions(options)
+    assert verdicts_of(options) == {"q1": "correct"}
+    asked_for, *grown = waited
+    assert asked_for == 7.0
+    assert all(0 <= wait <= 2**retry for retry, wait in enumerate(grown, 1))
+    assert sum(grown) > 1  # by chance less in one run of some millions
+    assert len(grown) == 5
 
 
 def test_a_judge_that_is_away_ends_the_run_before_it_begins(root):
