@@ -111,7 +111,7 @@ def _quality(results: Results) -> list[Claim]:
 def _num_answers(results: Results) -> float | None:
     """Questions of `full` that are scored, without those that it has not answered yet."""
     scored = _find(results, *_scores("full"), "n")
-    missing = _find(results, "policies", "full", "num_missing_answerable")
+    missing = _find(results, "policies", "full", "num_unanswered_answerable")
     return None if scored is None or missing is None else scored - missing
 
 

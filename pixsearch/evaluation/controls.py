@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from pixsearch.config import Control
 from pixsearch.datasets.masks import Rle, decode_segmentation
 from pixsearch.evaluation.gold import Gold, SegmentationScene
-from pixsearch.queries import Passage, Query, Search
+from pixsearch.queries import Passage, Query, Search, calls_at_a_time
 
 Mask = Bool[np.ndarray, "height width"]
 
@@ -103,6 +103,10 @@ class ShuffledSearch:
         self._search = search
         self._pool = [list(passages) for passages in pool if passages]
         self._seed = seed
+
+    @property
+    def calls_at_a_time(self) -> int:
+        return calls_at_a_time(self._search)
 
     def __call__(self, queries: Sequence[Query]) -> list[list[Passage]]:
         return [self._other(passages) for passages in self._search(queries)]

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from pixsearch.chat import Message, Role, Text
 from pixsearch.config import CragMMAgentOptions
-from pixsearch.evaluation.detected_regions import with_region
+from pixsearch.evaluation.detected_regions import detector_of, with_region
 from pixsearch.evaluation.failing_alone import MakeRequest, answer_each
 from pixsearch.evaluation.metrics.crag_mm import cut_answer
 from pixsearch.generation import Engine, Request
@@ -49,11 +49,12 @@ class CragMMAgent:
             search_pipeline: the kit's; or a searcher of ours; None: `options.retrieval` is opened.
 
         Raises:
-            ValueError: checkpoint, index or tokenizer are missing or do not fit.
+            ValueError: checkpoint, index, detector or tokenizer are missing or do not fit.
         """
         refuse_control(options.policy)
         self.num_failed = self.num_empty = 0
         self._options = options
+        self._detector = detector_of(options.policy)
         self._model = PixSearch.from_pretrained(options.checkpoint).eval().to(best_device())
         self._answer_tokenizer = _open_tokenizer(options.answer_tokenizer, self._model)
         self._deadline = Deadline()
@@ -112,7 +113,7 @@ class CragMMAgent:
                 max_tokens=self._options.history_tokens,
             ),
         )
-        return with_region(request, self._options.policy)
+        return with_region(request, self._detector)
 
     def _answers(self, makers: Sequence[MakeRequest]) -> list[str]:
         answers = []

@@ -23,17 +23,16 @@ LONGEST_PHRASE = 40  # words of a question, from the first; detectors read few
 _opened: dict[str, PhraseGrounder] = {}  # at most one, by its options and content
 
 
-def with_region(request: Request, policy: PolicyOptions) -> Request:
+def with_region(request: Request, detector: PhraseGrounder | None) -> Request:
     """The request with what finds the region of a forced first search, if the policy forces one.
 
     The detector is asked when the search is, by the words of the question alone.
 
-    Raises:
-        ValueError: as `detector_of`.
+    Args:
+        detector: of `detector_of`.
     """
     image = request.image
-    detector = None if image is None else detector_of(policy)
-    if detector is None:
+    if detector is None or image is None:
         return request
     phrase = " ".join(request.asked.split()[:LONGEST_PHRASE])
 
@@ -65,11 +64,10 @@ def policy_identity(policy: PolicyOptions) -> dict[str, Any]:
     Raises:
         ValueError: the detector is not there.
     """
-    looks = policy.forced_first is ForcedFirst.region and policy.detector is not None
-    return {
-        "policy": to_dict(policy),
-        "detector": detector_digest(policy.detector) if looks else None,
-    }
+    identity: dict[str, Any] = {"policy": to_dict(policy)}
+    if policy.forced_first is ForcedFirst.region and policy.detector is not None:
+        identity["detector"] = detector_digest(policy.detector)
+    return identity
 
 
 def detector_digest(options: DetectorOptions) -> str:
@@ -93,7 +91,7 @@ def detector_digest(options: DetectorOptions) -> str:
 
 
 def open_detector(options: DetectorOptions) -> PhraseGrounder:
-    """Load a detector; it stays loaded for the next request.
+    """Load a detector; it stays loaded for the next policy.
 
     Raises:
         ValueError: it is not there, or is another model.

@@ -15,7 +15,7 @@ from PIL import Image
 from yaml import YAMLError
 
 from pixsearch.config import AnswerSpan, EvaluateOptions, from_omegaconf
-from pixsearch.evaluation.detected_regions import with_region
+from pixsearch.evaluation.detected_regions import detector_of, with_region
 from pixsearch.evaluation.failing_alone import answer_each
 from pixsearch.generation.answering import AnyEngine
 from pixsearch.generation.infer import describe_search
@@ -63,6 +63,7 @@ class Harness:
     ) -> None:
         self.num_failed = 0
         self.source = source
+        self._detector = detector_of(options.policy)
         self._engine = engine
         self._options = options
         self._trace = trace
@@ -83,6 +84,7 @@ class Harness:
         if trace is not None and os.path.exists(trace):
             raise ValueError(f"trace={trace} holds another run's answers; name a new file")
         check_options(options.checkpoint, options.policy, options.generation)
+        detector_of(options.policy)  # what it lacks is told before the checkpoint is loaded
         searcher = open_searcher(options.retrieval)
         found = f"index-{digest(searcher.info().to_json())[:16]}"
         if source not in (None, found):
@@ -110,7 +112,7 @@ class Harness:
             raise ValueError(f"{len(question.images)} images; a question about one is answered")
         image = question.images[0].convert("RGB") if question.images else None
         request = Request(id=question.id, question=question.words, image=image)
-        return with_region(request, self._options.policy)
+        return with_region(request, self._detector)
 
     def _take(self, question: HarnessQuestion, found: Trajectory | Exception) -> str:
         if isinstance(found, Exception):

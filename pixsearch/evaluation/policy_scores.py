@@ -212,8 +212,9 @@ def _counts(
     return {
         "num_missing_predictions": len(samples) - len(found),
         "num_failed": sum(prediction.failed is not None for prediction in found),
-        "num_missing_answerable": sum(
-            sample.id not in predictions for sample in in_group(samples, "overall")
+        "num_unanswered_answerable": sum(
+            sample.id not in predictions or predictions[sample.id].failed is not None
+            for sample in in_group(samples, "overall")
         ),
         "num_empty_answers": sum(
             not texts[prediction.interaction_id]

@@ -14,7 +14,7 @@ from pixsearch.config import Control, EvaluateOptions, PolicyOptions
 from pixsearch.datasets.questions import AnnotatedQuestion
 from pixsearch.evaluation.answering import ChunkLimits, answers, in_chunks_of_images
 from pixsearch.evaluation.checkpoints import warn_of_another
-from pixsearch.evaluation.detected_regions import policy_identity, with_region
+from pixsearch.evaluation.detected_regions import detector_of, policy_identity, with_region
 from pixsearch.evaluation.parted_lines import PartedLines
 from pixsearch.evaluation.prediction import Prediction, failed_prediction, question_prediction
 from pixsearch.evaluation.processes import Place, preparing
@@ -28,6 +28,7 @@ from pixsearch.generation.events import Finished
 from pixsearch.generation.opening import open_engine
 from pixsearch.generation.records import Request
 from pixsearch.queries import search_under
+from pixsearch.trajectories.grounder import PhraseGrounder
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ def _generate(
     with tqdm(total=num_left, desc=options.policy.name, disable=place.rank > 0) as progress:
         asking = _Asking(
             benchmark=benchmark,
-            policy=options.policy,
+            detector=detector_of(options.policy),
             engine=engine,
             store=store,
             progress=progress,
@@ -201,7 +202,7 @@ class _Asking:
     """Puts turns to an engine and saves what comes back."""
 
     benchmark: QuestionBenchmark
-    policy: PolicyOptions
+    detector: PhraseGrounder | None
     engine: AnyEngine
     store: PartedLines
     progress: tqdm
@@ -240,7 +241,7 @@ class _Asking:
                 search_question=question.question,
                 history=tuple(conversation.history),
             )
-            yield with_region(request, self.policy)
+            yield with_region(request, self.detector)
 
     def _prediction(self, question: AnnotatedQuestion, finished: Finished) -> Prediction:
         if finished.trajectory is None:

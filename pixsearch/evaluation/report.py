@@ -213,8 +213,11 @@ def masks_section(results: Mapping[str, Any]) -> str:
 
 def pictures_section(folder: ResultFolder, shown: str) -> Iterator[str]:
     """How often and by what the shown policy searched, and accuracy by budget if there is any."""
-    behaviour = search_behaviour([folder], shown)
-    yield drawing(as_png(search_figure(behaviour)), "searches by kind of image")
+    if folder.query_types(shown):
+        behaviour = search_behaviour([folder], shown)
+        yield drawing(as_png(search_figure(behaviour)), "searches by kind of image")
+    else:
+        yield text(f"{shown} has no answer whose searches could be drawn.", "note", "p")
     if has_budgets(folder):
         yield drawing(as_png(budget_figure([folder])), "accuracy by budget")
 

@@ -17,13 +17,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pixsearch.config import Control, EvaluateOptions, PolicyOptions
+from pixsearch.config import AnswerSpan, Control, EvaluateOptions
 from pixsearch.evaluation.benchmark import Benchmark
 from pixsearch.evaluation.benchmarks import open_benchmark
 from pixsearch.evaluation.checkpoints import warn_of_another
 from pixsearch.evaluation.controls import RegionControl, ShuffledSearch, region_control
 from pixsearch.evaluation.detected_regions import detector_of, policy_identity, with_region
-from pixsearch.evaluation.failing_alone import ends_of_each
+from pixsearch.evaluation.failing_alone import MakeRequest, ends_of_each
 from pixsearch.evaluation.gold import Sample
 from pixsearch.evaluation.mask_benchmark import MaskBenchmark
 from pixsearch.evaluation.mask_runner import run_masks
@@ -41,6 +41,7 @@ from pixsearch.generation.records import Request
 from pixsearch.line_store import LineStore
 from pixsearch.model.pixsearch import PixSearch
 from pixsearch.queries import Passage, Query, Search, search_under
+from pixsearch.trajectories.grounder import PhraseGrounder
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ def predict(
     if not todo:
         logger.info("%s: all %d answers are there", store.path, len(store.done))
         return
-    detector_of(options.policy)  # one that cannot be opened ends the run, not each sample
+    detector = detector_of(options.policy)
     engine = open_engine(
         workbench.model,
         _search_for(options, benchmark, workbench),
@@ -151,7 +152,8 @@ def predict(
                 )
                 for sample in chunk
             }
-            for line in _answers(engine, chunk, controls, options):
+            makers = [partial(_request, one, controls[one.id], detector) for one in chunk]
+            for line in _answers(engine, chunk, makers, controls, options.answer):
                 store.append(line)
                 progress.update()
 
@@ -163,10 +165,10 @@ def _has_failed(line: dict[str, Any]) -> bool:
 def _answers(
     engine: AnyEngine,
     samples: Sequence[Sample],
+    makers: Sequence[MakeRequest],
     controls: dict[str, RegionControl | None],
-    options: EvaluateOptions,
+    span: AnswerSpan,
 ) -> Iterator[dict[str, Any]]:
-    makers = [partial(_request, one, controls[one.id], options.policy) for one in samples]
     for place, end in ends_of_each(engine, makers):
         sample = samples[place]
         if isinstance(end, Exception):
@@ -175,7 +177,7 @@ def _answers(
             continue
         control = controls[sample.id]
         unavailable = control.unavailable if control else 0
-        prediction = make_prediction(sample, end, span=options.answer, unavailable=unavailable)
+        prediction = make_prediction(sample, end, span=span, unavailable=unavailable)
         yield prediction.to_json()
 
 
@@ -189,7 +191,9 @@ def _failed(sample: Sample, reason: str) -> Prediction:
     )
 
 
-def _request(sample: Sample, control: RegionControl | None, policy: PolicyOptions) -> Request:
+def _request(
+    sample: Sample, control: RegionControl | None, detector: PhraseGrounder | None
+) -> Request:
     request = Request(
         id=sample.id,
         question=sample.question,
@@ -197,7 +201,7 @@ def _request(sample: Sample, control: RegionControl | None, policy: PolicyOption
         image_id=sample.gold.image_id,
         region_override=control,
     )
-    return with_region(request, policy)
+    return with_region(request, detector)
 
 
 def _search_for(options: EvaluateOptions, benchmark: Benchmark, workbench: Workbench) -> Search:

@@ -1,9 +1,13 @@
 """How many tokens the cache of keys and values may hold."""
 
+import math
+from pathlib import Path
+
 import psutil
 import torch
 from transformers import PreTrainedConfig
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")  # of version 2, as a container sees its own
 FREE_SHARE = 0.6  # of the memory that is free; the rest is for what is computed on the way
 
 
@@ -29,9 +33,21 @@ def bytes_per_token(config: PreTrainedConfig, dtype: torch.dtype) -> int:
     return 2 * config.num_hidden_layers * heads * head_width * dtype.itemsize
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that can be had now: of a GPU, what torch holds in reserve included."""
+def free_bytes(device: torch.device) -> float:
+    """Memory that can be had now: of a GPU, what torch holds in reserve included; beside one what
+    the machine and the container still have."""
     if device.type != "cuda":
-        return psutil.virtual_memory().available
+        return min(psutil.virtual_memory().available, _left_in_container())
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def _left_in_container() -> float:
+    """Infinite where the control group has no limit, or is not mounted here."""
+    try:
+        most, taken = [
+            (CONTROL_GROUP / f"memory.{name}").read_text() for name in ("max", "current")
+        ]
+    except OSError:
+        return math.inf
+    return math.inf if most.strip() == "max" else int(most) - int(taken)

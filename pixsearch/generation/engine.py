@@ -29,7 +29,8 @@ from pixsearch.queries import Search
 class Engine(AnyEngine):
     """Answers requests under a policy.
 
-        engine = Engine(model, searcher.search, PolicyOptions(), GenerationOptions())
+        policy = PolicyOptions()
+        engine = Engine(model, search_under(policy, searcher), policy, GenerationOptions())
         request = Request(id="1", question="Who made this cup?", image=image)
         (trajectory,) = engine.generate([request])
 
@@ -45,7 +46,8 @@ class Engine(AnyEngine):
 
     Args:
         search: the retriever; the caller binds `policy.k` and `policy.region_crop` to it. It is
-            called from other threads, `generation.search_threads` at a time.
+            called from other threads, in `generation.search_threads` calls at a time, or as many
+            as it says itself (`calls_at_a_time`).
         feature_cache: key of an image → its features, kept by the caller and shared among engines;
             by default only the most recent images are kept.
         choose: how the next ids are drawn from the logits.

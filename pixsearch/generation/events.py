@@ -60,8 +60,9 @@ class TokenEvent(Event):
         token: its id.
         text: what the words of the answer, or of the query, grew by; empty for a special token, and
             where a character is not complete yet or the words that end an answer may have begun.
-            The last token's has what was held back so.
-        in_query: it belongs to a search, from `<search>` to `</search>`.
+            The last token's has what was held back so, and so has `<search>`.
+        in_query: it belongs to a search, from `<search>` to `</search>`; not a `<search>` that has
+            words of the answer.
     """
 
     token: int

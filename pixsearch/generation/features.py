@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, MutableMapping
 from traceback import clear_frames
 
+import torch
 from PIL import Image
 
 from pixsearch.generation.records import EngineStats, Request
@@ -58,6 +59,7 @@ class RequestImages:
 
         Raises:
             Exception: of whatever kind; this image cannot be encoded, be it alone.
+            torch.AcceleratorError: nothing can any longer.
         """
         if request.image is None:
             return None
@@ -78,14 +80,17 @@ class RequestImages:
         for other in upcoming:
             if len(images) == IMAGES_PER_BATCH:
                 break
-            if other.image is not None and other.feature_key not in self._cache:
-                images.setdefault(other.feature_key, other.image)
+            key = _key_of(other)
+            if key is not None and key not in self._cache:
+                images.setdefault(key, other.image)
         return images
 
     def _encode(self, images: Mapping[str, Image.Image]) -> dict[str, ImageFeatures | Exception]:
         """All in one batch; where that fails each alone, so that what one raises is its own."""
         try:
             encoded = self._model.encode_image(list(images.values()))
+        except torch.AcceleratorError:  # the device is lost, for everybody
+            raise
         except Exception as error:  # of whatever kind: a format, or memory
             clear_frames(error.__traceback__)  # they hold what memory ran out for
             if len(images) == 1:
@@ -98,3 +103,12 @@ class RequestImages:
             return {key: encoded.index([index]) for index, key in enumerate(images)}
         each = [self._encode({key: image}) for key, image in images.items()]
         return {key: one for alone in each for key, one in alone.items()}
+
+
+def _key_of(request: Request) -> str | None:
+    """Under which features are kept; None of pixels that cannot be read, which is told in turn."""
+    try:
+        return request.feature_key if request.image is not None else None
+    except Exception as error:  # of whatever kind: it is this request's alone
+        logger.debug("request %s: %s", request.id, error)
+        return None

@@ -185,6 +185,8 @@ class Session:
             row.features = self._parts.images.features_of(
                 row.request, [other.request for other in upcoming]
             )
+        except torch.AcceleratorError:
+            raise
         except Exception as error:  # of whatever kind: an image that fails alone is its row's
             self._fail(row, Failure(kind=FailureKind.error, error=error))
 

@@ -51,6 +51,12 @@ class GrowingText:
         text = self._held + self._decode(self._ids)[len(self._told) :]
         return text.partition(self._end_words)[0] if self._end_words else text
 
+    def flush(self) -> str:
+        """`rest`, after which the text goes on with nothing held back."""
+        text = self.rest()
+        self._held, self._told = "", self._decode(self._ids)
+        return text
+
     def _grown(self, token: int) -> str:
         self._ids.append(token)
         whole = self._decode(self._ids)
@@ -116,10 +122,16 @@ class Telling:
             token = row.last_sampled
             is_special = token in self._special
             text = "" if is_special else self._text_of(row).add(token)
+            held = token == self._renderer.ids.search and row in self._answers
+            if held:
+                text = self._answers[row].flush()
             if row.finish_reason is not None or row.awaits_evidence:
                 text += self._text_of(row).rest()
             event = TokenEvent(
-                request_id=row.request.id, token=token, text=text, in_query=row.is_in_query
+                request_id=row.request.id,
+                token=token,
+                text=text,
+                in_query=row.is_in_query and not (held and text),
             )
             self._events.append(event)
 

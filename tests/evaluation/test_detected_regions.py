@@ -17,6 +17,7 @@ from pixsearch.evaluation import checkpoints, detected_regions
 from pixsearch.evaluation.detected_regions import (
     LONGEST_PHRASE,
     detector_digest,
+    detector_of,
     policy_identity,
     with_region,
 )
@@ -46,7 +47,7 @@ def pipeline(tmp_path):
 
 def test_grounding_dino_is_asked_by_the_question_once_it_is_needed(pipeline, monkeypatch):
     monkeypatch.setattr(detected_regions, "_opened", {})
-    request = with_region(REQUEST, pipeline)
+    request = with_region(REQUEST, detector_of(pipeline))
     (detector,) = detected_regions._opened.values()
     assert np.array_equal(
         request.find_region(), detector.masks(REQUEST.image, [REQUEST.question])[0]
@@ -57,24 +58,24 @@ def test_grounding_dino_is_asked_by_the_question_once_it_is_needed(pipeline, mon
         "masks",
         lambda image, phrases: asked.extend(phrases) or np.zeros((1, 20, 30), bool),
     )
-    with_region(Request(id="2", question="word " * 900, image=picture()), pipeline).find_region()
+    with_region(Request(id="2", question="word " * 900, image=picture()), detector).find_region()
     assert len(asked[0].split()) == LONGEST_PHRASE
 
 
 def test_other_policies_and_requests_without_an_image_are_left_alone(pipeline):
-    assert with_region(REQUEST, PolicyOptions()) is REQUEST
+    assert with_region(REQUEST, detector_of(PolicyOptions())) is REQUEST
     no_image = Request(id="one", question="What is the red cup?")
-    assert with_region(no_image, pipeline) is no_image
+    assert with_region(no_image, detector_of(pipeline)) is no_image
 
 
 def test_a_policy_without_a_detector_is_refused():
     policy = PolicyOptions(name="mine", forced_first=ForcedFirst.region)
     with pytest.raises(ValueError, match=r"policy=mine: .* without policy\.detector"):
-        with_region(REQUEST, policy)
+        detector_of(policy)
 
 
 def test_a_retrained_detector_makes_another_policy(pipeline, tmp_path):
-    assert policy_identity(PolicyOptions())["detector"] is None
+    assert "detector" not in policy_identity(PolicyOptions())
     before = policy_identity(pipeline)
     write_sam(tmp_path / "segmenter", seed=1)
     after = policy_identity(pipeline)

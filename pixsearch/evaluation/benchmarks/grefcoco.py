@@ -3,7 +3,6 @@
 `root` holds `grefs(unc).json` and `instances.json`. Splits: val, testA, testB.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 from pixsearch.config import BenchmarkOptions
@@ -33,7 +32,6 @@ def load(options: BenchmarkOptions) -> MaskBenchmark:
         fingerprint=fingerprint([root / GREFS_FILE, root / INSTANCES]),
         samples=tuple(referring_sample(each) for each in expressions),
         measure=measure,
-        measure_without_missing=replace(measure, leaves_out_missing=True),
         protocol={
             "asked": ASKED,
             "mask": "the first mask of an answer is its mask, also where several objects are meant",

@@ -55,6 +55,10 @@ def _counts(folder: ResultFolder) -> Iterable[tuple[str, str]]:
         found += [f"{100 * unscored:.1f} % unscored"] if unscored else []
         if found:
             yield name, ", ".join(found)
+    masks = folder.results.get("segmentation") or {}
+    found = [f"{masks[key]} {what}" for key, what in COUNTS.items() if masks.get(key)]
+    if found:
+        yield "masks", ", ".join(found)
 
 
 def _shared(folders: Sequence[ResultFolder]) -> Card:

@@ -31,7 +31,13 @@ class Forced:
 
 
 class DelayedSearch:
-    """A retriever that answers each call with the same passages after some time."""
+    """A retriever that answers each call with the same passages after some time.
+
+    Attributes:
+        calls_at_a_time: as `RemoteSearcher` has it, the kind that takes its time.
+    """
+
+    calls_at_a_time = 4
 
     def __init__(self, found: list[Passage], *, delay: float) -> None:
         self._found = found
