@@ -33,11 +33,11 @@ def bytes_per_token(config: PreTrainedConfig, dtype: torch.dtype) -> int:
     return 2 * config.num_hidden_layers * heads * head_width * dtype.itemsize
 
 
-def free_bytes(device: torch.device) -> float:
+def free_bytes(device: torch.device) -> int:
     """Memory that can be had now: of a GPU, what torch holds in reserve included; beside one what
     the machine and the container still have."""
     if device.type != "cuda":
-        return min(psutil.virtual_memory().available, _left_in_container())
+        return int(min(psutil.virtual_memory().available, _left_in_container()))
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
@@ -50,4 +50,4 @@ def _left_in_container() -> float:
         ]
     except OSError:
         return math.inf
-    return math.inf if most.strip() == "max" else int(most) - int(taken)
+    return math.inf if most.strip() == "max" else float(most) - float(taken)
