@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+import torch
 from PIL import Image
 
 from pixsearch.config import GenerationOptions, PolicyOptions
@@ -50,3 +51,39 @@ def test_an_image_that_cannot_be_encoded_ends_its_own_row_alone(
     assert calls == [3, 1, 1, 1, 1]  # together, each alone, the broken one when its row comes
     assert engine.stats.vision_encodes == 2
     assert engine.stats.failures == 1
+
+
+def test_a_lost_device_ends_the_engine_not_one_row(
+    model: PixSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def be_lost(self: PixSearch, images: Sequence[Image.Image]) -> ImageFeatures:
+        raise torch.AcceleratorError("device-side assert")
+
+    monkeypatch.setattr(PixSearch, "encode_image", be_lost)
+    engine = Engine(model, RecordingSearch(), PolicyOptions(), GenerationOptions())
+    with pytest.raises(torch.AcceleratorError):
+        list(engine.finished([Request(id="one", question=QUESTION, image=picture())]))
+
+
+def test_pixels_that_cannot_be_read_end_their_own_row_alone(
+    model: PixSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(mode: str) -> Image.Image:
+        raise ValueError(f"no conversion to {mode}")
+
+    broken = picture()
+    monkeypatch.setattr(broken, "convert", refuse)
+    requests = [
+        Request(id="one", question=QUESTION, image=picture(1)),
+        Request(id="broken", question=QUESTION, image=broken),
+    ]
+    engine = Engine(
+        model,
+        RecordingSearch(),
+        PolicyOptions(),
+        GenerationOptions(),
+        choose=Scripted({each.id: ids_of(model, "A cup") for each in requests}),
+    )
+    ends = {end.request_id: end for end in engine.finished(requests)}
+    assert ends["one"].failure is None
+    assert ends["broken"].failure.kind is FailureKind.error

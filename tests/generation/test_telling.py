@@ -48,6 +48,13 @@ def test_words_that_end_a_text_are_not_told(text: str, told: str, rest: str) -> 
     assert growing.rest() == rest
 
 
+def test_what_was_held_back_is_told_before_a_search() -> None:
+    growing = GrowingText(decode, END)
+    assert "".join(growing.add(byte) for byte in b"a <") == "a "
+    assert growing.flush() == "<"
+    assert "".join(growing.add(byte) for byte in b"|end|> The cup") == "|end|> The cup"
+
+
 def renderer_of(tokenizer: PreTrainedTokenizerFast, template: ChatTemplate) -> ChatRenderer:
     add_special_tokens(tokenizer)
     ids = find_token_ids(tokenizer, image_token_id=tokenizer.convert_tokens_to_ids("<image>"))
