@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from traceback import format_exc
 
 from pixsearch.config import OnSearchFailure, PolicyOptions
 from pixsearch.generation.records import EngineStats
@@ -114,7 +115,9 @@ class SearchUnderFailure:
                 is_last = retry == retries or time.monotonic() + wait > until
                 if is_last or not failed.is_temporary:
                     raise _with_remedy(failed, self._policy) from failed
-                logger.warning("search failed, retry %d in %.1f s: %s", retry + 1, wait, failed)
+                logger.warning(
+                    "search failed, retry %d in %.1f s: %s", retry + 1, wait, str(failed)
+                )
             time.sleep(wait)
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -143,7 +146,8 @@ class SearchUnderFailure:
         except (SearchFailed, *MISTAKES):
             raise
         except Exception as error:
-            logger.warning("the searcher raised an error of its own", exc_info=True)
+            # as text: a log may keep what it is given, and rows hang on the error's frames
+            logger.warning("the searcher raised an error of its own\n%s", format_exc())
             kind = type(error).__name__
             raise SearchFailed(f"the searcher raised {kind}: {error}") from error
         if len(found) != len(queries):
@@ -155,7 +159,7 @@ class SearchUnderFailure:
 
 
 def _note_failed(failed: SearchFailed) -> Found:
-    logger.warning("answering without a search that failed: %s", failed)
+    logger.warning("answering without a search that failed: %s", str(failed))
     return Found(failed=str(failed))
 
 
