@@ -60,9 +60,7 @@ class GenerationOptions:
     waiting_slots: int = 8  # more rows that keep their place while they wait for the retriever
     keep_slot_seconds: float = 2.0  # of waiting for the retriever; then others may have the place
     cache_gib: float | None = None  # of keys and values; null: at most 60 % of the free memory
-    search_threads: int | None = (
-        None  # calls at a time; null: the searcher says (a server: 4)
-    )
+    search_threads: int | None = None  # calls at a time; null: the searcher says (a server: 4)
     search_window_ms: float = 5.0  # in which rows that search are gathered for one call
     search_timeout_seconds: float = 300.0  # of one search, retries included
     max_length: int | None = None  # of all tokens; null: 2048 beside the image's (limits.py)
