@@ -22,6 +22,7 @@ class PrecisionRecallF1:
 
 
 NOTHING = PrecisionRecallF1(precision=0.0, recall=0.0, f1=0.0)
+ALL = PrecisionRecallF1(precision=1.0, recall=1.0, f1=1.0)
 
 
 def exact_match(answer: str, golds: Collection[str], *, normalise: Normaliser = squad) -> bool:
@@ -55,7 +56,7 @@ def token_overlap(answer: str, gold: str, *, normalise: Normaliser = squad) -> P
 
 
 def bag_overlap(predicted: Sequence[Hashable], gold: Sequence[Hashable]) -> PrecisionRecallF1:
-    """Overlap of two bags of words or numbers.
+    """Overlap of two bags of words or of token ids.
 
     >>> bag_overlap([1, 1, 2], [1, 3]).f1
     0.4
@@ -63,9 +64,7 @@ def bag_overlap(predicted: Sequence[Hashable], gold: Sequence[Hashable]) -> Prec
     shared = sum((Counter(predicted) & Counter(gold)).values())
     if shared == 0:
         return NOTHING
-    precision, recall = shared / len(predicted), shared / len(gold)
-    f1 = 2 * precision * recall / (precision + recall)
-    return PrecisionRecallF1(precision=precision, recall=recall, f1=f1)
+    return _overlap(shared / len(predicted), shared / len(gold))
 
 
 def token_f1(answer: str, golds: Collection[str], *, normalise: Normaliser = squad) -> float:
@@ -126,6 +125,51 @@ def popqa_accuracy(answer: str, possible_answers: Collection[str]) -> bool:
     line = answer.removeprefix("\n\n").split("\n")[0]
     spellings = {way(gold) for gold in possible_answers for way in (str, str.lower, str.capitalize)}
     return any(spelling in line for spelling in spellings)
+
+
+def support_overlap(
+    predicted: Collection[Hashable], gold: Collection[Hashable], *, empty_is_right: bool = False
+) -> PrecisionRecallF1:
+    """Overlap of the sets of supporting facts (HotpotQA) or of paragraph numbers (MuSiQue).
+
+    Args:
+        empty_is_right: two empty sets have an F1 of 1 (MuSiQue) instead of 0 (HotpotQA).
+
+    >>> support_overlap([("Paris", 0), ("Paris", 2)], [("Paris", 0)]).f1
+    0.6666666666666666
+    """
+    if not predicted and not gold:
+        return ALL if empty_is_right else NOTHING
+    return bag_overlap(list(set(predicted)), list(set(gold)))
+
+
+def joint_overlap(answer: PrecisionRecallF1, support: PrecisionRecallF1) -> PrecisionRecallF1:
+    """HotpotQA's joint score: products of the precisions and of the recalls.
+
+    >>> joint_overlap(ALL, support_overlap([1, 2], [1])).f1
+    0.6666666666666666
+    """
+    return _overlap(answer.precision * support.precision, answer.recall * support.recall)
+
+
+def musique_group_score(
+    score: float, predicted_answerable: Sequence[bool], answerable: Sequence[bool]
+) -> float:
+    """MuSiQue-Full's: the answer's (or support's) score counts only where both forms of a question,
+    the answerable and the unanswerable one, were told right.
+
+    >>> musique_group_score(0.8, [True, False], [True, False]), musique_group_score(
+    ...     0.8, [True, True], [True, False]
+    ... )
+    (0.8, 0.0)
+    """
+    return score if list(predicted_answerable) == list(answerable) else 0.0
+
+
+def _overlap(precision: float, recall: float) -> PrecisionRecallF1:
+    total = precision + recall
+    f1 = 2 * precision * recall / total if total else 0.0
+    return PrecisionRecallF1(precision=precision, recall=recall, f1=f1)
 
 
 def _f1(answer: str, gold: str) -> float:

@@ -33,6 +33,7 @@ from pixsearch.evaluation.metrics.infoseek import (
 from pixsearch.evaluation.metrics.mean import mean_of
 from pixsearch.evaluation.metrics.oven import OvenItem, Part, oven_scores
 from pixsearch.evaluation.metrics.regions import first_rank, is_alike
+from pixsearch.evaluation.metrics.relaxed import chartqa_relaxed_accuracy, relaxed_token_overlap
 from pixsearch.evaluation.metrics.segmentation import overlap, polygon_target
 from pixsearch.evaluation.metrics.truthfulness import Verdict, truthfulness
 from pixsearch.evaluation.metrics.vqa import (
@@ -80,6 +81,15 @@ def test_words_of_hotpotqa_musique_nq_open_and_flashrag():
         wanted = [case["flashrag"][name] for name in ("f1", "precision", "recall")]
         assert _numbers(flashrag) == pytest.approx(wanted), case
         assert text_qa.contains(answer, golds) == case["flashrag_acc"], case
+
+
+def test_supporting_facts():
+    for case in OFFICIAL["support"]:
+        predicted, gold = case["predicted"], case["gold"]
+        hotpotqa = text_qa.support_overlap(predicted, gold)
+        musique = text_qa.support_overlap(predicted, gold, empty_is_right=True)
+        assert _numbers(hotpotqa) == pytest.approx(case["hotpotqa"]), case
+        assert musique.f1 == pytest.approx(case["musique_f1"]), case
 
 
 def test_infoseek_numbers():
@@ -152,6 +162,14 @@ def test_aokvqa():
         )
         assert direct.mean == pytest.approx(run["direct"])
         assert choice.mean == pytest.approx(run["choice"])
+
+
+def test_relaxed_scores():
+    for case in OFFICIAL["relaxed"]["tokens"]:
+        found = relaxed_token_overlap(case["generated"], case["gold"], window=case["window"])
+        assert [found.precision, found.recall, found.f1] == pytest.approx(case["scores"]), case
+    for answer, gold, right in OFFICIAL["relaxed"]["chartqa"]:
+        assert chartqa_relaxed_accuracy(answer, gold) == right, (answer, gold)
 
 
 def test_lisas_intersection_and_union():

@@ -7,8 +7,11 @@ from pixsearch.evaluation.metrics.text_qa import (
     exact_match,
     flashrag_overlap,
     hotpotqa_overlap,
+    joint_overlap,
     musique_f1,
+    musique_group_score,
     popqa_accuracy,
+    support_overlap,
     token_f1,
     token_overlap,
 )
@@ -87,3 +90,17 @@ def test_popqa_looks_at_the_first_line_and_keeps_its_case(answer, right):
 def test_no_gold_answer_is_never_matched():
     assert not exact_match("", [])
     assert token_f1("x", []) == musique_f1("x", []) == 0
+
+
+def test_supporting_facts_that_nobody_named():
+    assert support_overlap([], []).f1 == 0
+    assert support_overlap([], [], empty_is_right=True).f1 == 1
+    assert support_overlap([1], [], empty_is_right=True).f1 == 0
+
+
+def test_joint_and_group_scores():
+    answer, support = token_overlap("Obama", "Barack Obama"), support_overlap([1, 2], [1])
+    joint = joint_overlap(answer, support)
+    assert (joint.precision, joint.recall) == (0.5, 0.5)
+    assert musique_group_score(0.5, (True, False), [True, False]) == 0.5
+    assert musique_group_score(0.5, [False, True], [True, False]) == 0

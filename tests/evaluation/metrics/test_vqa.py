@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixsearch.evaluation.metrics.normalisation import caseless, squad
+from pixsearch.evaluation.metrics.relaxed import chartqa_relaxed_accuracy, relaxed_token_overlap
 from pixsearch.evaluation.metrics.vqa import (
     direct_answer_score,
     evalai_accuracy,
@@ -15,6 +16,7 @@ from tests.evaluation.metrics.properties import few_examples
 
 WORDS = ["red", "blue", "two", "2", "a dog", "Dog", "dont"]
 PEOPLE = st.lists(st.sampled_from(WORDS), min_size=10, max_size=10)
+IDS = st.lists(st.integers(0, 3), min_size=1, max_size=6)
 
 
 @few_examples
@@ -68,3 +70,23 @@ def test_gqa_is_plain_equality_unless_asked():
 def test_a_question_without_people_is_refused():
     with pytest.raises(ValueError, match="without a human answer"):
         vqa_accuracy("red", [])
+
+
+@few_examples
+@given(IDS, IDS, st.integers(0, 8))
+def test_relaxed_overlap_grows_with_the_window(generated, gold, window):
+    narrow = relaxed_token_overlap(generated, gold, window=window)
+    wide = relaxed_token_overlap(generated, gold, window=window + 1)
+    assert 0 <= narrow.f1 <= wide.f1 <= 1
+
+
+@few_examples
+@given(IDS)
+def test_the_gold_ids_themselves_are_right(gold):
+    assert relaxed_token_overlap(gold, gold, window=len(gold)).f1 == 1
+
+
+def test_chartqa_tolerates_five_percent():
+    assert chartqa_relaxed_accuracy("-10.5", "-10")
+    assert not chartqa_relaxed_accuracy("-10.51", "-10")
+    assert not chartqa_relaxed_accuracy("ten", "10")

@@ -28,9 +28,12 @@ SOURCES = {
     "evaluation_utils.py": "google-research/google-research 5b09c22 encyclopedic_vqa (without BEM)",
     "hotpot_evaluate_v1.py": "hotpotqa/hotpot 3635853 hotpot_evaluate_v1.py",
     "musique_answer.py": "StonyBrookNLP/musique 922ac98 metrics/answer.py",
+    "musique_support.py": "StonyBrookNLP/musique 922ac98 metrics/support.py",
     "nq_open_eval_utils.py": "google-research/language 865fae6 language/orqa/utils/eval_utils.py",
     "flashrag_metrics.py": "RUC-NLPIR/FlashRAG 1ee5249 flashrag/evaluator/metrics.py",
     "flashrag_utils.py": "RUC-NLPIR/FlashRAG 1ee5249 flashrag/evaluator/utils.py",
+    "pix2struct_metrics.py": "google-research/pix2struct 945f27e pix2struct/metrics.py",
+    "plum_metrics.py": "AnselBlume/partonomy b79091f src/models/PLUM/utils/metrics.py",
     "plum_utils.py": "AnselBlume/partonomy b79091f src/models/PLUM/utils/utils.py (LISA's, too)",
     "partonomy_masks.py": "AnselBlume/partonomy b79091f src/evaluation/evaluators/masks.py",
     "refer_evaluation.py": "henghuiding/ReLA 3ca9551 gres_model/evaluation/refer_evaluation.py",
@@ -226,6 +229,28 @@ def record_text_qa(scripts: Scripts, rng: random.Random) -> list[Any]:
     return found
 
 
+def record_support(scripts: Scripts, rng: random.Random) -> list[Any]:
+    hotpot = scripts.load("hotpot_evaluate_v1.py")
+    musique = scripts.load("musique_support.py")
+    found = []
+    for _ in range(20):
+        predicted = [rng.randint(0, 4) for _ in range(rng.randint(0, 4))]
+        gold = [rng.randint(0, 4) for _ in range(rng.randint(0, 3))]
+        sums: dict[str, float] = dict.fromkeys(("sp_em", "sp_f1", "sp_prec", "sp_recall"), 0.0)
+        hotpot.update_sp(sums, [(each,) for each in predicted], [(each,) for each in gold])
+        metric = musique.SupportMetric()
+        metric(predicted, gold)
+        found.append(
+            {
+                "predicted": predicted,
+                "gold": gold,
+                "hotpotqa": [sums["sp_f1"], sums["sp_prec"], sums["sp_recall"]],
+                "musique_f1": metric.get_metric()[1],
+            }
+        )
+    return found
+
+
 def record_infoseek(scripts: Scripts, rng: random.Random) -> dict[str, Any]:
     infoseek = scripts.load("infoseek_eval.py")
     numbers = [
@@ -332,6 +357,25 @@ def record_aokvqa(scripts: Scripts, rng: random.Random) -> list[Any]:
             }
         )
     return found
+
+
+def record_relaxed(scripts: Scripts, rng: random.Random) -> dict[str, Any]:
+    import torch
+
+    plum = scripts.load("plum_metrics.py")
+    chartqa = scripts.load("pix2struct_metrics.py").relaxed_correctness
+    numbers = ["10", "10.4", "10.5", "10.6", "50%", "0.5", "0", "0.0", "red", "Red", "-3", "1,000"]
+    tokens = []
+    for _ in range(40):
+        generated = [rng.randint(0, 5) for _ in range(rng.randint(1, 8))]
+        gold = [rng.randint(0, 5) for _ in range(rng.randint(1, 3))]
+        window = rng.randint(1, 8)
+        scores = plum.relaxed_metrics(torch.tensor(generated), torch.tensor(gold), window)
+        tokens.append(
+            {"generated": generated, "gold": gold, "window": window, "scores": list(scores)}
+        )
+    texts = [[answer, gold, bool(chartqa(gold, answer))] for answer in numbers for gold in numbers]
+    return {"tokens": tokens, "chartqa": texts}
 
 
 def record_segmentation(scripts: Scripts, rng: np.random.Generator) -> dict[str, Any]:
@@ -457,10 +501,12 @@ def main() -> None:
         "normalisation": record_normalisation(scripts),
         "vqa": record_vqa(scripts, random.Random(0)),
         "text_qa": record_text_qa(scripts, random.Random(1)),
+        "support": record_support(scripts, random.Random(2)),
         "infoseek": record_infoseek(scripts, random.Random(3)),
         "oven": record_oven(scripts, random.Random(4)),
         "encyclopedic_vqa": record_encyclopedic_vqa(scripts, random.Random(5)),
         "aokvqa": record_aokvqa(scripts, random.Random(6)),
+        "relaxed": record_relaxed(scripts, random.Random(7)),
         "segmentation": record_segmentation(scripts, np.random.default_rng(8)),
         "grefcoco": record_grefcoco(scripts, np.random.default_rng(9)),
         "crag_mm": record_crag_mm(scripts, random.Random(10)),
