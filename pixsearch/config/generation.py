@@ -41,8 +41,12 @@ class PolicyOptions:
 
 
 SCHEDULING = (
-    *("batch_size", "waiting_slots", "keep_slot_seconds", "cache_gib"),
-    *("search_threads", "search_window_ms"),
+    "batch_size",
+    "waiting_slots",
+    "keep_slot_seconds",
+    "cache_gib",
+    "search_threads",
+    "search_window_ms",
 )
 """Fields of `GenerationOptions` that decide when something is computed, not what comes of it: an
 evaluation that was begun with others goes on."""

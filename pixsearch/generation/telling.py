@@ -122,16 +122,16 @@ class Telling:
             token = row.last_sampled
             is_special = token in self._special
             text = "" if is_special else self._text_of(row).add(token)
-            held = token == self._renderer.ids.search and row in self._answers
-            if held:
-                text = self._answers[row].flush()
+            held = ""  # words of the answer, which a search interrupts
+            if token == self._renderer.ids.search and row in self._answers:
+                held = self._answers[row].flush()
             if row.finish_reason is not None or row.awaits_evidence:
                 text += self._text_of(row).rest()
             event = TokenEvent(
                 request_id=row.request.id,
                 token=token,
-                text=text,
-                in_query=row.is_in_query and not (held and text),
+                text=held + text,
+                in_query=row.is_in_query and not held,
             )
             self._events.append(event)
 

@@ -24,14 +24,13 @@ def load(options: BenchmarkOptions) -> MaskBenchmark:
     refuse_lisa_compat(options)
     root = Path(options.root)
     expressions = read_grefcoco(root, options.split)[: options.limit]
-    measure = PhraseMeasure(score=gref_figures, rule=by_gref_rules)
     return MaskBenchmark(
         name=options.name,
         version=VERSION,
         split=options.split,
         fingerprint=fingerprint([root / GREFS_FILE, root / INSTANCES]),
         samples=tuple(referring_sample(each) for each in expressions),
-        measure=measure,
+        measure=PhraseMeasure(score=gref_figures, rule=by_gref_rules),
         protocol={
             "asked": ASKED,
             "mask": "the first mask of an answer is its mask, also where several objects are meant",

@@ -48,17 +48,14 @@ def _digests(run: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _counts(folder: ResultFolder) -> Iterable[tuple[str, str]]:
-    for name, section in folder.sections.items():
+    masks = folder.results.get("segmentation") or {}
+    for name, section in [*folder.sections.items(), ("masks", masks)]:
         counted = {**section.get("searches", {}), **section}
         found = [f"{counted[key]} {what}" for key, what in COUNTS.items() if counted.get(key)]
         unscored = section.get("overall", {}).get("unscored")
         found += [f"{100 * unscored:.1f} % unscored"] if unscored else []
         if found:
             yield name, ", ".join(found)
-    masks = folder.results.get("segmentation") or {}
-    found = [f"{masks[key]} {what}" for key, what in COUNTS.items() if masks.get(key)]
-    if found:
-        yield "masks", ", ".join(found)
 
 
 def _shared(folders: Sequence[ResultFolder]) -> Card:

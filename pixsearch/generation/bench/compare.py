@@ -108,7 +108,7 @@ def compare(options: BenchGenerationOptions) -> dict[str, Any]:
 def _of_subject(
     subject: str, sides: Sequence[BenchSide], options: BenchGenerationOptions
 ) -> Iterator[dict[str, Any]]:
-    """What is known of one model after each contest, contests by their names in HEADLINES."""
+    """What is known of one model before and after each contest, by their names in HEADLINES."""
     model = _model(subject, options)
     trajectories = make_trajectories(model, options, number=options.num_trajectories)
     costs = costs_of(model, trajectories)
@@ -118,6 +118,7 @@ def _of_subject(
         "tokens_per_trajectory": trajectories[0].num_tokens,
         "stats_of_one": _warm_up(model, trajectories[0]),
     }
+    yield found
     for side in sides:
         logger.info("%s, %s …", subject, side.value)
         if side is BenchSide.slow:
